@@ -1,0 +1,164 @@
+"""Who holds which records: pools, sample sets and deletion requests, as indices (paper section 4.2).
+
+Everything here is a pure function of the number of records, the settings and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import config
+import utils
+from utils import UserError
+
+SIDES = ("shadow", "target")
+
+
+@dataclass(frozen=True)
+class SideSettings:
+    """How many records one side (shadow or target) draws."""
+
+    set_num: int
+    set_size: int
+    unlearning_size: int
+    unlearning_num: int
+    num_shard: int
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """The training records of one original model and what is done to them.
+
+    Attributes:
+        records: [set_size] training records.
+        requests: [unlearning_size, unlearning_num] records to delete, one row per deletion request.
+        replacements: [unlearning_size, unlearning_num] new records that online learning adds in their place.
+    """
+
+    records: np.ndarray
+    requests: np.ndarray
+    replacements: np.ndarray
+
+    def digest(self) -> str:
+        """Hex SHA-256 of all indices."""
+        return utils.digest_arrays(self.records, self.requests, self.replacements)
+
+
+@dataclass(frozen=True)
+class SideSplit:
+    """The records of one side: three disjoint pools and the sample sets drawn from the positive one."""
+
+    positive: np.ndarray
+    negative: np.ndarray
+    replacement: np.ndarray
+    sample_sets: list[SampleSet]
+
+
+def draw_without_replacement(pool: np.ndarray, count: int, generator: Callable[[int], np.random.Generator]) -> np.ndarray:
+    """Draw `count` records [count] from a pool [n], no record twice before the pool is used up.
+
+    `generator(round)` gives the generator that shuffles the pool for each round through it.
+    """
+    rounds = -(-count // len(pool))
+    return np.concatenate([generator(index).permutation(pool) for index in range(rounds)])[:count]
+
+
+def draw_split(num_records: int, settings: dict[str, SideSettings], seed: int) -> dict[str, SideSplit]:
+    """Divide all records between shadow and target side and draw both sides' sample sets.
+
+    Args:
+        num_records: N.
+        settings: side -> what it draws.
+        seed: the run's seed.
+
+    Returns:
+        side -> its split; the two share no record.
+
+    Raises:
+        UserError: a side asks for more records than its pools hold.
+    """
+    shuffled = utils.spawn(seed, "split").permutation(num_records)
+    boundary = int(num_records * config.SHADOW_SHARE)
+    halves = {"shadow": shuffled[:boundary], "target": shuffled[boundary:]}
+    return {side: _draw_side(side, halves[side], settings[side], seed) for side in SIDES}
+
+
+def _draw_side(side: str, records: np.ndarray, settings: SideSettings, seed: int) -> SideSplit:
+    num_positive = int(len(records) * config.POSITIVE_SHARE)
+    positive, stranger = records[:num_positive], records[num_positive:]
+    num_replacement = int(len(stranger) * config.REPLACEMENT_SHARE)
+    replacement, negative = stranger[:num_replacement], stranger[num_replacement:]
+    _check_pools(side, settings, positive, negative, replacement)
+    sets = [_draw_set(side, index, settings, positive, replacement, seed) for index in range(settings.set_num)]
+    return SideSplit(positive, negative, replacement, sets)
+
+
+def _check_pools(
+    side: str, settings: SideSettings, positive: np.ndarray, negative: np.ndarray, replacement: np.ndarray
+) -> None:
+    if settings.set_size > len(positive):
+        raise UserError(
+            f"--{side}_set_size {settings.set_size}: the {side} positive pool holds {len(positive)} records; "
+            f"lower --{side}_set_size"
+        )
+    for pool_name, pool in (("replacement", replacement), ("negative", negative)):
+        if settings.unlearning_num > len(pool):
+            raise UserError(
+                f"--{side}_unlearning_num {settings.unlearning_num}: the {side} {pool_name} pool holds {len(pool)} "
+                f"records; lower --{side}_unlearning_num"
+            )
+
+
+def _draw_set(
+    side: str, index: int, settings: SideSettings, positive: np.ndarray, replacement: np.ndarray, seed: int
+) -> SampleSet:
+    records = utils.spawn(seed, side, index, "records").choice(positive, settings.set_size, replace=False)
+    shape = (settings.unlearning_size, settings.unlearning_num)
+    return SampleSet(
+        records=records,
+        requests=_draw_groups(records, shape, seed, side, index, "requests"),
+        replacements=_draw_groups(replacement, shape, seed, side, index, "replacements"),
+    )
+
+
+def _draw_groups(pool: np.ndarray, shape: tuple[int, int], seed: int, *purpose: str | int) -> np.ndarray:
+    """Groups [shape] of distinct records; groups are disjoint as long as the pool lasts."""
+    count, size = shape
+    usable = len(pool) // size * size
+    per_round = usable // size
+    rounds = -(-count // per_round)
+    groups = [
+        utils.spawn(seed, *purpose, size, number).permutation(pool)[:usable].reshape(per_round, size)
+        for number in range(rounds)
+    ]
+    return np.concatenate(groups)[:count]
+
+
+def save_split(path: Path, split: dict[str, SideSplit]) -> None:
+    """Write a split as one npz file."""
+    arrays = {}
+    for side, part in split.items():
+        for pool in ("positive", "negative", "replacement"):
+            arrays[f"{side}_{pool}"] = getattr(part, pool)
+        for field in ("records", "requests", "replacements"):
+            arrays[f"{side}_{field}"] = np.stack([getattr(sample_set, field) for sample_set in part.sample_sets])
+    utils.write_arrays(path, arrays)
+
+
+def load_split(path: Path) -> dict[str, SideSplit]:
+    """Read a split that `save_split` wrote; raises `UserError` when the file is missing or damaged."""
+    arrays = utils.read_arrays(path)
+    try:
+        return {side: _assemble(arrays, side) for side in SIDES}
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is no saved split (lacks {error}); run once with --is_sample true") from error
+
+
+def _assemble(arrays: dict[str, np.ndarray], side: str) -> SideSplit:
+    fields = (arrays[f"{side}_{field}"] for field in ("records", "requests", "replacements"))
+    sets = [SampleSet(*parts) for parts in zip(*fields, strict=True)]
+    return SideSplit(*(arrays[f"{side}_{pool}"] for pool in ("positive", "negative", "replacement")), sets)
