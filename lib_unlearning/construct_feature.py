@@ -1,0 +1,86 @@
+"""What the attack model sees of a case: functions of both posteriors (paper section 4.3, REFERENCE section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lib_unlearning.posterior import PosteriorSet
+
+BASELINE = "basic_mia"
+_TINY = 1e-12
+
+
+def _sorted(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
+    """Both posteriors in the descending order of the original's; equal entries keep the order of their classes."""
+    order = np.argsort(-cases.original, axis=1, kind="stable")
+    return np.take_along_axis(cases.original, order, axis=1), np.take_along_axis(cases.unlearned, order, axis=1)
+
+
+def direct_diff(cases: PosteriorSet) -> np.ndarray:
+    """DirectDiff: p_o - p_u, [m, c]."""
+    return cases.original - cases.unlearned
+
+
+def sorted_diff(cases: PosteriorSet) -> np.ndarray:
+    """SortedDiff: the difference of both posteriors sorted by the original's, [m, c]."""
+    original, unlearned = _sorted(cases)
+    return original - unlearned
+
+
+def direct_concat(cases: PosteriorSet) -> np.ndarray:
+    """DirectConcat: [p_o, p_u], [m, 2c]."""
+    return np.hstack([cases.original, cases.unlearned])
+
+
+def sorted_concat(cases: PosteriorSet) -> np.ndarray:
+    """SortedConcat: both posteriors sorted by the original's, [m, 2c]."""
+    return np.hstack(_sorted(cases))
+
+
+def l2_distance(cases: PosteriorSet) -> np.ndarray:
+    """EucDist: Euclidean distance of both posteriors, [m, 1]."""
+    return np.linalg.norm(cases.original - cases.unlearned, axis=1, keepdims=True)
+
+
+def basic_mia(cases: PosteriorSet) -> np.ndarray:
+    """The classical attack's view: p_o alone, [m, c]."""
+    return cases.original
+
+
+def label_diff(cases: PosteriorSet) -> np.ndarray:
+    """Change of the true label's posterior and distance of both posteriors, [m, 2]."""
+    before, after = _of_true_label(cases)
+    return np.hstack([before - after, l2_distance(cases)])
+
+
+def label_logit(cases: PosteriorSet) -> np.ndarray:
+    """Logits of the true label before, after and their difference; the same of posteriors; their distance, [m, 7]."""
+    before, after = _of_true_label(cases)
+    columns = [_logit(before), _logit(after), _logit(before) - _logit(after), before, after, before - after]
+    return np.hstack([*columns, l2_distance(cases)])
+
+
+def _of_true_label(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
+    column = cases.label[:, None]
+    return np.take_along_axis(cases.original, column, axis=1), np.take_along_axis(cases.unlearned, column, axis=1)
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    # Means and float32 sums may exceed 1 by a rounding error, which must not become a NaN.
+    bounded = np.clip(probability, 0.0, 1.0)
+    return np.log(bounded + _TINY) - np.log(1.0 - bounded + _TINY)
+
+
+# To add a feature: a function PosteriorSet -> [m, k] and one line here.
+FEATURES: dict[str, Callable[[PosteriorSet], np.ndarray]] = {
+    "direct_diff": direct_diff,
+    "sorted_diff": sorted_diff,
+    "direct_concat": direct_concat,
+    "sorted_concat": sorted_concat,
+    "l2_distance": l2_distance,
+    "basic_mia": basic_mia,
+    "label_diff": label_diff,
+    "label_logit": label_logit,
+}
