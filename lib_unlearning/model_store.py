@@ -1,0 +1,100 @@
+"""Cached models: one sealed file a sample set, a manifest beside them, resumed where a run was broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import utils
+from lib_unlearning import sealed_pickle
+from lib_unlearning.record_split import SampleSet
+from lib_unlearning.unlearning import Ensemble
+from utils import LOGGER
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TrainedSet:
+    """All models of one sample set.
+
+    Attributes:
+        original: trained on the whole set.
+        unlearned: one model per deletion request.
+        accuracy: [1 + requests, 2] on training and held-out records; row 0 is the original.
+    """
+
+    original: Ensemble
+    unlearned: list[Ensemble]
+    accuracy: np.ndarray
+
+
+class ModelStore:
+    """The cache folder of one side, addressed by everything that shaped its models.
+
+    Args:
+        parent: folder of all caches of the side.
+        readable: start of the folder's name, for people.
+        shaped_by: settings, data digest and library versions; their digest completes the name.
+        trust: open files that this installation did not write.
+    """
+
+    def __init__(self, parent: Path, readable: str, shaped_by: Mapping[str, Any], trust: bool) -> None:
+        self.shaped_by = dict(shaped_by)
+        self.folder = parent / f"{readable}-{utils.digest(self.shaped_by)[:12]}"
+        self.trust = trust
+
+    def prepare(self) -> None:
+        """Make the folder, clear what killed processes left, and say why nothing could be reused, if so."""
+        if self.folder.exists():
+            utils.remove_stale_temporaries(self.folder)
+        else:
+            self._explain_new_folder()
+        if not (self.folder / MANIFEST).exists():
+            utils.write_json(self.folder / MANIFEST, self.shaped_by)
+
+    def is_current(self, index: int, sample_set: SampleSet) -> bool:
+        """Whether the models of sample set `index` are there and were trained on exactly these records.
+
+        Raises:
+            UserError: the file is damaged or foreign.
+        """
+        path = self._path(index)
+        state = sealed_pickle.inspect(path, self._context(sample_set), self.trust)
+        if state is sealed_pickle.State.STALE:
+            LOGGER.info("%s was made from other records or settings: trained again", path)
+        return state is sealed_pickle.State.CURRENT
+
+    def save(self, index: int, sample_set: SampleSet, trained: TrainedSet) -> None:
+        """Keep the models of sample set `index`."""
+        sealed_pickle.write(self._path(index), trained, self._context(sample_set))
+
+    def load(self, index: int, sample_set: SampleSet) -> TrainedSet | None:
+        """The models of sample set `index`, or None when they were not trained on these records."""
+        return sealed_pickle.read(self._path(index), self._context(sample_set), self.trust)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"set_{index:04d}.models"
+
+    def _context(self, sample_set: SampleSet) -> str:
+        return f"{utils.digest(self.shaped_by)} {sample_set.digest()}"
+
+    def _explain_new_folder(self) -> None:
+        """Log in which settings the most similar cache differs."""
+        manifests = (utils.read_json(path) for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")))
+        differences = [self._differences(other) for other in manifests if isinstance(other, dict)]
+        if differences:
+            closest = min(differences, key=len)
+            LOGGER.info("%s: no cached models to reuse; the closest have %s", self.folder.name, ", ".join(closest))
+
+    def _differences(self, other: Mapping[str, Any]) -> list[str]:
+        names = sorted(self.shaped_by.keys() | other.keys())
+        return [
+            f"{name} {other.get(name)} instead of {self.shaped_by.get(name)}"
+            for name in names
+            if other.get(name) != self.shaped_by.get(name)
+        ]
