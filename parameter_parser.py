@@ -1,0 +1,320 @@
+"""Command line -> Settings, validated once; nothing else reads argv."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import config
+import data_prepare
+import models
+import utils
+from lib_unlearning.attack import ATTACK_MODELS
+from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
+from lib_unlearning.record_split import SIDES, SideSettings
+from lib_unlearning.unlearning import UNLEARNING_METHODS
+from utils import UserError
+
+EXPERIMENTS = ("model_train", "mem_inf")
+OPTIMIZERS = ("Adam", "SGD")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run was asked for.
+
+    Attributes:
+        sides: "shadow" / "target" -> what that side draws.
+        num_process: worker processes, 1 for none.
+        top_k: entries published by the defense, 0 for the label alone, None for no defense.
+        training_command: the command that trains the models these settings attack.
+    """
+
+    exp: str
+    dataset_name: str
+    original_label: str
+    original_model: str
+    attack_model: str
+    unlearning_method: str
+    samples_to_evaluate: str
+    sides: dict[str, SideSettings]
+    is_sample: bool
+    is_obtain_posterior: bool
+    num_process: int
+    top_k: int | None
+    seed: int
+    fresh_retrain_seed: bool
+    placebo: bool
+    retrain: bool
+    trust_cache: bool
+    temp_data: Path
+    quiet: bool
+    log_level: str
+    training_command: str
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def _boolean(text: str) -> bool:
+    answers = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return answers[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}") from None
+
+
+def _integer(lowest: int) -> Any:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, found {value}")
+        return value
+
+    return parse
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and finite, found {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive_number(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"must be at most 1, found {text}")
+    return value
+
+
+# Flags that shape the cached models, hence belong to the training command that an attack may have to name.
+_TRAINING_FLAGS = (
+    "dataset_name",
+    "original_label",
+    "original_model",
+    "unlearning_method",
+    *(
+        f"{side}_{name}"
+        for side in SIDES
+        for name in ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
+    ),
+    "is_sample",
+    "fresh_retrain_seed",
+    "seed",
+    "temp_data",
+)
+# Flags of models trained by gradient descent in torch; scikit-learn's models have no use for them.
+_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda")
+_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `main.py`."""
+    parser = _Parser(
+        prog="main.py",
+        description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
+        allow_abbrev=False,
+    )
+    _add_experiment(parser)
+    for side in SIDES:
+        _add_side(parser, side)
+    _add_execution(parser)
+    _add_torch(parser)
+    _add_defense(parser)
+    return parser
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("experiment")
+    add = group.add_argument
+    add("--exp", choices=EXPERIMENTS, required=True, help="train and cache the models, or attack them")
+    datasets = (*data_prepare.DATASETS, *data_prepare.PLANNED_DATASETS)
+    add("--dataset_name", choices=datasets, default="adult", help="data set (adult)", metavar="NAME")
+    add("--original_label", help="column to predict (default: the data set's own)", metavar="LABEL")
+    targets = (*models.TARGET_MODELS, *models.PLANNED_TARGET_MODELS)
+    add("--original_model", choices=targets, default="DT", help=f"target model: {', '.join(targets)} (DT)", metavar="M")
+    add("--attack_model", choices=list(ATTACK_MODELS), default="DT", help="attack model (DT)")
+    add("--unlearning_method", choices=list(UNLEARNING_METHODS), default="scratch", help="how to forget (scratch)")
+    questions = list(SAMPLES_TO_EVALUATE)
+    add("--samples_to_evaluate", choices=questions, default="in_out", help="what is asked (in_out)")
+    add("--placebo", type=_boolean, nargs="?", const=True, default=False, help="query strangers only: must find nothing")
+    add("--seed", type=_integer(0), default=0, help="seed of every random choice (0)", metavar="N")
+    add(
+        "--fresh_retrain_seed",
+        type=_boolean,
+        nargs="?",
+        const=True,
+        default=False,
+        help="give each unlearned model a seed of its own, as a provider would (false)",
+    )
+
+
+def _add_side(parser: argparse.ArgumentParser, side: str) -> None:
+    add = parser.add_argument_group(f"{side} side").add_argument
+    add(f"--{side}_set_num", type=_integer(1), default=10, help="sample sets, one original model each (10)", metavar="N")
+    add(f"--{side}_set_size", type=_integer(2), default=2000, help="records a sample set (2000)", metavar="N")
+    add(f"--{side}_unlearning_size", type=_integer(1), default=20, help="deletion requests a set (20)", metavar="N")
+    add(f"--{side}_unlearning_num", type=_integer(1), default=1, help="records a deletion request (1)", metavar="N")
+    add(f"--{side}_num_shard", type=_integer(1), default=10, help="shards of SISA (10)", metavar="N")
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("execution and cache").add_argument
+    add("--is_sample", type=_boolean, default=True, help="draw the record split; false: reuse the saved one (true)")
+    add(
+        "--is_obtain_posterior",
+        type=_boolean,
+        default=True,
+        help="query the models; false: reuse the saved posteriors (true)",
+    )
+    add("--num_process", type=_integer(1), default=utils.usable_cores(), help="processes (usable cores)", metavar="N")
+    add("--is_train_multiprocess", type=_boolean, default=True, help="false: work in one process (true)")
+    add("--retrain", action="store_true", help="train again what is already cached")
+    add("--trust_cache", action="store_true", help="open cached models that this installation did not write")
+    add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave", metavar="DIR")
+    add("--quiet", action="store_true", help="no progress bars, no log below warnings")
+    add("--log_level", choices=LOG_LEVELS, default="info", help="log messages to show (info)")
+
+
+def _add_torch(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("training of torch models (not built yet)").add_argument
+    add("--num_epochs", type=_integer(1), default=100, help="passes over the training records (100)", metavar="N")
+    add("--batch_size", type=_integer(1), default=64, help="records a gradient step (64)", metavar="N")
+    add("--optim", choices=OPTIMIZERS, default="Adam", help="optimizer (Adam)")
+    add("--lr", type=_positive_number, help="learning rate (default: the model's own)", metavar="X")
+    add("--cuda", type=_integer(0), help="GPU number (default: a GPU if there is one, else the CPU)", metavar="N")
+
+
+def _add_defense(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("defenses").add_argument
+    add("--is_defense", type=_boolean, help="publish less than the posterior; needs --top_k (false)")
+    add("--top_k", type=_integer(0), help="entries to publish, 0 for the label alone", metavar="K")
+    add("--is_dp_defense", type=_boolean, default=False, help="train with DP-SGD; torch models only (not built yet)")
+    add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
+    add(
+        "-c", "--max-per-sample-grad_norm", type=_positive_number, default=1.0, help="DP-SGD clip norm (1.0)", metavar="X"
+    )
+    add("--delta", type=_share, default=1e-5, help="DP-SGD delta (1e-5)", metavar="X")
+    add("-sr", "--sample-rate", type=_share, help="DP-SGD share of records a step (batch_size / n)", metavar="X")
+    add("--secure_rng", type=_boolean, nargs="?", const=True, default=False, help="DP-SGD noise from a secure generator")
+
+
+def parse_settings(arguments: Sequence[str]) -> Settings:
+    """Settings of a command line.
+
+    Raises:
+        UserError: a flag is unknown, its value impossible, or what it asks for is not built yet.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    _refuse_what_is_not_built(options)
+    given = [name for name in (*_TORCH_FLAGS, *_DP_FLAGS) if getattr(options, name) != parser.get_default(name)]
+    for name in given:
+        utils.LOGGER.warning("--%s has no effect on a %s model", name, options.original_model)
+    sides = {side: _side_settings(options, side) for side in SIDES}
+    return Settings(
+        exp=options.exp,
+        dataset_name=options.dataset_name,
+        original_label=_label(options),
+        original_model=options.original_model,
+        attack_model=options.attack_model,
+        unlearning_method=options.unlearning_method,
+        samples_to_evaluate=options.samples_to_evaluate,
+        sides=sides,
+        is_sample=options.is_sample,
+        is_obtain_posterior=options.is_obtain_posterior,
+        num_process=options.num_process if options.is_train_multiprocess else 1,
+        top_k=_published_entries(options),
+        seed=options.seed,
+        fresh_retrain_seed=options.fresh_retrain_seed,
+        placebo=options.placebo,
+        retrain=options.retrain,
+        trust_cache=options.trust_cache,
+        temp_data=options.temp_data.expanduser().absolute(),
+        quiet=options.quiet,
+        log_level="warning" if options.quiet and options.log_level == "info" else options.log_level,
+        training_command=_training_command(parser, options),
+    )
+
+
+def _refuse_what_is_not_built(options: argparse.Namespace) -> None:
+    if options.dataset_name in data_prepare.PLANNED_DATASETS:
+        raise UserError(
+            f"--dataset_name {options.dataset_name}: not built yet; available: {', '.join(data_prepare.DATASETS)}"
+        )
+    if options.original_model in models.PLANNED_TARGET_MODELS:
+        raise UserError(
+            f"--original_model {options.original_model}: not built yet; available: {', '.join(models.TARGET_MODELS)}"
+        )
+    if options.is_dp_defense:
+        raise UserError("--is_dp_defense true: DP-SGD needs a torch model, which is not built yet; leave it out")
+
+
+def _label(options: argparse.Namespace) -> str:
+    labels = data_prepare.DATASETS[options.dataset_name][0]
+    label = options.original_label or labels[0]
+    if label not in labels:
+        raise UserError(f"--original_label {label}: {options.dataset_name} has {', '.join(labels)}; name one of them")
+    return label
+
+
+def _side_settings(options: argparse.Namespace, side: str) -> SideSettings:
+    values = vars(options)
+    names = ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
+    settings = SideSettings(*(values[f"{side}_{name}"] for name in names))
+    if settings.unlearning_num >= settings.set_size:
+        raise UserError(
+            f"--{side}_unlearning_num {settings.unlearning_num}: a set holds {settings.set_size} records and must keep "
+            f"one; lower it or raise --{side}_set_size"
+        )
+    if settings.num_shard > settings.set_size:
+        raise UserError(
+            f"--{side}_num_shard {settings.num_shard}: a set holds {settings.set_size} records; "
+            f"lower it or raise --{side}_set_size"
+        )
+    return settings
+
+
+def _published_entries(options: argparse.Namespace) -> int | None:
+    if options.is_defense and options.top_k is None:
+        raise UserError("--is_defense true: --top_k is missing; add --top_k K, or --top_k 0 for the label alone")
+    return None if options.is_defense is False else options.top_k
+
+
+def _training_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    words = ["python", "main.py", "--exp", "model_train"]
+    names = list(_TRAINING_FLAGS)
+    if SAMPLES_TO_EVALUATE[options.samples_to_evaluate].online_learning:
+        names.append("samples_to_evaluate")
+    for name in names:
+        value = getattr(options, name)
+        if value != parser.get_default(name):
+            words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
+
+
+def settings_or_exit(arguments: Sequence[str] | None = None) -> Settings:
+    """Settings of this process's command line; a mistake in it is told on one line, with exit code 2."""
+    try:
+        return parse_settings(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        print(f"main.py: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
