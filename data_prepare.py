@@ -56,7 +56,9 @@ def read_adult(raw_folder: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]
         )
         labels = np.array([ADULT_CLASSES.index(value) for value in columns["income"]], dtype=np.int64)
     except ValueError as error:
-        raise UserError(f"{path} holds an unreadable value ({utils.error_text(error)}); restore the shipped file") from error
+        raise UserError(
+            f"{path} holds an unreadable value ({utils.error_text(error)}); restore the shipped file"
+        ) from error
     description = {
         "classes": list(ADULT_CLASSES),
         "columns": names,
@@ -77,7 +79,9 @@ def _read_columns(path: Path) -> dict[str, list[str]]:
     rows = list(csv.reader(io.StringIO(text)))
     uneven = next((number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])), None)
     if len(rows) < 2 or uneven:
-        raise UserError(f"{path}, line {uneven or 1}: expected a header and rows of one length; restore the shipped file")
+        raise UserError(
+            f"{path}, line {uneven or 1}: expected a header and rows of one length; restore the shipped file"
+        )
     return {name: list(values) for name, *values in zip(*rows, strict=True)}
 
 
@@ -131,8 +135,9 @@ def main() -> int:
         print(f"data_prepare.py: error: {error}", file=sys.stderr)
         return 2
     balance = np.bincount(dataset.labels, minlength=dataset.num_classes) / len(dataset)
+    num_features = dataset.features.shape[1]
     shares = ", ".join(f"{share:.3f}" for share in balance)
-    print(f"{dataset.name} / {label}: {len(dataset)} records, {dataset.features.shape[1]} features, class shares {shares}")
+    print(f"{dataset.name} / {label}: {len(dataset)} records, {num_features} features, class shares {shares}")
     return 0
 
 

@@ -155,7 +155,9 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     add("--unlearning_method", choices=list(UNLEARNING_METHODS), default="scratch", help="how to forget (scratch)")
     questions = list(SAMPLES_TO_EVALUATE)
     add("--samples_to_evaluate", choices=questions, default="in_out", help="what is asked (in_out)")
-    add("--placebo", type=_boolean, nargs="?", const=True, default=False, help="query strangers only: must find nothing")
+    add(
+        "--placebo", type=_boolean, nargs="?", const=True, default=False, help="query strangers only: must find nothing"
+    )
     add("--seed", type=_integer(0), default=0, help="seed of every random choice (0)", metavar="N")
     add(
         "--fresh_retrain_seed",
@@ -169,7 +171,9 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
 
 def _add_side(parser: argparse.ArgumentParser, side: str) -> None:
     add = parser.add_argument_group(f"{side} side").add_argument
-    add(f"--{side}_set_num", type=_integer(1), default=10, help="sample sets, one original model each (10)", metavar="N")
+    add(
+        f"--{side}_set_num", type=_integer(1), default=10, help="sample sets, one original model each (10)", metavar="N"
+    )
     add(f"--{side}_set_size", type=_integer(2), default=2000, help="records a sample set (2000)", metavar="N")
     add(f"--{side}_unlearning_size", type=_integer(1), default=20, help="deletion requests a set (20)", metavar="N")
     add(f"--{side}_unlearning_num", type=_integer(1), default=1, help="records a deletion request (1)", metavar="N")
@@ -210,11 +214,18 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
     add("--is_dp_defense", type=_boolean, default=False, help="train with DP-SGD; torch models only (not built yet)")
     add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
     add(
-        "-c", "--max-per-sample-grad_norm", type=_positive_number, default=1.0, help="DP-SGD clip norm (1.0)", metavar="X"
+        "-c",
+        "--max-per-sample-grad_norm",
+        type=_positive_number,
+        default=1.0,
+        help="DP-SGD clip norm (1.0)",
+        metavar="X",
     )
     add("--delta", type=_share, default=1e-5, help="DP-SGD delta (1e-5)", metavar="X")
     add("-sr", "--sample-rate", type=_share, help="DP-SGD share of records a step (batch_size / n)", metavar="X")
-    add("--secure_rng", type=_boolean, nargs="?", const=True, default=False, help="DP-SGD noise from a secure generator")
+    add(
+        "--secure_rng", type=_boolean, nargs="?", const=True, default=False, help="DP-SGD noise from a secure generator"
+    )
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:

@@ -33,9 +33,7 @@ def resampling_weights(num_sets: int, resamples: int, generator: np.random.Gener
     return np.vstack([np.ones((1, num_sets)), drawn])
 
 
-def roc_metrics(
-    scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
+def roc_metrics(scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """AUC, membership advantage and TPR at each FPR level, for every row of weights.
 
     Args:
@@ -164,6 +162,4 @@ def evaluate(
     if baseline is not None:
         values |= degradation_metrics(scores, baseline, member, columns, weights)
         values["auc_gain"] = values["auc"] - roc_metrics(baseline, member, columns, weights)["auc"]
-    return {
-        name: estimate(sampled, len(names), *_RANGES.get(name, (0.0, 1.0))) for name, sampled in values.items()
-    }
+    return {name: estimate(sampled, len(names), *_RANGES.get(name, (0.0, 1.0))) for name, sampled in values.items()}

@@ -91,18 +91,27 @@ def obtain_posteriors(
     )
 
 
-def accuracies(ensembles: Sequence[Ensemble], held_out: np.ndarray, dataset: Dataset, limit: int) -> np.ndarray:
-    """Accuracy [len(ensembles), 2] on training and on held-out records, on at most `limit` evenly spaced of each."""
-    held_out = _evenly_spaced(held_out, limit)
-    rows = [
-        np.concatenate([_evenly_spaced(np.concatenate(ensemble.shards), limit), held_out]) for ensemble in ensembles
-    ]
+def accuracies(
+    ensembles: Sequence[Ensemble], training: np.ndarray, held_out: np.ndarray, dataset: Dataset, limit: int
+) -> np.ndarray:
+    """Accuracy [len(ensembles), 2] on training and on held-out records, on at most `limit` evenly spaced of each.
+
+    All models are asked about the same training records, less those that a model has forgotten: the difference
+    between two models is then one of models, not of records.
+    """
+    training, held_out = _evenly_spaced(training, limit), _evenly_spaced(held_out, limit)
+    kept = [training[np.isin(training, np.concatenate(ensemble.shards))] for ensemble in ensembles]
+    rows = [np.concatenate([records, held_out]) for records in kept]
     correct = [
         answer.argmax(axis=1) == dataset.labels[asked]
         for answer, asked in zip(query(ensembles, rows, dataset), rows, strict=True)
     ]
     boundary = -len(held_out)
-    return np.array([[right[:boundary].mean(), right[boundary:].mean()] for right in correct])
+    return np.array([[_share(right[:boundary]), right[boundary:].mean()] for right in correct])
+
+
+def _share(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else float("nan")  # a model may have forgotten all that were asked
 
 
 def _evenly_spaced(records: np.ndarray, limit: int) -> np.ndarray:

@@ -58,7 +58,9 @@ class SideSplit:
     sample_sets: list[SampleSet]
 
 
-def draw_without_replacement(pool: np.ndarray, count: int, generator: Callable[[int], np.random.Generator]) -> np.ndarray:
+def draw_without_replacement(
+    pool: np.ndarray, count: int, generator: Callable[[int], np.random.Generator]
+) -> np.ndarray:
     """Draw `count` records [count] from a pool [n], no record twice before the pool is used up.
 
     `generator(round)` gives the generator that shuffles the pool for each round through it.
@@ -161,4 +163,5 @@ def load_split(path: Path) -> dict[str, SideSplit]:
 def _assemble(arrays: dict[str, np.ndarray], side: str) -> SideSplit:
     fields = (arrays[f"{side}_{field}"] for field in ("records", "requests", "replacements"))
     sets = [SampleSet(*parts) for parts in zip(*fields, strict=True)]
-    return SideSplit(*(arrays[f"{side}_{pool}"] for pool in ("positive", "negative", "replacement")), sets)
+    pools = {pool: arrays[f"{side}_{pool}"] for pool in ("positive", "negative", "replacement")}
+    return SideSplit(**pools, sample_sets=sets)

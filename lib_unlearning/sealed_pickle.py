@@ -112,9 +112,7 @@ def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
         return State.MISSING, b""
     except OSError as error:
         raise UserError(f"{path} cannot be read ({utils.error_text(error)}); delete it or add --retrain") from error
-    checksum, seal, bound = (
-        content[start : start + _DIGEST] for start in range(len(MAGIC), _HEADER, _DIGEST)
-    )
+    checksum, seal, bound = (content[start : start + _DIGEST] for start in range(len(MAGIC), _HEADER, _DIGEST))
     body = content[_HEADER:]
     if not content.startswith(MAGIC) or checksum != hashlib.sha256(body).digest():
         raise UserError(f"{path} is damaged ({len(content)} bytes, checksum differs); delete it or add --retrain")
