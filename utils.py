@@ -32,6 +32,11 @@ def set_up_logging(level: str) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level.upper())
+    # Warnings of libraries ("not converged after 300 rounds") are for those who debug, not for the result table.
+    logging.captureWarnings(True)
+    warnings_log = logging.getLogger("py.warnings")
+    warnings_log.handlers[:] = [handler]
+    warnings_log.setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 
 # ---------------------------------------------------------------- seeds

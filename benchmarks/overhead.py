@@ -1,0 +1,68 @@
+"""What `model_train` costs beyond fitting: its wall time against the pure fitting time divided by the processes.
+
+python benchmarks/overhead.py --original_model RF
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+from threadpoolctl import threadpool_limits
+
+import config
+import data_prepare
+import models
+import utils
+
+SETS = 4  # a side
+REQUESTS = 20
+SIZE = 2000
+
+
+def pure_fit_seconds(model_name: str, repeats: int) -> float:
+    """Mean time of one scikit-learn fit on 2,000 Adult records, one thread, nothing else running."""
+    dataset = data_prepare.obtain_dataset("adult", "income", config.TEMP_DATA_DIR)
+    features, labels = dataset.features[:SIZE], dataset.labels[:SIZE]
+    estimators = [models.TARGET_MODELS[model_name](seed) for seed in range(repeats + 1)]
+    with threadpool_limits(1):
+        estimators.pop().fit(features, labels)  # imports are not fitting
+        start = time.perf_counter()
+        for estimator in estimators:
+            estimator.fit(features, labels)
+    return (time.perf_counter() - start) / repeats
+
+
+def command_seconds(model_name: str) -> float:
+    """Wall time of `model_train` as a process, start-up, accuracy and saving included."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["--exp", "model_train", "--quiet", "--original_model", model_name, "--temp_data", folder]
+        flags += [f"--shadow_set_num={SETS}", f"--target_set_num={SETS}"]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "main.py", *flags], cwd=PROJECT, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--original_model", default="RF", choices=list(models.TARGET_MODELS))
+    parser.add_argument("--repeats", type=int, default=20)
+    arguments = parser.parse_args()
+    fits = 2 * SETS * (1 + REQUESTS)
+    one_fit = pure_fit_seconds(arguments.original_model, arguments.repeats)
+    wall = command_seconds(arguments.original_model)
+    pure = fits * one_fit / utils.usable_cores()
+    print(f"{arguments.original_model}: {fits} models, one fit {one_fit:.4f} s, on {utils.usable_cores()} cores:")
+    print(f"pure fitting {pure:.1f} s, model_train {wall:.1f} s, ratio {wall / pure:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Small data and settings that tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.posterior import PosteriorSet
+
+
+@pytest.fixture(autouse=True)
+def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the key of the model cache out of the home folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """600 records, 4 features, 3 classes; class 2 has ten records only."""
+    rng = np.random.default_rng(7)
+    labels = np.repeat([0, 1, 2], [300, 290, 10])
+    features = (rng.normal(size=(600, 4)) + labels[:, None]).astype(np.float32)
+    return Dataset("toy", "class", features, labels, 3, "0" * 64)
+
+
+@pytest.fixture
+def three_cases() -> PosteriorSet:
+    """Three cases of three classes with posteriors that are easy to compute with."""
+    return PosteriorSet(
+        original=np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]),
+        unlearned=np.array([[0.4, 0.4, 0.2], [0.6, 0.3, 0.1], [0.3, 0.1, 0.6]]),
+        member=np.array([1, 0, 1]),
+        record=np.array([10, 11, 12]),
+        label=np.array([1, 0, 2]),
+        set=np.array([0, 0, 1]),
+        request=np.array([0, 0, 0]),
+    )

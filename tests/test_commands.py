@@ -1,0 +1,256 @@
+"""Whole commands in real processes: what the README promises, at small sizes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import models
+from lib_unlearning.attack import ATTACK_MODELS
+from lib_unlearning.construct_feature import FEATURES
+
+PROJECT = Path(__file__).resolve().parent.parent
+SMALL = [
+    f"--{side}_{name}={value}"
+    for side in ("shadow", "target")
+    for name, value in (("set_num", 3), ("set_size", 400), ("unlearning_size", 5), ("num_shard", 4))
+]
+
+
+def run(folder: Path, *flags: str, code: int = 0, small: bool = True) -> str:
+    """Run main.py and return what it printed; on failure, what it complained of."""
+    command = [sys.executable, str(PROJECT / "main.py"), *flags, *(SMALL if small else []), "--temp_data", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, timeout=200, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code:
+        complaint = [line for line in done.stderr.splitlines() if not line.startswith(("INFO", "WARNING"))]
+        assert len(complaint) == 1, done.stderr
+        assert complaint[0].startswith("main.py: error: ")
+        return complaint[0]
+    return done.stdout
+
+
+def result_rows(output: str) -> dict[str, dict[str, str]]:
+    """feature -> columns of the results.csv that a run named."""
+    with open(result_folder(output) / "results.csv", newline="", encoding="utf-8") as handle:
+        return {row["feature"]: row for row in csv.DictReader(handle)}
+
+
+def result_folder(output: str) -> Path:
+    return Path(output.strip().rpartition("Results: ")[2])
+
+
+def readme_commands() -> list[list[str]]:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    return [line.split()[2:] for line in re.findall(r"^python main\.py .*$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("model", models.TARGET_MODELS)
+def test_every_command_of_the_readme_in_order(tmp_path: Path, model: str) -> None:
+    if model == "RF":  # 500 trees a model: fewer models keep the suite short
+        extra = [
+            f"--{side}_{name}={n}"
+            for side in ("shadow", "target")
+            for name, n in (("set_num", 2), ("set_size", 200), ("unlearning_size", 2), ("num_shard", 2))
+        ]
+    else:
+        extra = SMALL
+    commands = readme_commands()
+    assert len(commands) >= 12
+    for flags in commands:
+        flags = [flag.split("#")[0] for flag in " ".join(flags).split("#")[0].split()]
+        given = {flag.lstrip("-") for flag in flags}
+        sizes = [flag for flag in extra if flag.lstrip("-").split("=")[0] not in given]
+        if "--original_model" in flags and model != "DT":
+            continue
+        chosen = [] if "--original_model" in flags else ["--original_model", model]
+        output = run(tmp_path / "td", *flags, *chosen, *sizes, "--quiet", small=False)
+        if "mem_inf" in flags:
+            assert set(result_rows(output)) == set(FEATURES)
+
+
+@pytest.mark.parametrize("attack_model", ATTACK_MODELS)
+def test_attack_models_and_defenses(tmp_path: Path, attack_model: str) -> None:
+    run(tmp_path / "td", "--exp", "model_train")
+    flags = ["--exp", "mem_inf", "--attack_model", attack_model]
+    open_rows = result_rows(run(tmp_path / "td", *flags))
+    label_only = result_rows(run(tmp_path / "td", *flags, "--is_defense", "true", "--top_k", "0"))
+    assert label_only["basic_mia"]["auc"] != open_rows["basic_mia"]["auc"]
+    assert float(label_only["label_diff"]["auc"]) < float(open_rows["label_diff"]["auc"])
+    top_1 = result_rows(run(tmp_path / "td", *flags, "--top_k", "1"))
+    assert top_1["direct_diff"]["auc"] == open_rows["direct_diff"]["auc"]  # two classes: one entry tells the other
+
+
+def test_results_are_the_same_for_any_number_of_processes_and_a_cache_lost_half_way(tmp_path: Path) -> None:
+    def attack(*flags: str) -> list[bytes]:
+        folder = result_folder(run(tmp_path / "td", "--exp", "mem_inf", "--unlearning_method", "sisa", *flags))
+        return [(folder / name).read_bytes() for name in ("results.csv", "results.json", "scores.csv", "settings.json")]
+
+    train = ["--exp", "model_train", "--unlearning_method", "sisa"]
+    run(tmp_path / "td", *train, "--num_process", "2")
+    first = attack("--num_process", "2")
+    for side in ("shadow", "target"):
+        (path,) = (tmp_path / "td" / f"{side}_models").iterdir()
+        (path / "set_0001.models").unlink()
+    assert "2 of 6 sample sets trained, 4 reused" in run(tmp_path / "td", *train, "--is_train_multiprocess", "false")
+    assert attack("--num_process", "1") == first
+    assert attack("--is_obtain_posterior", "false") == first
+    assert attack("--is_sample", "false") == first
+    shutil.rmtree(tmp_path / "td")
+    run(tmp_path / "td", *train, "--num_process", "1")
+    assert attack() == first
+
+
+def test_cache_is_reused_only_for_the_same_settings(tmp_path: Path) -> None:
+    assert "6 of 6" in run(tmp_path / "td", "--exp", "model_train")
+    assert "0 of 6" in run(tmp_path / "td", "--exp", "model_train", "--samples_to_evaluate", "in_in")
+    for flags in (
+        ["--samples_to_evaluate", "online_learning"],
+        ["--seed", "1"],
+        ["--fresh_retrain_seed"],
+        ["--retrain"],
+        ["--original_model", "LR"],
+    ):
+        assert "6 of 6" in run(tmp_path / "td", "--exp", "model_train", *flags), flags
+    complaint = run(tmp_path / "td", "--exp", "mem_inf", "--seed", "7", code=2)
+    assert "run: python main.py --exp model_train --shadow_set_num 3 --shadow_set_size 400" in complaint
+    assert "--seed 7" in complaint
+
+
+def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
+    run(tmp_path / "td", "--exp", "model_train")
+    command = [
+        sys.executable,
+        "main.py",
+        "--exp",
+        "model_train",
+        *SMALL,
+        "--temp_data",
+        str(tmp_path / "td"),
+        "--seed=4",
+    ]
+    log = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True).stderr
+    assert "the closest have seed 0 instead of 4" in log
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ("--target_set_size=30000", "--target_set_size 30000: the target positive pool holds 19536 records"),
+        ("--target_num_shard=401 --unlearning_method=sisa", "--target_num_shard 401: a set holds 400 records"),
+        ("--shadow_set_num=0", "--shadow_set_num: must be at least 1, found 0"),
+        ("--shadow_unlearning_num=400", "--shadow_unlearning_num 400: a set holds 400 records"),
+        ("--original_model=SVM", "--original_model: invalid choice: 'SVM'"),
+        ("--original_model=resnet50", "--original_model resnet50: not built yet"),
+        ("--dataset_name=mnist", "--dataset_name mnist: not built yet"),
+        ("--original_label=age", "--original_label age: adult has income"),
+        ("--is_dp_defense=true", "--is_dp_defense true: DP-SGD needs a torch model"),
+        ("--is_defense=true", "--top_k is missing"),
+        ("--is_sample=maybe", "expected true or false, found 'maybe'"),
+        ("--lr=-1", "--lr: must be above 0"),
+        ("--seed=x", "--seed: expected a whole number, found 'x'"),
+        ("--no_such_flag", "unrecognized arguments: --no_such_flag"),
+        ("--is_sample=false", "run once with --is_sample true"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, flags: str, complaint: str) -> None:
+    flag_names = {flag.split("=")[0] for flag in flags.split()}
+    sizes = [flag for flag in SMALL if flag.split("=")[0] not in flag_names]
+    found = run(tmp_path / "td", "--exp", "model_train", *flags.split(), *sizes, code=2, small=False)
+    assert complaint in found
+    assert not list((tmp_path / "td").rglob("*.models")) if (tmp_path / "td").exists() else True
+
+
+@pytest.mark.parametrize("pattern", ["set_0001.models", "features.npy", "dataset.json", "manifest.json", "posteriors"])
+def test_a_damaged_file_is_named(tmp_path: Path, pattern: str) -> None:
+    run(tmp_path / "td", "--exp", "model_train")
+    extra: list[str] = []
+    if pattern == "posteriors":
+        run(tmp_path / "td", "--exp", "mem_inf")
+        extra, pattern = ["--is_obtain_posterior", "false"], "*.npz"
+        found = next((tmp_path / "td" / "attack_data").rglob(pattern))
+    else:
+        found = next((tmp_path / "td").rglob(pattern))
+    content = found.read_bytes()
+    found.write_bytes(content[: len(content) // 2])
+    experiment = "model_train" if pattern == "manifest.json" else "mem_inf"
+    seed = ["--seed", "1"] if pattern == "manifest.json" else []
+    complaint = run(tmp_path / "td", "--exp", experiment, *extra, *seed, code=2)
+    assert (found.name in complaint or str(found.parent) in complaint) and "delete" in complaint
+
+
+def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path) -> None:
+    """A limit on file size, as a shell sets it, stands in for a disk without space."""
+    command = f"ulimit -f 8; {sys.executable} main.py --exp model_train --temp_data {tmp_path / 'td'} {' '.join(SMALL)}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=PROJECT, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (tmp_path / "td").rglob("*") if path.is_file()]
+
+
+def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
+    flags = ["--exp", "model_train", "--original_model", "MLP", *SMALL, "--temp_data", str(tmp_path / "td")]
+    process = subprocess.Popen([sys.executable, "main.py", *flags, "--num_process", "1"], cwd=PROJECT)
+    while not list((tmp_path / "td").rglob("*.models")) and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
+    kept = len(list((tmp_path / "td").rglob("*.models")))
+    assert f"{6 - kept} of 6 sample sets trained, {kept} reused" in run(tmp_path / "td", *flags[:4])
+    assert not list((tmp_path / "td").rglob("*.tmp"))
+    assert "direct_diff" in run(tmp_path / "td", "--exp", "mem_inf", "--original_model", "MLP")
+
+
+def test_two_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "main.py", "--exp", "model_train", *SMALL, "--temp_data", str(tmp_path / "td")]
+    processes = [subprocess.Popen(command, cwd=PROJECT) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert "0 of 6" in run(tmp_path / "td", "--exp", "model_train")
+
+
+def test_help_explains_every_flag_and_a_tree_needs_no_torch(tmp_path: Path) -> None:
+    text = subprocess.run(
+        [sys.executable, "main.py", "--help"], capture_output=True, text=True, cwd=PROJECT, check=True
+    ).stdout
+    for flag in (
+        "--exp",
+        "--top_k",
+        "--sample-rate",
+        "--max-per-sample-grad_norm",
+        "--trust_cache",
+        "--target_num_shard",
+    ):
+        assert flag in text
+    environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    command = [sys.executable, "main.py", "--exp", "model_train", *SMALL, "--temp_data", str(tmp_path / "td")]
+    imports = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, check=True).stderr
+    assert "sklearn.tree" in imports
+    assert not re.search(r"\| +(torch|opacus|pandas|matplotlib)$", imports, re.MULTILINE)
+
+
+def test_reference_figures_at_reduced_size(tmp_path: Path) -> None:
+    """Adult, 5 sets a side instead of 10: bands around the reference's figures that a broken attack misses."""
+    sizes = [f"--{side}_set_num=5" for side in ("shadow", "target")]
+    bands = {
+        ("DT", "scratch"): {"direct_diff": (0.75, 0.95), "label_diff": (0.79, 0.97), "label_logit": (0.80, 0.97)},
+        ("LR", "scratch"): {"direct_diff": (0.68, 0.90), "sorted_diff": (0.70, 0.91), "label_logit": (0.82, 0.98)},
+        ("DT", "sisa"): {"direct_diff": (0.64, 0.86), "label_diff": (0.68, 0.90)},
+    }
+    for (model, method), expected in bands.items():
+        flags = ["--original_model", model, "--unlearning_method", method, *sizes]
+        run(tmp_path / "td", "--exp", "model_train", *flags, small=False)
+        rows = result_rows(run(tmp_path / "td", "--exp", "mem_inf", *flags, small=False))
+        for feature, (low, high) in {**expected, "basic_mia": (0.40, 0.60)}.items():
+            assert low <= float(rows[feature]["auc"]) <= high, (model, method, feature)
+        placebo = result_rows(run(tmp_path / "td", "--exp", "mem_inf", "--placebo", *flags, small=False))
+        inside = [float(row["auc_low"]) <= 0.5 <= float(row["auc_high"]) for row in placebo.values()]
+        assert sum(inside) >= 6, (model, method)
