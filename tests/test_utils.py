@@ -24,11 +24,16 @@ def test_seeds_depend_on_purpose_only() -> None:
 def test_an_exception_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     utils.write_text(path, "old")
-    with pytest.raises(ZeroDivisionError), utils.atomic_file(path) as handle:
-        handle.write(b"half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _write_half(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def _write_half(path: Path) -> None:
+    with utils.atomic_file(path) as handle:
+        handle.write(b"half")
+        raise ZeroDivisionError
 
 
 def test_no_space_is_one_clear_line(tmp_path: Path) -> None:
