@@ -1,0 +1,77 @@
+"""US-Accidents (Moosavi et al., 2019): any release of the Kaggle CSV, 2016-2020 through March 2023."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lib_unlearning.readers import safe_pickle, tables
+from lib_unlearning.readers.raw import RawDataset
+from utils import LOGGER
+
+MAX_ROWS = 600_000  # the paper's share of the file
+MAX_PICKLE = 2 * 2**30
+LABEL = "Severity"
+CLASSES = ["severity 1-2", "severity 3-4"]
+NUMERIC = (
+    "TMC",
+    "Start_Lat",
+    "Start_Lng",
+    "Distance(mi)",
+    "Temperature(F)",
+    "Wind_Chill(F)",
+    "Humidity(%)",
+    "Pressure(in)",
+    "Visibility(mi)",
+)
+CATEGORICAL = (
+    "Source",
+    "Side",
+    "State",
+    "Timezone",
+    "Wind_Direction",
+    "Weather_Condition",
+    "Amenity",
+    "Bump",
+    "Crossing",
+    "Give_Way",
+    "Junction",
+    "No_Exit",
+    "Railway",
+    "Roundabout",
+    "Station",
+    "Stop",
+    "Traffic_Calming",
+    "Traffic_Signal",
+    "Turning_Loop",
+    "Sunrise_Sunset",
+)
+# The 29 columns of the 2016-2020 releases; later ones dropped some.
+COLUMNS = (*NUMERIC, *CATEGORICAL)
+_ALWAYS = (LABEL, "Start_Lat", "Start_Lng", "Distance(mi)", "State", "Weather_Condition")
+
+
+def recognise(path: Path) -> bool:
+    """Whether a file is a release of US-Accidents."""
+    return {LABEL, "Start_Lat", "Start_Lng"} <= set(tables.first_fields(path))
+
+
+def read(path: Path) -> RawDataset:
+    """Features [N <= 600,000, d <= 29] and severity, {1, 2} against {3, 4}."""
+    if path.suffix.lower() in (".pkl", ".pickle") or path.name == "accident":
+        return from_pickle(path)
+    table = tables.read_columns(path, wanted=(*COLUMNS, LABEL), required=_ALWAYS, max_rows=MAX_ROWS)
+    columns = [name for name in COLUMNS if name in table.columns]
+    left_out = [name for name in COLUMNS if name not in table.columns]
+    if left_out:
+        LOGGER.warning("%s: this release lacks %s; left out", path, ", ".join(left_out))
+    labels = tables.class_labels(table[LABEL], {"1": 0, "2": 0, "3": 1, "4": 1}, path, LABEL)
+    features, codes = tables.encode(table, columns, NUMERIC, path)
+    details = {"columns": columns, "category_codes": codes, "left_out": left_out}
+    return RawDataset(features, labels, CLASSES, details)
+
+
+def from_pickle(path: Path) -> RawDataset:
+    """The authors' processed table: numbers throughout, severity merged or not."""
+    features, values, columns = safe_pickle.table(path, (LABEL, "severity"), MAX_PICKLE)
+    merged = {"0": 0, "1": 1} if set(values) <= {"0", "1"} else {"1": 0, "2": 0, "3": 1, "4": 1}
+    return RawDataset(features, tables.class_labels(values, merged, path, LABEL), CLASSES, {"columns": columns})

@@ -1,0 +1,79 @@
+"""Adult: the shipped file, Kaggle's CSV, or UCI's `adult.data` and `adult.test`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_unlearning.readers import tables
+from lib_unlearning.readers.raw import RawDataset
+from utils import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMERIC = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "hours-per-week")
+COLUMNS = (
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "educational-num",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "gender",
+    "capital-gain",
+    "capital-loss",
+    "hours-per-week",
+    "native-country",
+    "income",
+)
+CLASSES = ["<=50K", ">50K"]
+# UCI's test file ends its labels with a dot.
+_SPELLINGS = {"<=50K": 0, ">50K": 1, "<=50K.": 0, ">50K.": 1}
+
+
+def recognise(path: Path) -> bool:
+    """Whether a file is Adult in any of its forms."""
+    return _has_header(path) or _is_uci(path)
+
+
+def read(path: Path) -> RawDataset:
+    """Features [N, 14] and income; a missing value, `?` or empty, sorts first as a category of its own."""
+    if path.is_dir():
+        parts = [entry for name in ("adult.data", "adult.test") if (entry := path / name).exists()]
+        if not parts:
+            raise UserError(f"{path} holds neither adult.data nor adult.test; name the file with --source")
+    else:
+        parts = [path, *_partner(path)]
+    import pandas as pd
+
+    table = pd.concat([_read_part(part) for part in parts], ignore_index=True)
+    columns = [name for name in COLUMNS if name != "income"]
+    features, codes = tables.encode(table, columns, NUMERIC, path)
+    labels = tables.class_labels(table["income"], _SPELLINGS, path, "income")
+    return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes})
+
+
+def _read_part(path: Path) -> pd.DataFrame:
+    if _is_uci(path):
+        return tables.read_columns(path, header=COLUMNS, comment="|")
+    return tables.read_columns(path, wanted=COLUMNS, required=COLUMNS)
+
+
+def _partner(path: Path) -> list[Path]:
+    """UCI publishes two halves: the one beside the file that was named."""
+    names = {"adult.data": "adult.test", "adult.test": "adult.data"}
+    other = path.with_name(names.get(path.name, path.name))
+    return [other] if _is_uci(path) and other != path and other.exists() else []
+
+
+def _has_header(path: Path) -> bool:
+    return {"age", "fnlwgt", "income"} <= set(tables.first_fields(path))
+
+
+def _is_uci(path: Path) -> bool:
+    fields = tables.first_fields(path)
+    return (len(fields) == 15 and fields[-1] in _SPELLINGS) or bool(fields and fields[0].startswith("|1x3 Cross"))

@@ -1,0 +1,176 @@
+"""MNIST, CIFAR-10 and STL-10 in the files that torchvision downloads; training and test part are pooled."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import utils
+from lib_unlearning.readers import safe_pickle
+from lib_unlearning.readers.raw import RawDataset
+from utils import LOGGER, UserError
+
+MAX_BYTES = 2 * 2**30
+# Means and standard deviations of the channels (of pixels in 0 .. 1), as everybody uses them.
+NORMALISATION = {
+    "mnist": ([0.1307], [0.3081]),
+    "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+    "stl10": ([0.4467, 0.4398, 0.4066], [0.2603, 0.2566, 0.2713]),
+}
+_DIGITS = [str(digit) for digit in range(10)]
+_CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+_STL = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
+_MNIST_PARTS = ("train", "t10k")
+_CIFAR_PARTS = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+_STL_PARTS = ("train", "test")
+
+
+def recognise_mnist(path: Path) -> bool:
+    """Whether a folder holds MNIST's idx files."""
+    return path.is_dir() and bool(_idx_files(path, "train"))
+
+
+def recognise_cifar10(path: Path) -> bool:
+    """Whether a folder holds CIFAR-10's batches, or a file is their archive."""
+    if path.is_dir():
+        return any((path / part).is_file() for part in _CIFAR_PARTS)
+    return path.name.startswith("cifar-10") and path.suffixes[-2:] == [".tar", ".gz"]
+
+
+def recognise_stl10(path: Path) -> bool:
+    """Whether a folder holds STL-10's binary files."""
+    return path.is_dir() and (path / "train_X.bin").is_file()
+
+
+def read_mnist(path: Path) -> RawDataset:
+    """Features [N, 1, 28, 28] uint8 from idx files, plain or gzip."""
+    parts = []
+    for part in _MNIST_PARTS:
+        files = _idx_files(path, part)
+        if not files:
+            raise UserError(f"{path} lacks {part}-images-idx3-ubyte or {part}-labels-idx1-ubyte; fetch MNIST again")
+        parts.append((_idx(files[0], 3)[:, None], _idx(files[1], 1)))
+    return _pooled("mnist", path, parts, _DIGITS)
+
+
+def read_cifar10(path: Path) -> RawDataset:
+    """Features [N, 3, 32, 32] uint8 from the pickled batches, opened without running what they name."""
+    parts, lacking = [], []
+    with _unpacked(path) as folder:
+        for part in _CIFAR_PARTS:
+            content = folder.read(part)
+            if content is None:
+                lacking.append(part)
+            else:
+                parts.append(_cifar_batch(content, path / part if path.is_dir() else path))
+    if not parts:
+        raise UserError(f"{path} holds no data_batch_1 ... test_batch; fetch CIFAR-10 again")
+    if lacking:
+        LOGGER.warning("%s lacks %s: the data set is made of the others", path, ", ".join(lacking))
+    return _pooled("cifar10", path, parts, _CIFAR)
+
+
+def read_stl10(path: Path) -> RawDataset:
+    """Features [N, 3, 96, 96] uint8 from the labelled binary files; images are stored column by column."""
+    parts = []
+    for part in _STL_PARTS:
+        pixels, labels = _bytes(path / f"{part}_X.bin"), _bytes(path / f"{part}_y.bin")
+        if len(pixels) != len(labels) * 3 * 96 * 96:
+            raise UserError(f"{path / part}_X.bin has {len(pixels)} bytes for {len(labels)} labels; fetch STL-10 again")
+        parts.append((pixels.reshape(-1, 3, 96, 96).transpose(0, 1, 3, 2), labels.astype(np.int64) - 1))
+    return _pooled("stl10", path, parts, _STL)
+
+
+def _pooled(name: str, path: Path, parts: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> RawDataset:
+    images = np.ascontiguousarray(np.concatenate([part for part, _ in parts]))
+    labels = np.concatenate([part for _, part in parts]).astype(np.int64)
+    if len(images) != len(labels):
+        raise UserError(f"{path} has {len(images)} images and {len(labels)} labels; fetch it again")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+        raise UserError(f"{path} has a label outside the {len(classes)} classes; fetch it again")
+    mean, deviation = NORMALISATION[name]
+    details = {"parts": [len(part) for _, part in parts], "normalisation": {"mean": mean, "std": deviation}}
+    return RawDataset(images, labels, classes, details)
+
+
+def _bytes(path: Path) -> np.ndarray:
+    """All bytes of a file, gzip or not."""
+    try:
+        with open(path, "rb") as handle:
+            packed = handle.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else open(path, "rb") as handle:
+            content = handle.read(MAX_BYTES + 1)
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} unpacks to more than {MAX_BYTES} bytes; give the original file")
+    return np.frombuffer(content, dtype=np.uint8)
+
+
+def _idx_files(path: Path, part: str) -> list[Path]:
+    """Image and label file of one part of MNIST, or nothing when one is missing."""
+    found = []
+    for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+        candidates = [path / f"{part}-{kind}{suffix}" for suffix in ("", ".gz")]
+        found += [candidate for candidate in candidates if candidate.is_file()][:1]
+    return found if len(found) == 2 else []
+
+
+def _idx(path: Path, dimensions: int) -> np.ndarray:
+    """An idx file of unsigned bytes: two zeros, type 8, number of dimensions, sizes as big-endian 32-bit integers."""
+    content = _bytes(path)
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4].tolist() != [0, 0, 8, dimensions]:
+        raise UserError(f"{path} is no idx file of {dimensions} dimensions; fetch it again")
+    shape = [int(size) for size in content[4:header].view(">u4")]
+    if len(content) - header != math.prod(shape):
+        raise UserError(
+            f"{path} has {len(content) - header} values, not the {math.prod(shape)} it announces; fetch it again"
+        )
+    return content[header:].reshape(shape)
+
+
+class _unpacked:  # noqa: N801  a context manager, named as it reads
+    """The members of a folder or of a tar archive, read by name without unpacking anything to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members: dict[str, bytes] = {}
+
+    def __enter__(self) -> _unpacked:
+        if self.path.is_dir():
+            return self
+        try:
+            with tarfile.open(self.path) as archive:
+                for member in archive:
+                    if member.isfile() and Path(member.name).name in _CIFAR_PARTS and member.size < MAX_BYTES:
+                        handle = archive.extractfile(member)
+                        self.members[Path(member.name).name] = handle.read() if handle else b""
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise UserError(f"{self.path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+        return self
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a member, None if there is none."""
+        if self.path.is_dir():
+            path = self.path / name
+            return _bytes(path).tobytes() if path.is_file() else None
+        return self.members.get(name)
+
+    def __exit__(self, *error: object) -> None:
+        self.members.clear()
+
+
+def _cifar_batch(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    batch: Any = safe_pickle.loads(io.BytesIO(content), path, encoding="bytes")
+    try:
+        pixels, labels = np.asarray(batch[b"data"], dtype=np.uint8), np.asarray(batch[b"labels"], dtype=np.int64)
+        return pixels.reshape(len(labels), 3, 32, 32), labels
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is no batch of CIFAR-10 ({utils.error_text(error)}); fetch it again") from error

@@ -1,0 +1,257 @@
+"""Location: when each venue is checked into over the week, and what kind of venue it is (paper section 5.1)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import utils
+from lib_unlearning.readers import safe_pickle, tables
+from lib_unlearning.readers.raw import RawDataset
+from utils import LOGGER, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOURS = 168  # of a week, hour 0 being Monday 00:00 to 00:59 local time
+HOUR_NAMES = [f"hour_{hour}" for hour in range(HOURS)]
+CATEGORY_FILE = Path(__file__).with_name("venue_categories.json")
+WHEEL_MEMBER = "matdata/assets/sample/Foursquare_Sample.csv"
+MAX_PICKLE = 2**30
+# Foursquare publishes its check-ins without a header line: dataset_TSMC2014_NYC.txt.
+TSMC_COLUMNS = ("user", "venue", "category_id", "category", "latitude", "longitude", "offset_minutes", "utc_time")
+
+
+@dataclass(frozen=True)
+class CheckInOptions:
+    """Which venues and categories are kept when check-ins become a table of venues."""
+
+    min_checkins: int = 2
+    min_class_size: int = 10
+
+
+# ---------------------------------------------------------------- tables of 168 hours
+
+
+def recognise_hours(path: Path) -> bool:
+    """Whether a file is a CSV of locid, 168 hours and a category."""
+    return len(tables.first_fields(path)) == HOURS + 2
+
+
+def recognise_pickle(path: Path) -> bool:
+    """Whether a file looks like a pickle (protocol 2 or later)."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(1) == b"\x80"
+    except OSError:
+        return False
+
+
+def read_hours(path: Path) -> RawDataset:
+    """`ny_withCatId.csv`, `la_withCatId.csv` or the pickles `Insta_ny`, `Insta_la`: features [N, 168]."""
+    if recognise_pickle(path):
+        features, categories, _ = safe_pickle.table(path, ("category", "catid", "label"), MAX_PICKLE)
+        if features.shape[1] != HOURS:
+            raise UserError(f"{path} has {features.shape[1]} feature columns, not the {HOURS} hours of a week")
+    else:
+        names = tables.first_fields(path)
+        if len(names) != HOURS + 2:
+            raise UserError(f"{path} has {len(names)} columns, not locid, {HOURS} hours and a category")
+        table = tables.read_columns(path)
+        features = np.column_stack([tables.numbers(table[name], path, name) for name in names[1:-1]])
+        categories = [str(cell).strip() for cell in table[names[-1]]]
+    classes = sorted(set(categories), key=_by_number)
+    labels = tables.class_labels(categories, {name: code for code, name in enumerate(classes)}, path, "category")
+    return RawDataset(features, labels, classes, {"columns": HOUR_NAMES})
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+# ---------------------------------------------------------------- check-ins
+
+
+def recognise_checkins(path: Path) -> bool:
+    """Whether a file holds check-ins: the wheel, its CSV, or Foursquare's tab-separated text."""
+    return _is_wheel(path) or _is_sample(path) or _is_tsmc(path)
+
+
+def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
+    """Check-ins -> venues: features [N, 168], how often a venue was checked into in each hour of the week.
+
+    Venues with fewer than `min_checkins` are left out, categories that have no root or whose root has fewer than
+    `min_class_size` venues are named and left out.
+
+    Raises:
+        UserError: the file is no table of check-ins.
+    """
+    venue, hour, category = _checkins(path)
+    roots = _root_categories()
+    unique, inverse = np.unique(category, return_inverse=True)
+    unmapped = [name for name in unique if name not in roots]
+    if unmapped:
+        LOGGER.warning("%s: no root category for %s; left out", path, ", ".join(unmapped))
+    root = np.array([roots.get(name, "") for name in unique], dtype=object)[inverse]
+    kept, left_out = _without_small(venue, root, options)
+    if left_out:
+        LOGGER.warning("%s: fewer than %d venues in %s; left out", path, options.min_class_size, ", ".join(left_out))
+    features, names = _venue_table(venue[kept], hour[kept], root[kept], options.min_checkins)
+    classes = sorted(set(names))
+    labels = np.searchsorted(np.array(classes, dtype=object), names).astype(np.int64)
+    details = {
+        "columns": HOUR_NAMES,
+        "min_checkins": options.min_checkins,
+        "venues_before_min_checkins": len(np.unique(venue[kept])),
+        "left_out": [*unmapped, *left_out],
+    }
+    return RawDataset(features, labels, classes, details)
+
+
+def _checkins(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Venue, local hour of the week and category name of each check-in [n]."""
+    import pandas as pd
+
+    if _is_wheel(path) or _is_sample(path):
+        needed = ("lat_lon", "date_time", "root_type")
+        table = tables.read_columns(_extracted(path), wanted=needed, required=needed)
+        local = _times(table["date_time"], path, "date_time")
+        return table["lat_lon"].to_numpy(str), _hour_of_week(local), table["root_type"].to_numpy(str)
+    if _is_tsmc(path):
+        table = tables.read_columns(path, delimiter="\t", header=TSMC_COLUMNS, encoding="latin-1")
+        offset = tables.numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
+        utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
+        local = utc + pd.to_timedelta(offset, unit="min")
+        return table["venue"].to_numpy(str), _hour_of_week(local), table["category"].to_numpy(str)
+    raise UserError(
+        f"{path} is no table of check-ins: neither Foursquare's 8 tab-separated columns "
+        "nor lat_lon, date_time, root_type"
+    )
+
+
+def _times(cells: pd.Series, path: Path, column: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:
+    import pandas as pd
+
+    parsed = pd.to_datetime(cells, format=form, errors="coerce")
+    bad = np.flatnonzero(parsed.isna().to_numpy())
+    if len(bad):
+        raise UserError(
+            f"{path}, record {bad[0] + 1}, column {column}: {cells.iloc[bad[0]]!r:.40} is no time; correct it"
+        )
+    return parsed
+
+
+def _hour_of_week(local: pd.Series) -> np.ndarray:
+    return (local.dt.dayofweek * 24 + local.dt.hour).to_numpy(np.int64)
+
+
+def _root_categories() -> dict[str, str]:
+    """Category name -> root category; a root is its own root."""
+    roots: dict[str, list[str]] = json.loads(CATEGORY_FILE.read_text(encoding="utf-8"))["roots"]
+    return {name: root for root, names in roots.items() for name in (root, *names)}
+
+
+def _without_small(venue: np.ndarray, root: np.ndarray, options: CheckInOptions) -> tuple[np.ndarray, list[str]]:
+    """Mask of the check-ins whose root category has enough venues, and the roots that have not."""
+    counts = {
+        name: sum(np.unique(venue[root == name], return_counts=True)[1] >= options.min_checkins)
+        for name in sorted(set(root) - {""})
+    }
+    small = [name for name, count in counts.items() if count < options.min_class_size]
+    return ~np.isin(root, ["", *small]), small
+
+
+def _venue_table(
+    venue: np.ndarray, hour: np.ndarray, root: np.ndarray, min_checkins: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts [N, 168] and root category [N] of the venues with enough check-ins, in the order of their names.
+
+    A venue that people gave several categories has the one most of them gave, of equals the first in the alphabet.
+    """
+    venues, number = np.unique(venue, return_inverse=True)
+    names, category = np.unique(root.astype(str), return_inverse=True)
+    counts = np.zeros((len(venues), HOURS), dtype=np.float32)
+    np.add.at(counts, (number, hour), 1)
+    votes = np.zeros((len(venues), max(len(names), 1)), dtype=np.int64)
+    np.add.at(votes, (number, category), 1)
+    enough = counts.sum(axis=1) >= min_checkins
+    return counts[enough], names[votes[enough].argmax(axis=1)].astype(object) if len(names) else names
+
+
+def _is_sample(path: Path) -> bool:
+    return {"lat_lon", "date_time", "root_type"} <= set(tables.first_fields(path))
+
+
+def _is_tsmc(path: Path) -> bool:
+    fields = tables.first_fields(path, delimiter="\t", encoding="latin-1")
+    return len(fields) == len(TSMC_COLUMNS) and "+0000" in fields[-1]
+
+
+def _is_wheel(path: Path) -> bool:
+    try:
+        return path.is_file() and zipfile.is_zipfile(path) and WHEEL_MEMBER in zipfile.ZipFile(path).namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _extracted(path: Path) -> Path:
+    """The table itself: a wheel is a zip file, and the one member that is wanted is put beside it."""
+    if not _is_wheel(path):
+        return path
+    member = path.with_name("Foursquare_Sample.csv")
+    try:
+        with zipfile.ZipFile(path) as wheel, wheel.open(WHEEL_MEMBER) as source:
+            content = source.read(tables.MAX_BYTES)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again with --download") from error
+    with utils.atomic_file(member) as handle:
+        handle.write(content)
+    return member
+
+
+# ---------------------------------------------------------------- synthetic
+
+
+SYNTHETIC_RECORDS = 20_000
+SYNTHETIC_CLASSES = [f"synthetic_{number}" for number in range(9)]
+
+
+def synthesise(seed: int = 0, records: int = SYNTHETIC_RECORDS) -> RawDataset:
+    """Invented venues of nine kinds, each with a weekly rhythm that overlaps those of others: features [N, 168].
+
+    A kind peaks at certain hours of weekdays and weekends; a venue mixes its kind's rhythm with one of its own and one
+    that all share, and is checked into a heavy-tailed number of times (Pareto, at least two). Measured with
+    `python benchmarks/synthetic_location.py`.
+    """
+    rng = utils.spawn(seed, "synthetic location")
+    weights = np.array([22, 18, 15, 12, 10, 8, 6, 5, 4], dtype=float)
+    labels = rng.choice(len(weights), records, p=weights / weights.sum())
+    rhythms = np.array([_rhythm(kind) for kind in range(len(weights))])
+    own = rng.dirichlet(np.full(HOURS, 0.3), records)
+    chance = 0.6 * rhythms[labels] + 0.2 * rhythms.mean(axis=0) + 0.2 * own
+    totals = np.minimum(2 + rng.pareto(0.9, records) * 4, 5_000).astype(int)
+    features = rng.multinomial(totals, chance / chance.sum(axis=1, keepdims=True)).astype(np.float32)
+    return RawDataset(features, labels.astype(np.int64), SYNTHETIC_CLASSES, {"columns": HOUR_NAMES, "synthetic": True})
+
+
+def _rhythm(kind: int) -> np.ndarray:
+    """Chance [168] of each hour for one kind of venue."""
+    hour = np.arange(24)
+    weekday_peak, weekend_peak = (7 + 2 * kind) % 24, (11 + 3 * kind) % 24
+    share = 0.55 + 0.4 * ((kind * 4) % 9) / 8  # of all check-ins, those on weekdays
+    days = [_bump(hour, weekday_peak) * share / 5] * 5 + [_bump(hour, weekend_peak) * (1 - share) / 2] * 2
+    return np.concatenate(days)
+
+
+def _bump(hour: np.ndarray, peak: int) -> np.ndarray:
+    distance = np.minimum((hour - peak) % 24, (peak - hour) % 24)
+    shape: Any = np.exp(-(distance**2) / (2 * 3.0**2))
+    return shape / shape.sum()
