@@ -1,13 +1,12 @@
-"""Raw files -> processed data sets. `python data_prepare.py --dataset_name adult` prepares one by hand."""
+"""Raw files -> processed data sets. `python data_prepare.py --list` shows what there is."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import lzma
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,86 +14,223 @@ import numpy as np
 
 import config
 import utils
-from lib_unlearning.dataset import Dataset, load_dataset, save_dataset
+from lib_unlearning.dataset import Dataset, load_dataset, read_description, save_dataset
+from lib_unlearning.readers import accident, adult, download, images, location, own_table
+from lib_unlearning.readers.raw import RawDataset, check
 from utils import LOGGER, UserError
 
-ADULT_NUMERIC = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "hours-per-week")
-ADULT_CATEGORICAL = (
-    "workclass",
-    "education",
-    "marital-status",
-    "occupation",
-    "relationship",
-    "race",
-    "gender",
-    "native-country",
-)
-ADULT_CLASSES = ("<=50K", ">50K")
-ADULT_SOURCE = "UCI Machine Learning Repository, Adult, https://doi.org/10.24432/C5XW20"
+OWN = "csv"  # anybody's own table; its label is a column of it
 
 
-def read_adult(raw_folder: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Adult from the shipped `adult.csv.xz`: features [48842, 14], labels [48842] and their description.
+@dataclass(frozen=True)
+class Options:
+    """What a reader may be told beside the path: venues to keep, and the label of an own table."""
 
-    Categories become their rank in alphabetical order; a missing value sorts first, as a category of its own.
+    check_ins: location.CheckInOptions = field(default_factory=location.CheckInOptions)
+    label_column: str = ""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One label of a data set: where its raw files come from and how they are read.
+
+    Attributes:
+        read: (path, options) -> data set.
+        recognise: whether a path is a raw form, told by its content; None for data that need no file.
+        fetch: (folder for raw files, quiet) -> None, downloads them; None where a person has to.
+        get: how a person gets the files: page, and which file to put where.
+        source, licence, citation: for tables and documents.
     """
-    path = raw_folder / "adult.csv.xz"
-    columns = _read_columns(path)
-    missing = sorted({*ADULT_NUMERIC, *ADULT_CATEGORICAL, "income"} - columns.keys())
-    if missing:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}; restore the shipped file")
-    names = [name for name in columns if name != "income"]
-    codes = {name: sorted(set(columns[name])) for name in ADULT_CATEGORICAL}
-    try:
-        features = np.column_stack(
-            [
-                np.array(columns[name], dtype=np.float32)
-                if name in ADULT_NUMERIC
-                else np.searchsorted(np.array(codes[name]), np.array(columns[name])).astype(np.float32)
-                for name in names
-            ]
-        )
-        labels = np.array([ADULT_CLASSES.index(value) for value in columns["income"]], dtype=np.int64)
-    except ValueError as error:
+
+    read: Callable[[Path, Options], RawDataset]
+    recognise: Callable[[Path], bool] | None
+    fetch: Callable[[Path, bool], None] | None
+    get: str
+    source: str
+    licence: str
+    citation: str
+
+
+# ---------------------------------------------------------------- downloads
+
+_UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/"
+_UCI_MD5 = {"adult.data": "5d7c39d7b8804f071cdd1f2a7c460872", "adult.test": "35238206dfdf7f1fe215bbb874adecdc"}
+_WHEEL = "mat_data-0.1rc6-py3-none-any.whl"
+_WHEEL_SHA256 = "b55519844a241069f936e844b0620c05889eb59d33c50dcf1879fa96361ee0ea"
+
+
+def _fetch_adult(folder: Path, quiet: bool) -> None:
+    for name, md5 in _UCI_MD5.items():
+        download.fetch(_UCI + name, folder / "uci" / name, ("md5", md5), quiet)
+
+
+def _fetch_foursquare(folder: Path, quiet: bool) -> None:
+    download.fetch_wheel("mat-data==0.1rc6", _WHEEL_SHA256, folder / _WHEEL)
+
+
+def _fetch_mnist(folder: Path, quiet: bool) -> None:
+    from torchvision.datasets import MNIST
+
+    for name, md5 in MNIST.resources:
+        download.fetch(MNIST.mirrors[0] + name, folder / "mnist" / name, ("md5", md5), quiet)
+
+
+def _fetch_cifar10(folder: Path, quiet: bool) -> None:
+    from torchvision.datasets import CIFAR10
+
+    download.fetch(CIFAR10.url, folder / CIFAR10.filename, ("md5", CIFAR10.tgz_md5), quiet)
+
+
+def _fetch_stl10(folder: Path, quiet: bool) -> None:
+    from torchvision.datasets import STL10
+
+    archive = folder / STL10.filename
+    download.fetch(STL10.url, archive, ("md5", STL10.tgz_md5), quiet)
+    images.unpack_stl10(archive, folder / "stl10_binary")
+
+
+def _fetch_accident(folder: Path, quiet: bool) -> None:
+    client = shutil.which("kaggle")
+    token = Path.home() / ".kaggle" / "kaggle.json"
+    if client is None or not token.exists():
         raise UserError(
-            f"{path} holds an unreadable value ({utils.error_text(error)}); restore the shipped file"
-        ) from error
-    description = {
-        "classes": list(ADULT_CLASSES),
-        "columns": names,
-        "category_codes": codes,
-        "records": len(labels),
-        "source": ADULT_SOURCE,
-        "licence": "CC BY 4.0",
-    }
-    return features, labels, description
-
-
-def _read_columns(path: Path) -> dict[str, list[str]]:
-    """Columns of an xz-compressed CSV file with a header."""
-    try:
-        text = lzma.decompress(path.read_bytes()).decode()
-    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); restore the shipped file") from error
-    rows = list(csv.reader(io.StringIO(text)))
-    uneven = next((number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])), None)
-    if len(rows) < 2 or uneven:
-        raise UserError(
-            f"{path}, line {uneven or 1}: expected a header and rows of one length; restore the shipped file"
+            f"accident needs Kaggle's client and a token in {token}; or fetch it by hand: {_ACCIDENT.get}, "
+            "then run: python data_prepare.py --dataset_name accident"
         )
-    return {name: list(values) for name, *values in zip(*rows, strict=True)}
+    utils.run_program([client, "datasets", "download", "-d", "sobhanmoosavi/us-accidents", "-p", str(folder)], quiet)
 
 
-# name -> (its labels, the first being the default, and the reader of its raw files)
-DATASETS: dict[str, tuple[tuple[str, ...], Callable[[Path], tuple[np.ndarray, np.ndarray, dict[str, Any]]]]] = {
-    "adult": (("income",), read_adult),
+def _fetch_insta(folder: Path, quiet: bool) -> None:
+    raise UserError(
+        f"location: the authors share these files by hand only; {_NY.get}, "
+        "then run: python data_prepare.py --dataset_name location --original_label NY"
+    )
+
+
+# ---------------------------------------------------------------- the data sets
+
+_PAPER = "Chen et al., CCS 2021"
+
+
+def _insta(name: str, prefix: str) -> Form:
+    return Form(
+        read=lambda path, options: location.read_hours(path),
+        # 168 hours look alike in every city: only the file's name tells which it is.
+        recognise=lambda path: prefix in path.name.lower() and location.recognise_hours(path),
+        fetch=_fetch_insta,
+        get=f"ask for {prefix}_withCatId.csv or Insta_{prefix} at https://github.com/MinChen00/UnlearningLeaks and put "
+        "it into temp_data/dataset/",
+        source=f"Instagram check-ins in {name}",
+        licence="not stated",
+        citation=_PAPER,
+    )
+
+
+_NY = _insta("New York", "ny")
+_ACCIDENT = Form(
+    read=lambda path, options: accident.read(path),
+    recognise=accident.recognise,
+    fetch=_fetch_accident,
+    get="visit https://www.kaggle.com/datasets/sobhanmoosavi/us-accidents and put the CSV (or its zip) into "
+    "temp_data/dataset/",
+    source="US-Accidents, Kaggle",
+    licence="CC BY-NC-SA 4.0",
+    citation="Moosavi et al., A Countrywide Traffic Accident Dataset, 2019",
+)
+_VISION = "is downloaded with --download, or put torchvision's files into temp_data/dataset/"
+
+# name -> label -> form; the first label is the default.
+DATASETS: dict[str, dict[str, Form]] = {
+    "adult": {
+        "income": Form(
+            read=lambda path, options: adult.read(path),
+            recognise=adult.recognise,
+            fetch=_fetch_adult,
+            get="ships with the project as temp_data/dataset/adult.csv.xz",
+            source="UCI Machine Learning Repository, Adult, https://doi.org/10.24432/C5XW20",
+            licence="CC BY 4.0",
+            citation="Becker and Kohavi, 1996",
+        )
+    },
+    "accident": {"severity": _ACCIDENT},
+    "location": {
+        "foursquare": Form(
+            read=lambda path, options: location.read_checkins(path, options.check_ins),
+            recognise=location.recognise_checkins,
+            fetch=_fetch_foursquare,
+            get="is downloaded with --download; or put dataset_TSMC2014_NYC.txt into temp_data/dataset/",
+            source="Foursquare check-ins in New York, 2012-2013, PyPI package mat-data 0.1rc6",
+            licence="package GPLv3+; data: cite the paper",
+            citation="Yang et al., IEEE TSMC 2015",
+        ),
+        "NY": _NY,
+        "LA": _insta("Los Angeles", "la"),
+        "synthetic": Form(
+            read=lambda path, options: location.synthesise(),
+            recognise=None,
+            fetch=None,
+            get="is generated",
+            source="invented by lib_unlearning/readers/location.py",
+            licence="MIT",
+            citation="none: synthetic",
+        ),
+    },
+    "mnist": {
+        "digit": Form(
+            read=lambda path, options: images.read_mnist(path),
+            recognise=images.recognise_mnist,
+            fetch=_fetch_mnist,
+            get=f"MNIST {_VISION}mnist/",
+            source="MNIST",
+            licence="CC BY-SA 3.0",
+            citation="LeCun et al., Proc. IEEE 1998",
+        )
+    },
+    "cifar10": {
+        "object": Form(
+            read=lambda path, options: images.read_cifar10(path),
+            recognise=images.recognise_cifar10,
+            fetch=_fetch_cifar10,
+            get=f"CIFAR-10 {_VISION}",
+            source="CIFAR-10",
+            licence="not stated",
+            citation="Krizhevsky, 2009",
+        )
+    },
+    "stl10": {
+        "object": Form(
+            read=lambda path, options: images.read_stl10(path),
+            recognise=images.recognise_stl10,
+            fetch=_fetch_stl10,
+            get=f"STL-10 {_VISION}",
+            source="STL-10",
+            licence="not stated",
+            citation="Coates et al., AISTATS 2011",
+        )
+    },
 }
-PLANNED_DATASETS = ("accident", "location", "mnist", "cifar10", "stl10")
+_OWN_FORM = Form(
+    read=lambda path, options: own_table.read(path, options.label_column),
+    recognise=lambda path: False,
+    fetch=None,
+    get="name your table: python data_prepare.py --dataset_name csv --source FILE --label_column NAME",
+    source="the user's own table",
+    licence="the user's own",
+    citation="none",
+)
+NAMES = (*DATASETS, OWN)
 
 
-def default_label(name: str) -> str:
-    """The label column a data set is predicted by when the user names none."""
-    return DATASETS[name][0][0]
+def resolve_label(name: str, label: str | None) -> str:
+    """The label that was asked for, or the data set's own; raises `UserError` when it has no such label."""
+    if name == OWN:
+        if not label:
+            raise UserError("--original_label is missing: name the label column of your table")
+        return label
+    labels = DATASETS[name]
+    if label is not None and label not in labels:
+        raise UserError(f"--original_label {label}: {name} has {', '.join(labels)}; name one of them")
+    return label or next(iter(labels))
 
 
 def obtain_dataset(name: str, label: str, temp_data: Path) -> Dataset:
@@ -103,41 +239,157 @@ def obtain_dataset(name: str, label: str, temp_data: Path) -> Dataset:
     Raises:
         UserError: raw files are missing or damaged, or the processed form is.
     """
-    folder = temp_data / config.PROCESSED_DATASET / f"{name}_{label}"
+    folder = _folder(name, label, temp_data)
     if not (folder / "dataset.json").exists():
-        prepare_dataset(name, label, temp_data)
+        prepare_dataset(name, label, temp_data, None, Options(label_column=label))
     return load_dataset(folder)
 
 
-def prepare_dataset(name: str, label: str, temp_data: Path) -> None:
-    """Read the raw files of a data set and write its processed form under `temp_data`."""
-    raw_folder = temp_data / config.DATASET
-    if not raw_folder.exists():  # another --temp_data: the shipped files serve it as well
-        raw_folder = config.TEMP_DATA_DIR / config.DATASET
-    LOGGER.info("preparing %s from %s", name, raw_folder)
-    features, labels, description = DATASETS[name][1](raw_folder)
-    folder = temp_data / config.PROCESSED_DATASET / f"{name}_{label}"
-    save_dataset(folder, features, labels, {**description, "name": name, "label": label})
+def prepare_dataset(name: str, label: str, temp_data: Path, source: Path | None, options: Options) -> None:
+    """Read the raw files of a data set and write its processed form under `temp_data`.
+
+    Args:
+        source: file or folder with the raw form; None looks into `temp_data/dataset`.
+
+    Raises:
+        UserError: the files are missing, unreadable, or no data set that can be studied.
+    """
+    form = _form(name, label)
+    path = source if source is not None else _find(name, label, form, temp_data)
+    LOGGER.info("preparing %s / %s from %s", name, label, path if form.recognise else form.source)
+    raw = check(form.read(path, options), path)
+    counts = np.bincount(raw.labels, minlength=len(raw.classes)).tolist()
+    description: dict[str, Any] = {
+        **raw.details,
+        "name": name,
+        "label": label,
+        "classes": raw.classes,
+        "class_counts": counts,
+        "records": len(raw.labels),
+        "shape": list(raw.features.shape[1:]),
+        "source": form.source,
+        "source_file": path.name if form.recognise else None,
+        "source_sha256": download.file_digest(path) if form.recognise and path.is_file() else None,
+        "licence": form.licence,
+        "citation": form.citation,
+    }
+    save_dataset(_folder(name, label, temp_data), raw.features, raw.labels, description)
+
+
+def _form(name: str, label: str) -> Form:
+    return _OWN_FORM if name == OWN else DATASETS[name][label]
+
+
+def _folder(name: str, label: str, temp_data: Path) -> Path:
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in label)
+    suffix = "" if safe == label else f"-{utils.digest(label)[:6]}"
+    return temp_data / config.PROCESSED_DATASET / f"{name}_{safe}{suffix}"
+
+
+def _find(name: str, label: str, form: Form, temp_data: Path) -> Path:
+    """The raw file or folder of a data set, recognised by its content among those in `temp_data/dataset`."""
+    if form.recognise is None:
+        return temp_data
+    for folder in (temp_data / config.DATASET, config.TEMP_DATA_DIR / config.DATASET):
+        for path in _candidates(folder):
+            if form.recognise(path):
+                if not path.resolve().is_relative_to(folder.resolve()):
+                    raise UserError(f"{path} is a link out of {folder}; copy the file, or name it with --source")
+                return path
+    fetch = (
+        f"; or: python data_prepare.py --dataset_name {name} --original_label {label} --download" if form.fetch else ""
+    )
+    raise UserError(
+        f"--dataset_name {name}: no raw file of {name} / {label} in {temp_data / config.DATASET}; {form.get}{fetch}"
+    )
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Files and folders up to three levels deep, e.g. MNIST/raw."""
+    for pattern in ("*", "*/*", "*/*/*"):
+        yield from sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+# ---------------------------------------------------------------- command line
+
+
+def list_datasets(temp_data: Path) -> Iterator[str]:
+    """A line or two a data set: ready or not, its size, balance, source, licence and digest."""
+    known = [(name, label) for name, labels in DATASETS.items() for label in labels]
+    for name, label in known:
+        folder = _folder(name, label, temp_data)
+        form = DATASETS[name][label]
+        if not (folder / "dataset.json").exists():
+            yield f"{name} / {label}: not ready. {form.source}; {form.licence}. To get it: {form.get}"
+            continue
+        yield _summary(folder)
+    for folder in sorted((temp_data / config.PROCESSED_DATASET).glob(f"{OWN}_*")):
+        yield _summary(folder)
+
+
+def _summary(folder: Path) -> str:
+    description = read_description(folder)
+    counts = np.array(description["class_counts"])
+    balance = ", ".join(
+        f"{name} {share:.1%}" for name, share in zip(description["classes"], counts / counts.sum(), strict=True)
+    )
+    invented = "SYNTHETIC, " if description.get("synthetic") else ""
+    shape = " x ".join(map(str, description["shape"]))
+    return (
+        f"{description['name']} / {description['label']}: ready, {invented}{description['records']} records, "
+        f"{shape} features, {len(counts)} classes ({balance}). {description['source']}; {description['licence']}; "
+        f"digest {description['digest'][:16]}"
+    )
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = utils.OneLineParser(prog="data_prepare.py", description=__doc__)
+    add = parser.add_argument
+    add("--list", action="store_true", help="show every data set: ready or not, what it holds, where it comes from")
+    add("--dataset_name", choices=NAMES, default="adult", help="data set to prepare (adult)")
+    add("--original_label", help="which of its labels (default: the data set's own)")
+    add("--source", type=Path, help="raw file or folder (default: found in temp_data/dataset by its content)")
+    add("--label_column", help="label column of your own table (--dataset_name csv)")
+    add("--download", action="store_true", help="fetch the raw files first")
+    add("--force", action="store_true", help="prepare again what is ready")
+    add("--min_checkins", type=utils.whole_number(1), default=2, help="check-ins a venue must have (2)")
+    add("--min_class_size", type=utils.whole_number(2), default=10, help="venues a root category must have (10)")
+    add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave")
+    add("--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Prepare or list data sets as the arguments say."""
+    parsed = _build_parser().parse_args(arguments)
+    temp_data = parsed.temp_data.expanduser().absolute()
+    if parsed.list:
+        print("\n".join(list_datasets(temp_data)))
+        return
+    name = parsed.dataset_name
+    label = resolve_label(name, parsed.label_column if name == OWN else parsed.original_label)
+    if name == OWN and parsed.source is None:
+        raise UserError("--source is missing: name the file of your own table")
+    folder, form = _folder(name, label, temp_data), _form(name, label)
+    if parsed.download:
+        if form.fetch is None:
+            raise UserError(f"--download: {name} / {label} has nothing to fetch; it {form.get}")
+        form.fetch(temp_data / config.DATASET, parsed.quiet)
+    if parsed.force or parsed.source is not None or not (folder / "dataset.json").exists():
+        check_ins = location.CheckInOptions(parsed.min_checkins, parsed.min_class_size)
+        prepare_dataset(name, label, temp_data, parsed.source, Options(check_ins, label))
+    load_dataset(folder)
+    print(_summary(folder))
 
 
 def main() -> int:
-    """Command line: prepare one data set and say what it holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset_name", choices=sorted(DATASETS), default="adult")
-    parser.add_argument("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave")
-    arguments = parser.parse_args()
+    """Run what the command line asks for; the exit code is 2 after a user's mistake."""
     utils.set_up_logging("info")
-    label = default_label(arguments.dataset_name)
     try:
-        prepare_dataset(arguments.dataset_name, label, arguments.temp_data)
-        dataset = obtain_dataset(arguments.dataset_name, label, arguments.temp_data)
+        run(sys.argv[1:])
     except UserError as error:
         print(f"data_prepare.py: error: {error}", file=sys.stderr)
         return 2
-    balance = np.bincount(dataset.labels, minlength=dataset.num_classes) / len(dataset)
-    num_features = dataset.features.shape[1]
-    shares = ", ".join(f"{share:.3f}" for share in balance)
-    print(f"{dataset.name} / {label}: {len(dataset)} records, {num_features} features, class shares {shares}")
     return 0
 
 

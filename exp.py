@@ -88,7 +88,7 @@ def _store(settings: Settings, dataset: Dataset, side: str) -> ModelStore:
     drawn = settings.sides[side]
     sharded = settings.unlearning_method != "scratch"
     shaped_by = {
-        "dataset": f"{dataset.name} / {dataset.label}",
+        "dataset": dataset.title,
         "dataset_digest": dataset.digest,
         "side": side,
         "original_model": settings.original_model,
@@ -238,7 +238,7 @@ class MemInf:
             results = self._evaluate(cases["target"], scores)
         self._save(folder, described, results, cases["target"], scores)
         utils.write_json(folder / "timing.json", watch.stages)
-        self._print(obtained["target"], results, headline, folder)
+        self._print(study.dataset.title, obtained["target"], results, headline, folder)
 
     def _name(self, study: Study, *more: str) -> str:
         settings = self.settings
@@ -347,6 +347,7 @@ class MemInf:
 
     def _print(
         self,
+        title: str,
         obtained: tuple[PosteriorSet, np.ndarray],
         results: report.Results,
         headline: str,
@@ -356,7 +357,7 @@ class MemInf:
         published = {None: "full posteriors", 0: "label only"}.get(settings.top_k, f"top {settings.top_k} posteriors")
         positives = int(cases.member.sum())
         print(
-            f"{settings.dataset_name} / {settings.original_label}, {settings.original_model} target, "
+            f"{title}, {settings.original_model} target, "
             f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
             f"{published}, seed {settings.seed}{', placebo' if settings.placebo else ''}"
         )

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 import config
 import data_prepare
@@ -59,32 +58,12 @@ class Settings:
     training_command: str
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def _boolean(text: str) -> bool:
     answers = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     try:
         return answers[text.lower()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}") from None
-
-
-def _integer(lowest: int) -> Any:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"must be at least {lowest}, found {value}")
-        return value
-
-    return parse
 
 
 def _positive_number(text: str) -> float:
@@ -127,7 +106,7 @@ _DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secur
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `main.py`."""
-    parser = _Parser(
+    parser = utils.OneLineParser(
         prog="main.py",
         description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
@@ -146,8 +125,8 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("experiment")
     add = group.add_argument
     add("--exp", choices=EXPERIMENTS, required=True, help="train and cache the models, or attack them")
-    datasets = (*data_prepare.DATASETS, *data_prepare.PLANNED_DATASETS)
-    add("--dataset_name", choices=datasets, default="adult", help="data set (adult)", metavar="NAME")
+    names = ", ".join(data_prepare.NAMES)
+    add("--dataset_name", choices=data_prepare.NAMES, default="adult", help=f"{names} (adult)", metavar="NAME")
     add("--original_label", help="column to predict (default: the data set's own)", metavar="LABEL")
     targets = (*models.TARGET_MODELS, *models.PLANNED_TARGET_MODELS)
     add("--original_model", choices=targets, default="DT", help=f"target model: {', '.join(targets)} (DT)", metavar="M")
@@ -158,7 +137,7 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     add(
         "--placebo", type=_boolean, nargs="?", const=True, default=False, help="query strangers only: must find nothing"
     )
-    add("--seed", type=_integer(0), default=0, help="seed of every random choice (0)", metavar="N")
+    add("--seed", type=utils.whole_number(0), default=0, help="seed of every random choice (0)", metavar="N")
     add(
         "--fresh_retrain_seed",
         type=_boolean,
@@ -172,12 +151,28 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
 def _add_side(parser: argparse.ArgumentParser, side: str) -> None:
     add = parser.add_argument_group(f"{side} side").add_argument
     add(
-        f"--{side}_set_num", type=_integer(1), default=10, help="sample sets, one original model each (10)", metavar="N"
+        f"--{side}_set_num",
+        type=utils.whole_number(1),
+        default=10,
+        help="sample sets, one original model each (10)",
+        metavar="N",
     )
-    add(f"--{side}_set_size", type=_integer(2), default=2000, help="records a sample set (2000)", metavar="N")
-    add(f"--{side}_unlearning_size", type=_integer(1), default=20, help="deletion requests a set (20)", metavar="N")
-    add(f"--{side}_unlearning_num", type=_integer(1), default=1, help="records a deletion request (1)", metavar="N")
-    add(f"--{side}_num_shard", type=_integer(1), default=10, help="shards of SISA (10)", metavar="N")
+    add(f"--{side}_set_size", type=utils.whole_number(2), default=2000, help="records a sample set (2000)", metavar="N")
+    add(
+        f"--{side}_unlearning_size",
+        type=utils.whole_number(1),
+        default=20,
+        help="deletion requests a set (20)",
+        metavar="N",
+    )
+    add(
+        f"--{side}_unlearning_num",
+        type=utils.whole_number(1),
+        default=1,
+        help="records a deletion request (1)",
+        metavar="N",
+    )
+    add(f"--{side}_num_shard", type=utils.whole_number(1), default=10, help="shards of SISA (10)", metavar="N")
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +184,13 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="query the models; false: reuse the saved posteriors (true)",
     )
-    add("--num_process", type=_integer(1), default=utils.usable_cores(), help="processes (usable cores)", metavar="N")
+    add(
+        "--num_process",
+        type=utils.whole_number(1),
+        default=utils.usable_cores(),
+        help="processes (usable cores)",
+        metavar="N",
+    )
     add("--is_train_multiprocess", type=_boolean, default=True, help="false: work in one process (true)")
     add("--retrain", action="store_true", help="train again what is already cached")
     add("--trust_cache", action="store_true", help="open cached models that this installation did not write")
@@ -200,17 +201,28 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
 
 def _add_torch(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("training of torch models (not built yet)").add_argument
-    add("--num_epochs", type=_integer(1), default=100, help="passes over the training records (100)", metavar="N")
-    add("--batch_size", type=_integer(1), default=64, help="records a gradient step (64)", metavar="N")
+    add(
+        "--num_epochs",
+        type=utils.whole_number(1),
+        default=100,
+        help="passes over the training records (100)",
+        metavar="N",
+    )
+    add("--batch_size", type=utils.whole_number(1), default=64, help="records a gradient step (64)", metavar="N")
     add("--optim", choices=OPTIMIZERS, default="Adam", help="optimizer (Adam)")
     add("--lr", type=_positive_number, help="learning rate (default: the model's own)", metavar="X")
-    add("--cuda", type=_integer(0), help="GPU number (default: a GPU if there is one, else the CPU)", metavar="N")
+    add(
+        "--cuda",
+        type=utils.whole_number(0),
+        help="GPU number (default: a GPU if there is one, else the CPU)",
+        metavar="N",
+    )
 
 
 def _add_defense(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("defenses").add_argument
     add("--is_defense", type=_boolean, help="publish less than the posterior; needs --top_k (false)")
-    add("--top_k", type=_integer(0), help="entries to publish, 0 for the label alone", metavar="K")
+    add("--top_k", type=utils.whole_number(0), help="entries to publish, 0 for the label alone", metavar="K")
     add("--is_dp_defense", type=_boolean, default=False, help="train with DP-SGD; torch models only (not built yet)")
     add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
     add(
@@ -244,7 +256,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     return Settings(
         exp=options.exp,
         dataset_name=options.dataset_name,
-        original_label=_label(options),
+        original_label=data_prepare.resolve_label(options.dataset_name, options.original_label),
         original_model=options.original_model,
         attack_model=options.attack_model,
         unlearning_method=options.unlearning_method,
@@ -267,24 +279,12 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
 
 
 def _refuse_what_is_not_built(options: argparse.Namespace) -> None:
-    if options.dataset_name in data_prepare.PLANNED_DATASETS:
-        raise UserError(
-            f"--dataset_name {options.dataset_name}: not built yet; available: {', '.join(data_prepare.DATASETS)}"
-        )
     if options.original_model in models.PLANNED_TARGET_MODELS:
         raise UserError(
             f"--original_model {options.original_model}: not built yet; available: {', '.join(models.TARGET_MODELS)}"
         )
     if options.is_dp_defense:
         raise UserError("--is_dp_defense true: DP-SGD needs a torch model, which is not built yet; leave it out")
-
-
-def _label(options: argparse.Namespace) -> str:
-    labels = data_prepare.DATASETS[options.dataset_name][0]
-    label = options.original_label or labels[0]
-    if label not in labels:
-        raise UserError(f"--original_label {label}: {options.dataset_name} has {', '.join(labels)}; name one of them")
-    return label
 
 
 def _side_settings(options: argparse.Namespace, side: str) -> SideSettings:

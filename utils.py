@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
 
@@ -24,6 +26,36 @@ LOGGER = logging.getLogger("unlearning")
 
 class UserError(Exception):
     """A mistake the user can mend: reported on one line, exit code 2, without a traceback."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def whole_number(lowest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number that is at least `lowest`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, found {value}")
+        return value
+
+    return parse
+
+
+def run_program(command: Sequence[str], quiet: bool) -> None:
+    """Run another program; raises `UserError` with its last words when it fails."""
+    done = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{Path(command[0]).name} failed: {last}")
 
 
 def set_up_logging(level: str) -> None:

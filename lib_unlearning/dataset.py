@@ -18,9 +18,11 @@ class Dataset:
 
     Attributes:
         name, label: what it is called and which column is predicted.
-        features: [N, d] float32.
+        features: [N, d] float32, or [N, ch, h, w] uint8 for images.
         labels: [N] int64 in 0 .. num_classes - 1.
         num_classes: c, the columns of every posterior.
+        normalisation: mean and standard deviation of each channel for images, of pixels in 0 .. 1; else None.
+        synthetic: whether the records were invented; every table says so.
         digest: hex SHA-256 of features and labels; part of every cache address.
     """
 
@@ -30,9 +32,29 @@ class Dataset:
     labels: np.ndarray
     num_classes: int
     digest: str
+    normalisation: tuple[np.ndarray, np.ndarray] | None = None
+    synthetic: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def title(self) -> str:
+        """Name and label as tables show them."""
+        return f"{self.name} / {self.label}" + (" (synthetic)" if self.synthetic else "")
+
+    def images(self, records: np.ndarray) -> np.ndarray:
+        """Normalised images [n, ch, h, w] float32 of the records [n]; there is no random augmentation, so that a
+        record has one posterior."""
+        assert self.normalisation is not None
+        mean, deviation = (part.reshape(-1, 1, 1) for part in self.normalisation)
+        return (self.features[records].astype(np.float32) / 255 - mean) / deviation
+
+    def rows(self, records: np.ndarray) -> np.ndarray:
+        """Features [n, d] float32 of the records [n]; images as rows of normalised pixels."""
+        if self.normalisation is None:
+            return self.features[records]
+        return self.images(records).reshape(len(records), -1)
 
 
 def save_dataset(folder: Path, features: np.ndarray, labels: np.ndarray, description: dict[str, Any]) -> None:
@@ -40,7 +62,19 @@ def save_dataset(folder: Path, features: np.ndarray, labels: np.ndarray, descrip
     for name, array in (("features", features), ("labels", labels)):
         with utils.atomic_file(folder / f"{name}.npy") as handle:
             np.save(handle, array, allow_pickle=False)
-    utils.write_json(folder / "dataset.json", {**description, "digest": utils.digest_arrays(features, labels)})
+    complete = {**description, "digest": utils.digest_arrays(features, labels)}
+    utils.write_json(folder / "dataset.json", {**complete, "description_digest": utils.digest(complete)})
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What dataset.json says; raises `UserError` when it is damaged or was edited."""
+    description = utils.read_json(folder / "dataset.json")
+    stated = description.pop("description_digest", None) if isinstance(description, dict) else None
+    if stated is None or stated != utils.digest(description):
+        raise UserError(
+            f"{folder / 'dataset.json'} was edited or damaged (its digest differs); delete the folder and run again"
+        )
+    return dict(description)
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -49,7 +83,7 @@ def load_dataset(folder: Path) -> Dataset:
     Raises:
         UserError: an array is damaged or no longer what the description says.
     """
-    description = utils.read_json(folder / "dataset.json")
+    description = read_description(folder)
     try:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
@@ -57,8 +91,15 @@ def load_dataset(folder: Path) -> Dataset:
         if found != description["digest"]:
             raise ValueError(f"its arrays have digest {found[:12]}, not {description['digest'][:12]}")
         name, label, classes = description["name"], description["label"], len(description["classes"])
+        constants = description.get("normalisation")
+        normalisation = (_channels(constants["mean"]), _channels(constants["std"])) if constants else None
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(
             f"the processed data set {folder} is damaged ({utils.error_text(error)}); delete the folder and run again"
         ) from error
-    return Dataset(name, label, features, labels, classes, found)
+    synthetic = bool(description.get("synthetic"))
+    return Dataset(name, label, features, labels, classes, found, normalisation, synthetic)
+
+
+def _channels(values: list[float]) -> np.ndarray:
+    return np.array(values, dtype=np.float32)

@@ -62,7 +62,7 @@ def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset:
             constituents[id(constituent)] = constituent
             wanted.setdefault(id(constituent), []).append(rows)
     asked = {key: np.unique(np.concatenate(rows)) for key, rows in wanted.items()}
-    answers = {key: constituents[key].predict_proba(dataset.features[rows]) for key, rows in asked.items()}
+    answers = {key: constituents[key].predict_proba(dataset.rows(rows)) for key, rows in asked.items()}
     return [
         np.mean(
             [answers[id(member)][np.searchsorted(asked[id(member)], rows)] for member in ensemble.constituents], axis=0

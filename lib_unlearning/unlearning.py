@@ -33,7 +33,7 @@ class ModelTrainer:
         return [self._fit_one(job) for job in jobs]
 
     def _fit_one(self, job: FitJob) -> models.TargetModel:
-        features, labels = self.dataset.features[job.records], self.dataset.labels[job.records]
+        features, labels = self.dataset.rows(job.records), self.dataset.labels[job.records]
         model = models.make_target_model(self.model_name, self.dataset.num_classes, labels, job.seed)
         return model.fit(features, labels)
 

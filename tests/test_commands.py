@@ -150,7 +150,7 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
         ("--shadow_unlearning_num=400", "--shadow_unlearning_num 400: a set holds 400 records"),
         ("--original_model=SVM", "--original_model: invalid choice: 'SVM'"),
         ("--original_model=resnet50", "--original_model resnet50: not built yet"),
-        ("--dataset_name=mnist", "--dataset_name mnist: not built yet"),
+        ("--dataset_name=stl10", "--dataset_name stl10: no raw file of stl10 / object in"),
         ("--original_label=age", "--original_label age: adult has income"),
         ("--is_dp_defense=true", "--is_dp_defense true: DP-SGD needs a torch model"),
         ("--is_defense=true", "--top_k is missing"),

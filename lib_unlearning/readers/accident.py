@@ -9,6 +9,7 @@ from lib_unlearning.readers.raw import RawDataset
 from utils import LOGGER
 
 MAX_ROWS = 600_000  # the paper's share of the file
+MAX_BYTES = 8 * 2**30  # the largest release has 3.1 GB; only the first rows are kept in memory
 MAX_PICKLE = 2 * 2**30
 LABEL = "Severity"
 CLASSES = ["severity 1-2", "severity 3-4"]
@@ -52,14 +53,16 @@ _ALWAYS = (LABEL, "Start_Lat", "Start_Lng", "Distance(mi)", "State", "Weather_Co
 
 def recognise(path: Path) -> bool:
     """Whether a file is a release of US-Accidents."""
-    return {LABEL, "Start_Lat", "Start_Lng"} <= set(tables.first_fields(path))
+    return {LABEL, "Start_Lat", "Start_Lng"} <= set(tables.first_fields(path)) or (
+        path.name.startswith("accident") and safe_pickle.is_pickle(path)
+    )
 
 
 def read(path: Path) -> RawDataset:
     """Features [N <= 600,000, d <= 29] and severity, {1, 2} against {3, 4}."""
-    if path.suffix.lower() in (".pkl", ".pickle") or path.name == "accident":
+    if safe_pickle.is_pickle(path):
         return from_pickle(path)
-    table = tables.read_columns(path, wanted=(*COLUMNS, LABEL), required=_ALWAYS, max_rows=MAX_ROWS)
+    table = tables.read_columns(path, wanted=(*COLUMNS, LABEL), required=_ALWAYS, max_rows=MAX_ROWS, limit=MAX_BYTES)
     columns = [name for name in COLUMNS if name in table.columns]
     left_out = [name for name in COLUMNS if name not in table.columns]
     if left_out:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib_unlearning.readers import tables
+from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset
 from utils import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_PICKLE = 2**30
 NUMERIC = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "hours-per-week")
 COLUMNS = (
     "age",
@@ -37,11 +38,13 @@ _SPELLINGS = {"<=50K": 0, ">50K": 1, "<=50K.": 0, ">50K.": 1}
 
 def recognise(path: Path) -> bool:
     """Whether a file is Adult in any of its forms."""
-    return _has_header(path) or _is_uci(path)
+    return _has_header(path) or _is_uci(path) or (path.name.startswith("adult") and safe_pickle.is_pickle(path))
 
 
 def read(path: Path) -> RawDataset:
     """Features [N, 14] and income; a missing value, `?` or empty, sorts first as a category of its own."""
+    if safe_pickle.is_pickle(path):
+        return _from_pickle(path)
     if path.is_dir():
         parts = [entry for name in ("adult.data", "adult.test") if (entry := path / name).exists()]
         if not parts:
@@ -55,6 +58,13 @@ def read(path: Path) -> RawDataset:
     features, codes = tables.encode(table, columns, NUMERIC, path)
     labels = tables.class_labels(table["income"], _SPELLINGS, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes})
+
+
+def _from_pickle(path: Path) -> RawDataset:
+    """The authors' processed table: numbers throughout, income as 0 and 1 or by name."""
+    features, values, columns = safe_pickle.table(path, ("income", "label"), MAX_PICKLE)
+    labels = tables.class_labels(values, {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
+    return RawDataset(features, labels, CLASSES, {"columns": columns})
 
 
 def _read_part(path: Path) -> pd.DataFrame:

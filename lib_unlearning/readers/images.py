@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ def read_stl10(path: Path) -> RawDataset:
             raise UserError(f"{path / part}_X.bin has {len(pixels)} bytes for {len(labels)} labels; fetch STL-10 again")
         parts.append((pixels.reshape(-1, 3, 96, 96).transpose(0, 1, 3, 2), labels.astype(np.int64) - 1))
     return _pooled("stl10", path, parts, _STL)
+
+
+def unpack_stl10(archive: Path, folder: Path) -> None:
+    """Take the labelled parts out of STL-10's archive; the unlabelled pictures are not needed."""
+    wanted = {f"{part}_{kind}.bin" for part in _STL_PARTS for kind in ("X", "y")}
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                name, content = Path(member.name).name, members.extractfile(member)
+                if name in wanted and content is not None:
+                    with utils.atomic_file(folder / name) as handle:
+                        shutil.copyfileobj(content, handle)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise UserError(f"{archive} cannot be read ({utils.error_text(error)}); fetch it again") from error
 
 
 def _pooled(name: str, path: Path, parts: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> RawDataset:

@@ -39,22 +39,13 @@ class CheckInOptions:
 
 
 def recognise_hours(path: Path) -> bool:
-    """Whether a file is a CSV of locid, 168 hours and a category."""
-    return len(tables.first_fields(path)) == HOURS + 2
-
-
-def recognise_pickle(path: Path) -> bool:
-    """Whether a file looks like a pickle (protocol 2 or later)."""
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(1) == b"\x80"
-    except OSError:
-        return False
+    """Whether a file is a CSV of locid, 168 hours and a category, or a pickle, which is not opened for a guess."""
+    return len(tables.first_fields(path)) == HOURS + 2 or safe_pickle.is_pickle(path)
 
 
 def read_hours(path: Path) -> RawDataset:
     """`ny_withCatId.csv`, `la_withCatId.csv` or the pickles `Insta_ny`, `Insta_la`: features [N, 168]."""
-    if recognise_pickle(path):
+    if safe_pickle.is_pickle(path):
         features, categories, _ = safe_pickle.table(path, ("category", "catid", "label"), MAX_PICKLE)
         if features.shape[1] != HOURS:
             raise UserError(f"{path} has {features.shape[1]} feature columns, not the {HOURS} hours of a week")

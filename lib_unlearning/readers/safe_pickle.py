@@ -54,6 +54,15 @@ def _restricted(stream: io.BytesIO, encoding: str) -> Any:
     return Restricted(stream, encoding=encoding)
 
 
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as pickles of protocol 2 or later do."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(1) == b"\x80"
+    except OSError:
+        return False
+
+
 def load(path: Path, limit: int) -> Any:
     """The value of a pickle file that holds data frames, arrays and plain Python values only.
 

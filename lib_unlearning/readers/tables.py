@@ -20,8 +20,8 @@ from utils import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-# A CSV file may unpack to this many bytes: more than twice the largest table that the project knows (3.1 GB).
-MAX_BYTES = 8 * 2**30
+# A table may unpack to this many bytes, as all of it is read into memory.
+MAX_BYTES = 2**30
 MISSING = ("", "?")
 _CHUNK_ROWS = 50_000
 # What reading damaged or hostile bytes may raise, beside OSError.
@@ -105,6 +105,7 @@ def read_columns(
     header: Sequence[str] | None = None,
     encoding: str = "utf-8",
     comment: str | None = None,
+    limit: int = MAX_BYTES,
 ) -> pd.DataFrame:
     """A table as text, cells stripped of blanks, read in pieces.
 
@@ -114,6 +115,7 @@ def read_columns(
         max_rows: rows to read (None: all).
         header: names of the columns of a file that has no header line.
         comment: a character that starts a line to be skipped.
+        limit: bytes that the file may unpack to.
 
     Raises:
         UserError: the file cannot be read, lacks or repeats a column, or has rows of unequal length.
@@ -124,7 +126,7 @@ def read_columns(
     _check_header(path, names, required, delimiter, encoding)
     keep = [name for name in names if wanted is None or name in wanted]
     try:
-        with open_text(path, encoding) as handle:
+        with open_text(path, encoding, limit) as handle:
             pieces = list(_pieces(handle, path, names, keep, max_rows, delimiter, header is None, comment))
     except (OSError, *_DAMAGE) as error:
         raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again or correct it") from error
