@@ -63,8 +63,8 @@ def read(path: Path) -> RawDataset:
     if safe_pickle.is_pickle(path):
         return from_pickle(path)
     table = tables.read_columns(path, wanted=(*COLUMNS, LABEL), required=_ALWAYS, max_rows=MAX_ROWS, limit=MAX_BYTES)
-    columns = [name for name in COLUMNS if name in table.columns]
-    left_out = [name for name in COLUMNS if name not in table.columns]
+    columns = [name for name in COLUMNS if name in table]
+    left_out = [name for name in COLUMNS if name not in table]
     if left_out:
         LOGGER.warning("%s: this release lacks %s; left out", path, ", ".join(left_out))
     labels = tables.class_labels(table[LABEL], {"1": 0, "2": 0, "3": 1, "4": 1}, path, LABEL)
@@ -77,4 +77,6 @@ def from_pickle(path: Path) -> RawDataset:
     """The authors' processed table: numbers throughout, severity merged or not."""
     features, values, columns = safe_pickle.table(path, (LABEL, "severity"), MAX_PICKLE)
     merged = {"0": 0, "1": 1} if set(values) <= {"0", "1"} else {"1": 0, "2": 0, "3": 1, "4": 1}
-    return RawDataset(features, tables.class_labels(values, merged, path, LABEL), CLASSES, {"columns": columns})
+    return RawDataset(
+        features, tables.class_labels(tables.column_of(values), merged, path, LABEL), CLASSES, {"columns": columns}
+    )

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset
 from utils import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_PICKLE = 2**30
 NUMERIC = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "hours-per-week")
@@ -51,9 +47,9 @@ def read(path: Path) -> RawDataset:
             raise UserError(f"{path} holds neither adult.data nor adult.test; name the file with --source")
     else:
         parts = [path, *_partner(path)]
-    import pandas as pd
-
-    table = pd.concat([_read_part(part) for part in parts], ignore_index=True)
+    table, *others = [_read_part(part) for part in parts]
+    for other in others:
+        table = {name: tables.joined(table[name], other[name]) for name in COLUMNS}
     columns = [name for name in COLUMNS if name != "income"]
     features, codes = tables.encode(table, columns, NUMERIC, path)
     labels = tables.class_labels(table["income"], _SPELLINGS, path, "income")
@@ -63,11 +59,11 @@ def read(path: Path) -> RawDataset:
 def _from_pickle(path: Path) -> RawDataset:
     """The authors' processed table: numbers throughout, income as 0 and 1 or by name."""
     features, values, columns = safe_pickle.table(path, ("income", "label"), MAX_PICKLE)
-    labels = tables.class_labels(values, {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
+    labels = tables.class_labels(tables.column_of(values), {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns})
 
 
-def _read_part(path: Path) -> pd.DataFrame:
+def _read_part(path: Path) -> dict[str, tables.Column]:
     if _is_uci(path):
         return tables.read_columns(path, header=COLUMNS, comment="|")
     return tables.read_columns(path, wanted=COLUMNS, required=COLUMNS)

@@ -55,9 +55,11 @@ def read_hours(path: Path) -> RawDataset:
             raise UserError(f"{path} has {len(names)} columns, not locid, {HOURS} hours and a category")
         table = tables.read_columns(path)
         features = np.column_stack([tables.numbers(table[name], path, name) for name in names[1:-1]])
-        categories = [str(cell).strip() for cell in table[names[-1]]]
+        categories = list(table[names[-1]].cells())
     classes = sorted(set(categories), key=_by_number)
-    labels = tables.class_labels(categories, {name: code for code, name in enumerate(classes)}, path, "category")
+    labels = tables.class_labels(
+        tables.column_of(categories), {name: code for code, name in enumerate(classes)}, path, "category"
+    )
     return RawDataset(features, labels, classes, {"columns": HOUR_NAMES})
 
 
@@ -115,33 +117,32 @@ def _checkins(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         needed = ("lat_lon", "date_time", "root_type")
         table = tables.read_columns(_extracted(path), wanted=needed, required=needed)
         local = _times(table["date_time"], path, "date_time")
-        return table["lat_lon"].to_numpy(str), _hour_of_week(local), table["root_type"].to_numpy(str)
+        return table["lat_lon"].cells(), _hour_of_week(local), table["root_type"].cells()
     if _is_tsmc(path):
         table = tables.read_columns(path, delimiter="\t", header=TSMC_COLUMNS, encoding="latin-1")
         offset = tables.numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
         utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
         local = utc + pd.to_timedelta(offset, unit="min")
-        return table["venue"].to_numpy(str), _hour_of_week(local), table["category"].to_numpy(str)
+        return table["venue"].cells(), _hour_of_week(local), table["category"].cells()
     raise UserError(
         f"{path} is no table of check-ins: neither Foursquare's 8 tab-separated columns "
         "nor lat_lon, date_time, root_type"
     )
 
 
-def _times(cells: pd.Series, path: Path, column: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:
+def _times(column: tables.Column, path: Path, name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:
     import pandas as pd
 
-    parsed = pd.to_datetime(cells, format=form, errors="coerce")
+    cells = column.cells()
+    parsed = pd.Series(pd.to_datetime(cells, format=form, errors="coerce"))
     bad = np.flatnonzero(parsed.isna().to_numpy())
     if len(bad):
-        raise UserError(
-            f"{path}, record {bad[0] + 1}, column {column}: {cells.iloc[bad[0]]!r:.40} is no time; correct it"
-        )
+        raise UserError(f"{path}, record {bad[0] + 1}, column {name}: {cells[bad[0]]!r:.40} is no time; correct it")
     return parsed
 
 
 def _hour_of_week(local: pd.Series) -> np.ndarray:
-    return (local.dt.dayofweek * 24 + local.dt.hour).to_numpy(np.int64)
+    return (local.dt.day_of_week * 24 + local.dt.hour).to_numpy(np.int64)
 
 
 def _root_categories() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ import utils
 from lib_unlearning.readers import tables
 from lib_unlearning.readers.raw import RawDataset
 from utils import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_CLASSES = 1000
 
@@ -25,10 +21,10 @@ def read(path: Path, label_column: str) -> RawDataset:
         UserError: the column is not there, or the file cannot be read as a table.
     """
     table = _read_parquet(path) if _is_parquet(path) else tables.read_columns(path)
-    if label_column not in table.columns:
-        names = ", ".join(map(str, table.columns[:10]))
+    if label_column not in table:
+        names = ", ".join(map(str, list(table)[:10]))
         raise UserError(f"--label_column {label_column}: {path} has no such column; it has {names}")
-    columns = [str(name) for name in table.columns if name != label_column]
+    columns = [name for name in table if name != label_column]
     if not columns:
         raise UserError(f"{path} has no column beside {label_column}; give a table with features")
     codes, classes = tables.categories(table[label_column])
@@ -47,10 +43,9 @@ def read(path: Path, label_column: str) -> RawDataset:
     return RawDataset(features, codes.astype(np.int64), classes, details)
 
 
-def _is_numeric(cells: pd.Series) -> bool:
+def _is_numeric(column: tables.Column) -> bool:
     """Whether most of a column's first distinct values are numbers; a stray word among them is then an error."""
-    values = [str(value).strip() for value in cells.drop_duplicates().head(1000)]
-    known = [value for value in values if value not in tables.MISSING]
+    known = [value for value in column.distinct[:1000] if value not in tables.MISSING]
     parsed = sum(tables.is_number(value) for value in known)
     return bool(known) and parsed > len(known) / 2
 
@@ -63,7 +58,7 @@ def _is_parquet(path: Path) -> bool:
         return False
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path) -> dict[str, tables.Column]:
     import pandas as pd
 
     try:
@@ -75,4 +70,4 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except Exception as error:  # pyarrow has errors of its own for damaged files
         raise UserError(f"{path} cannot be read ({utils.error_text(error)}); write it again") from error
     text = table.astype(object).where(table.notna(), "")
-    return text.map(str)
+    return {str(name): tables.column_of(map(str, text[name])) for name in text.columns}

@@ -25,7 +25,9 @@ _ADMITTED = {
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy.core.numeric": {"_frombuffer"},
     "numpy._core.numeric": {"_frombuffer"},
-    "pandas": {"DataFrame", "Series", "Index", "RangeIndex", "CategoricalDtype", "StringDtype"},
+    "pandas": {"DataFrame", "Series", "Index", "RangeIndex", "Categorical", "CategoricalDtype", "StringDtype"},
+    "pandas.arrays": {"StringArray"},
+    "__builtin__": {"slice"},
     "pandas.core.frame": {"DataFrame"},
     "pandas.core.series": {"Series"},
     "pandas.core.internals.managers": {"BlockManager", "SingleBlockManager"},
@@ -106,7 +108,10 @@ def table(path: Path, label_names: tuple[str, ...], limit: int) -> tuple[np.ndar
     label = next((names.index(name) for name in label_names if name in names), len(names) - 1)
     kept = [position for position, name in enumerate(names) if position != label and name not in ("locid", "ID")]
     features = np.column_stack(
-        [tables.numbers([str(cell) for cell in frame.iloc[:, position]], path, names[position]) for position in kept]
+        [
+            tables.numbers(tables.column_of(map(str, frame.iloc[:, position])), path, names[position])
+            for position in kept
+        ]
     )
     labels = [_plain(cell) for cell in frame.iloc[:, label]]
     return features, labels, [names[position] for position in kept]

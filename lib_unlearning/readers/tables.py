@@ -8,22 +8,21 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
 import utils
 from utils import UserError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 # A table may unpack to this many bytes, as all of it is read into memory.
 MAX_BYTES = 2**30
 MISSING = ("", "?")
-_CHUNK_ROWS = 50_000
 # What reading damaged or hostile bytes may raise, beside OSError.
 _DAMAGE = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, UnicodeError, csv.Error)
 
@@ -96,6 +95,48 @@ def first_fields(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> l
         return []
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of text: its distinct cells and, for each row [N], which of them it holds."""
+
+    distinct: list[str]
+    codes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def cells(self) -> np.ndarray:
+        """All cells [N]."""
+        return np.array(self.distinct, dtype=object)[self.codes]
+
+
+def column_of(cells: Iterable[str]) -> Column:
+    """A column made of cells; blanks around them are dropped."""
+    builder = _Builder()
+    for cell in cells:
+        builder.add(cell)
+    return builder.column()
+
+
+class _Builder:
+    """Gathers a column cell by cell: a repeated text is kept once, however long the table."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self.codes = array("i")
+
+    def add(self, cell: str) -> None:
+        self.codes.append(self.known.setdefault(cell.strip(), len(self.known)))
+
+    def column(self) -> Column:
+        return Column(list(self.known), np.array(self.codes, dtype=np.int32))
+
+
+def joined(first: Column, second: Column) -> Column:
+    """The rows of one column and then those of another."""
+    return column_of([*first.cells(), *second.cells()])
+
+
 def read_columns(
     path: Path,
     wanted: Sequence[str] | None = None,
@@ -106,8 +147,8 @@ def read_columns(
     encoding: str = "utf-8",
     comment: str | None = None,
     limit: int = MAX_BYTES,
-) -> pd.DataFrame:
-    """A table as text, cells stripped of blanks, read in pieces.
+) -> dict[str, Column]:
+    """A table as columns of text, read row by row.
 
     Args:
         wanted: columns to keep, those that exist (None: all).
@@ -120,19 +161,36 @@ def read_columns(
     Raises:
         UserError: the file cannot be read, lacks or repeats a column, or has rows of unequal length.
     """
-    import pandas as pd
-
     names = list(header) if header is not None else first_fields(path, delimiter, encoding)
     _check_header(path, names, required, delimiter, encoding)
-    keep = [name for name in names if wanted is None or name in wanted]
+    kept = [(position, _Builder()) for position, name in enumerate(names) if wanted is None or name in wanted]
     try:
         with open_text(path, encoding, limit) as handle:
-            pieces = list(_pieces(handle, path, names, keep, max_rows, delimiter, header is None, comment))
+            rows = _rows(handle, delimiter, comment)
+            if header is None:
+                next(rows)
+            for row in islice(rows, max_rows):
+                if len(row) != len(names):
+                    record = len(kept[0][1].codes) + 1
+                    raise UserError(f"{path}, record {record}: {len(row)} fields, not {len(names)}; correct it")
+                for position, builder in kept:
+                    builder.add(row[position])
     except (OSError, *_DAMAGE) as error:
         raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again or correct it") from error
-    if not pieces:
+    if not len(kept[0][1].codes):
         raise UserError(f"{path} has a header and no rows; fetch it again")
-    return pd.concat(pieces, ignore_index=True)
+    return {names[position]: builder.column() for position, builder in kept}
+
+
+def _rows(handle: io.TextIOWrapper, delimiter: str, comment: str | None) -> Iterator[list[str]]:
+    """The rows of a table, without blank lines and comments."""
+    if delimiter == "\t":  # in such files a quotation mark is a letter like any other
+        reader = csv.reader(handle, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True)
+    for row in reader:
+        if row and not (comment and row[0].startswith(comment)):
+            yield row
 
 
 def _check_header(path: Path, names: list[str], required: Iterable[str], delimiter: str, encoding: str) -> None:
@@ -149,62 +207,22 @@ def _check_header(path: Path, names: list[str], required: Iterable[str], delimit
         raise UserError(f"{path} lacks the column {shown}{hint}; give the complete file")
 
 
-def _pieces(
-    handle: io.TextIOWrapper,
-    path: Path,
-    names: list[str],
-    keep: list[str],
-    max_rows: int | None,
-    delimiter: str,
-    skip_header: bool,
-    comment: str | None,
-) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
-    reader = pd.read_csv(
-        handle,
-        names=names,
-        header=None,
-        skiprows=1 if skip_header else 0,
-        usecols=keep,
-        dtype=object,
-        keep_default_na=False,
-        na_values=[],
-        sep=delimiter,
-        comment=comment,
-        skipinitialspace=True,
-        nrows=max_rows,
-        chunksize=_CHUNK_ROWS,
-        index_col=False,
-        on_bad_lines="error",
-        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
-    )
-    with reader:
-        for piece in reader:
-            short = np.flatnonzero(piece[keep[-1]].isna().to_numpy())
-            if len(short):
-                line = int(piece.index[short[0]]) + 1 + skip_header
-                raise UserError(f"{path}, line {line}: fewer fields than the {len(names)} columns; correct the line")
-            yield piece
-
-
-def numbers(values: Any, path: Path, column: str, missing: Iterable[str] = MISSING) -> np.ndarray:
-    """Text cells [N] as float32; a missing cell gets a code of its own, one below the smallest number.
+def numbers(column: Column, path: Path, name: str, missing: Iterable[str] = MISSING) -> np.ndarray:
+    """A column of text as float32 [N]; a missing cell gets a code of its own, one below the smallest number.
 
     Raises:
         UserError: a cell is no finite number that fits float32.
     """
-    text = np.asarray(values, dtype=object)
-    unique, inverse = _unique(text)
-    absent = np.array([value in missing for value in unique])
-    parsed = np.array([_number(value) for value in np.where(absent, "0", unique)])
-    bad = ~np.isfinite(parsed.astype(np.float64)) | (np.abs(parsed) > np.finfo(np.float32).max)
+    absent = np.array([cell in missing for cell in column.distinct])
+    parsed = np.array([0.0 if cell in missing else _number(cell) for cell in column.distinct])
+    bad = ~np.isfinite(parsed) | (np.abs(parsed) > np.finfo(np.float32).max)
     if bad.any():
-        first = int(np.flatnonzero(bad[inverse])[0])
-        raise UserError(f"{path}, record {first + 1}, column {column}: {text[first]!r:.40} is no number; correct it")
+        first = int(np.flatnonzero(bad[column.codes])[0])
+        found = column.distinct[column.codes[first]]
+        raise UserError(f"{path}, record {first + 1}, column {name}: {found!r:.40} is no number; correct it")
     known = parsed[~absent]
     parsed[absent] = known.min() - 1 if len(known) else 0.0
-    return parsed.astype(np.float32)[inverse]
+    return parsed.astype(np.float32)[column.codes]
 
 
 def _number(text: str) -> float:
@@ -223,30 +241,20 @@ def is_number(text: str) -> bool:
     return True
 
 
-def categories(values: Any, missing: Iterable[str] = MISSING) -> tuple[np.ndarray, list[str]]:
-    """Text cells [N] as ranks in alphabetical order (float32), and the categories; all missing marks are the one ''."""
-    unique, inverse = _unique(np.asarray(values, dtype=object))
-    merged = ["" if value in missing else value for value in unique]
-    codes = sorted(set(merged))
-    rank = {value: number for number, value in enumerate(codes)}
-    return np.array([rank[value] for value in merged], dtype=np.float32)[inverse], codes
-
-
-def _unique(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct stripped cells and, for each cell [N], which of them it is."""
-    import pandas as pd
-
-    inverse, unique = pd.factorize(text, use_na_sentinel=False)
-    stripped = np.array([str(value).strip() for value in unique], dtype=object)
-    return stripped, inverse
+def categories(column: Column, missing: Iterable[str] = MISSING) -> tuple[np.ndarray, list[str]]:
+    """A column of text as ranks in alphabetical order [N] float32, and the categories; all missing marks are ''."""
+    merged = ["" if cell in missing else cell for cell in column.distinct]
+    names = sorted(set(merged))
+    rank = {name: number for number, name in enumerate(names)}
+    return np.array([rank[cell] for cell in merged], dtype=np.float32)[column.codes], names
 
 
 def encode(
-    table: pd.DataFrame, columns: Sequence[str], numeric: Iterable[str], path: Path
+    table: Mapping[str, Column], columns: Sequence[str], numeric: Iterable[str], path: Path
 ) -> tuple[np.ndarray, dict[str, list[str]]]:
     """Features [N, len(columns)] float32 of text columns, and the codes of those that are categories."""
     numeric = set(numeric)
-    features = np.empty((len(table), len(columns)), dtype=np.float32)
+    features = np.empty((len(table[columns[0]]), len(columns)), dtype=np.float32)
     codes = {}
     for position, name in enumerate(columns):
         if name in numeric:
@@ -256,14 +264,13 @@ def encode(
     return features, codes
 
 
-def class_labels(values: Any, classes: dict[str, int], path: Path, column: str) -> np.ndarray:
-    """Text cells [N] as class numbers int64; raises `UserError` for a cell that names no class."""
-    unique, inverse = _unique(np.asarray(values, dtype=object))
-    numbers_of = np.array([classes.get(value, -1) for value in unique])
-    if (numbers_of < 0).any():
-        first = int(np.flatnonzero(numbers_of[inverse] < 0)[0])
-        found = unique[inverse[first]]
+def class_labels(column: Column, classes: Mapping[str, int], path: Path, name: str) -> np.ndarray:
+    """A column of text as class numbers int64 [N]; raises `UserError` for a cell that names no class."""
+    codes = np.array([classes.get(cell, -1) for cell in column.distinct], dtype=np.int64)[column.codes]
+    if (codes < 0).any():
+        first = int(np.flatnonzero(codes < 0)[0])
+        found = column.distinct[column.codes[first]]
         raise UserError(
-            f"{path}, record {first + 1}, column {column}: {found!r:.40} is none of {', '.join(classes)}; correct it"
+            f"{path}, record {first + 1}, column {name}: {found!r:.40} is none of {', '.join(classes)}; correct it"
         )
-    return numbers_of[inverse].astype(np.int64)
+    return codes
