@@ -220,7 +220,7 @@ def synthesise(seed: int = 0, records: int = SYNTHETIC_RECORDS) -> RawDataset:
     """Invented venues of nine kinds, each with a weekly rhythm that overlaps those of others: features [N, 168].
 
     A kind peaks at certain hours of weekdays and weekends; a venue mixes its kind's rhythm with one of its own and one
-    that all share, and is checked into a heavy-tailed number of times (Pareto, at least two; median 6, 99 % quantile 550).
+    that all share, and is checked into a heavy-tailed number of times (Pareto, at least 2, median 6, 99 % below 550).
     Trained on 2,000 records, a tree of 10 leaves reaches an accuracy of 0.28 on them and 0.24 on others, the forest of
     500 trees 0.38 and 0.32, the largest class being 0.22 of all (`python benchmarks/synthetic_location.py`).
     """
