@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from lib_unlearning.readers import accident, adult, download, images, location, 
 from lib_unlearning.readers.raw import RawDataset, check
 from utils import LOGGER, UserError
 
+DRIVE_FOLDER = "INSTA_DRIVE_FOLDER"  # environment variable: the authors' folder is not under a fixed address
 OWN = "csv"  # anybody's own table; its label is a column of it
 
 
@@ -101,8 +103,12 @@ def _fetch_accident(folder: Path, quiet: bool) -> None:
 
 
 def _fetch_insta(folder: Path, quiet: bool) -> None:
+    client, address = shutil.which("gdown"), os.environ.get(DRIVE_FOLDER)
+    if client and address:
+        utils.run_program([client, "--folder", address, "-O", str(folder / "insta")], quiet)
+        return
     raise UserError(
-        f"location: the authors share these files by hand only; {_NY.get}, "
+        f"location: --download needs gdown and the address of the authors' Drive folder in {DRIVE_FOLDER}; or {_NY.get}, "
         "then run: python data_prepare.py --dataset_name location --original_label NY"
     )
 
