@@ -108,7 +108,7 @@ def _fetch_insta(folder: Path, quiet: bool) -> None:
         utils.run_program([client, "--folder", address, "-O", str(folder / "insta")], quiet)
         return
     raise UserError(
-        f"location: --download needs gdown and the address of the authors' Drive folder in {DRIVE_FOLDER}; or {_NY.get}, "
+        f"location: --download needs gdown, and the authors' Drive folder in {DRIVE_FOLDER}; or {_NY.get}, "
         "then run: python data_prepare.py --dataset_name location --original_label NY"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import config
 import data_prepare
 import utils
-from lib_unlearning import attack, metrics, report, sealed_pickle
+from lib_unlearning import attack, metrics, network_file, report, sealed_pickle
 from lib_unlearning import posterior as posteriors_of
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.dataset import Dataset
@@ -21,7 +21,8 @@ from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, evaluation_case
 from lib_unlearning.model_store import ModelStore, TrainedSet
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES, SampleSet, SideSplit, draw_split, load_split, save_split
-from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, ModelTrainer, UnlearningMethod
+from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, Ensemble, ModelTrainer, UnlearningMethod
+from models import NETWORKS
 from parameter_parser import Settings
 from utils import LOGGER, UserError
 
@@ -37,6 +38,7 @@ class Study:
     split: dict[str, SideSplit]
     method: dict[str, UnlearningMethod]
     stores: dict[str, ModelStore]
+    device: str
 
     @property
     def online(self) -> bool:
@@ -55,7 +57,7 @@ class Study:
 def open_study(settings: Settings) -> Study:
     """Load the data, draw or load the record split, and find the caches."""
     dataset = data_prepare.obtain_dataset(settings.dataset_name, settings.original_label, settings.temp_data)
-    trainer = ModelTrainer(dataset, settings.original_model)
+    trainer = _trainer(settings, dataset)
     factory = UNLEARNING_METHODS[settings.unlearning_method]
     return Study(
         settings=settings,
@@ -63,7 +65,16 @@ def open_study(settings: Settings) -> Study:
         split=_obtain_split(settings, dataset),
         method={side: factory(trainer, settings.sides[side].num_shard) for side in SIDES},
         stores={side: _store(settings, dataset, side) for side in SIDES},
+        device=getattr(trainer, "device", "cpu"),
     )
+
+
+def _trainer(settings: Settings, dataset: Dataset) -> ModelTrainer:
+    if settings.original_model not in NETWORKS:
+        return ModelTrainer(dataset, settings.original_model)
+    from lib_unlearning.ensemble import NetworkTrainer  # needs torch
+
+    return NetworkTrainer(dataset, settings.original_model, settings.training)
 
 
 def _obtain_split(settings: Settings, dataset: Dataset) -> dict[str, SideSplit]:
@@ -87,7 +98,7 @@ def _obtain_split(settings: Settings, dataset: Dataset) -> dict[str, SideSplit]:
 def _store(settings: Settings, dataset: Dataset, side: str) -> ModelStore:
     drawn = settings.sides[side]
     sharded = settings.unlearning_method != "scratch"
-    shaped_by = {
+    shaped_by: dict[str, Any] = {
         "dataset": dataset.title,
         "dataset_digest": dataset.digest,
         "side": side,
@@ -103,9 +114,14 @@ def _store(settings: Settings, dataset: Dataset, side: str) -> ModelStore:
         "libraries": utils.library_versions(*_LIBRARIES),
         "cache_version": config.CACHE_VERSION,
     }
+    network = settings.original_model in NETWORKS
+    if network:
+        # How many train together changes rounding only, and no result that an attack could use.
+        shaped_by["training"] = asdict(replace(settings.training, ensemble_size=None))
+        shaped_by["libraries"] |= utils.library_versions("torch", "opacus")
     readable = f"{dataset.name}-{dataset.label}_{settings.original_model}_{settings.unlearning_method}"
     parent = settings.temp_data / config.SIDE_MODELS[side]
-    return ModelStore(parent, readable, shaped_by, settings.trust_cache)
+    return ModelStore(parent, readable, shaped_by, settings.trust_cache, network_file if network else sealed_pickle)
 
 
 # ---------------------------------------------------------------- model_train
@@ -122,8 +138,8 @@ class TrainSet:
         study = self.study
         sample_set, method = study.sample_set(side, index), study.method[side]
         seed = utils.integer_seed(study.settings.seed, side, index, "model")
-        original = method.train(sample_set.records, seed)
-        unlearned = method.unlearn(original, self._deletions(side, index, sample_set), seed)
+        deletions = self._deletions(side, index, sample_set)
+        original, unlearned = method.train_and_unlearn(sample_set.records, deletions, seed)
         accuracy = posteriors_of.accuracies(
             [original, *unlearned],
             sample_set.records,
@@ -131,7 +147,8 @@ class TrainSet:
             study.dataset,
             config.UTILITY_RECORDS,
         )
-        study.stores[side].save(index, sample_set, TrainedSet(original, unlearned, accuracy))
+        spent = np.array([_epsilon(ensemble) for ensemble in [original, *unlearned]])
+        study.stores[side].save(index, sample_set, TrainedSet(original, unlearned, accuracy, spent))
 
     def _deletions(self, side: str, index: int, sample_set: SampleSet) -> list[Deletion]:
         settings = self.study.settings
@@ -149,6 +166,17 @@ class TrainSet:
         ]
 
 
+def _epsilon(ensemble: Ensemble) -> float:
+    """Privacy that DP-SGD spent on any record: its shard's, at most the largest; NaN without DP-SGD."""
+    stacks = [getattr(model, "stack", None) for model in ensemble.constituents]
+    spent = [
+        stack.epsilon[model.index]
+        for stack, model in zip(stacks, ensemble.constituents, strict=True)
+        if stack is not None and stack.epsilon is not None
+    ]
+    return float(max(spent, default=float("nan")))
+
+
 class ModelTrain:
     """Train original and unlearned models of both sides, as far as the cache does not hold them."""
 
@@ -163,7 +191,7 @@ class ModelTrain:
         with watch.stage("check cache"):
             todo = self._untrained(study)
         with watch.stage("train models"):
-            work = utils.parallel_map(TrainSet(study), todo, settings.num_process, "training", settings.quiet)
+            work = utils.parallel_map(TrainSet(study), todo, self._processes(study), "training", settings.quiet)
             for _ in work:
                 pass
         total = len(study.sets())
@@ -173,6 +201,10 @@ class ModelTrain:
             print(f"  {study.stores[side].folder}")
             if todo:
                 utils.write_json(study.stores[side].folder / "timing.json", watch.stages)
+
+    def _processes(self, study: Study) -> int:
+        """A GPU is used by one process, which keeps it busy with stacks; it would not survive a fork either."""
+        return self.settings.num_process if study.device == "cpu" else 1
 
     def _untrained(self, study: Study) -> list[tuple[str, int]]:
         for store in study.stores.values():
@@ -210,7 +242,8 @@ class QuerySet:
             settings.placebo,
         )
         answers = posteriors_of.obtain_posteriors(trained.original, trained.unlearned, cases, study.dataset, index)
-        return answers, trained.accuracy
+        # Accuracies and, beside them, the privacy spent: [1 + requests, 3].
+        return answers, np.column_stack([trained.accuracy, trained.epsilon])
 
 
 class MemInf:
@@ -236,7 +269,7 @@ class MemInf:
             sealed_pickle.write(path, attacks, run_name)
         with watch.stage("evaluate"):
             results = self._evaluate(cases["target"], scores)
-        self._save(folder, described, results, cases["target"], scores)
+        self._save(folder, described, results, cases["target"], scores, obtained["target"][1])
         utils.write_json(folder / "timing.json", watch.stages)
         self._print(study.dataset.title, obtained["target"], results, headline, folder)
 
@@ -322,6 +355,7 @@ class MemInf:
         results: report.Results,
         cases: PosteriorSet,
         scores: dict[str, np.ndarray],
+        utility: np.ndarray,
     ) -> None:
         settings = self.settings
         plain = {
@@ -341,6 +375,10 @@ class MemInf:
         }
         for side, part in settings.sides.items():
             plain |= {f"{side}_{name}": value for name, value in asdict(part).items()}
+        if settings.original_model in NETWORKS:
+            plain |= asdict(replace(settings.training, ensemble_size=None, privacy=None))
+            plain |= asdict(settings.training.privacy) if settings.training.privacy else {}
+            plain["epsilon"] = None if np.isnan(utility[..., 2]).all() else round(float(np.nanmax(utility[..., 2])), 4)
         plain |= {"positives": int(cases.member.sum()), "negatives": int((1 - cases.member).sum())}
         report.save_results(folder, report.result_rows(plain, results), {"settings": plain, **described})
         report.save_scores(folder / "scores.csv", cases, scores)

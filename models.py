@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from lib_unlearning.dataset import Dataset
 
 
 class TargetModel:
@@ -39,6 +42,13 @@ class TargetModel:
         elif len(features):
             posteriors[:, self.estimator.classes_] = self.estimator.predict_proba(features)
         return posteriors
+
+    @staticmethod
+    def predict_together(
+        models: Sequence[TargetModel], records: Sequence[np.ndarray], dataset: Dataset
+    ) -> list[np.ndarray]:
+        """Posteriors of each model for its own records of a data set."""
+        return [model.predict_proba(dataset.rows(rows)) for model, rows in zip(models, records, strict=True)]
 
 
 def _decision_tree(seed: int) -> Any:
@@ -77,7 +87,8 @@ TARGET_MODELS: dict[str, Callable[[int], Any]] = {
     "LR": _logistic_regression,
     "MLP": _multilayer_perceptron,
 }
-PLANNED_TARGET_MODELS = ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")
+# Networks of lib_unlearning/networks.py; named here so that the command line need not import torch.
+NETWORKS = ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")
 
 
 def make_target_model(name: str, num_classes: int, labels: np.ndarray, seed: int) -> TargetModel:

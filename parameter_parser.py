@@ -16,11 +16,12 @@ import utils
 from lib_unlearning.attack import ATTACK_MODELS
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.record_split import SIDES, SideSettings
-from lib_unlearning.unlearning import UNLEARNING_METHODS
+from lib_unlearning.unlearning import UNLEARNING_METHODS, Privacy, TrainingSettings
 from utils import UserError
 
 EXPERIMENTS = ("model_train", "mem_inf")
 OPTIMIZERS = ("Adam", "SGD")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -47,6 +48,7 @@ class Settings:
     is_obtain_posterior: bool
     num_process: int
     top_k: int | None
+    training: TrainingSettings
     seed: int
     fresh_retrain_seed: bool
     placebo: bool
@@ -100,8 +102,10 @@ _TRAINING_FLAGS = (
     "temp_data",
 )
 # Flags of models trained by gradient descent in torch; scikit-learn's models have no use for them.
-_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda")
-_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng")
+_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda", "device", "ensemble_size")
+_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng", "target_epsilon")
+# Names of flags that are not their destination's.
+_FLAG_SPELLINGS = {"max_per_sample_grad_norm": "--max-per-sample-grad_norm", "sample_rate": "--sample-rate"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -128,7 +132,7 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(data_prepare.NAMES)
     add("--dataset_name", choices=data_prepare.NAMES, default="adult", help=f"{names} (adult)", metavar="NAME")
     add("--original_label", help="column to predict (default: the data set's own)", metavar="LABEL")
-    targets = (*models.TARGET_MODELS, *models.PLANNED_TARGET_MODELS)
+    targets = (*models.TARGET_MODELS, *models.NETWORKS)
     add("--original_model", choices=targets, default="DT", help=f"target model: {', '.join(targets)} (DT)", metavar="M")
     add("--attack_model", choices=list(ATTACK_MODELS), default="DT", help="attack model (DT)")
     add("--unlearning_method", choices=list(UNLEARNING_METHODS), default="scratch", help="how to forget (scratch)")
@@ -200,7 +204,7 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_torch(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("training of torch models (not built yet)").add_argument
+    add = parser.add_argument_group("training of networks (LRTorch, MLPTorch, scnn, resnet50, densenet)").add_argument
     add(
         "--num_epochs",
         type=utils.whole_number(1),
@@ -211,6 +215,8 @@ def _add_torch(parser: argparse.ArgumentParser) -> None:
     add("--batch_size", type=utils.whole_number(1), default=64, help="records a gradient step (64)", metavar="N")
     add("--optim", choices=OPTIMIZERS, default="Adam", help="optimizer (Adam)")
     add("--lr", type=_positive_number, help="learning rate (default: the model's own)", metavar="X")
+    add("--device", choices=DEVICES, default="auto", help="where networks are trained (auto: a GPU if there is one)")
+    add("--ensemble_size", type=utils.whole_number(1), help="networks trained together (as many as suit)", metavar="N")
     add(
         "--cuda",
         type=utils.whole_number(0),
@@ -223,7 +229,7 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("defenses").add_argument
     add("--is_defense", type=_boolean, help="publish less than the posterior; needs --top_k (false)")
     add("--top_k", type=utils.whole_number(0), help="entries to publish, 0 for the label alone", metavar="K")
-    add("--is_dp_defense", type=_boolean, default=False, help="train with DP-SGD; torch models only (not built yet)")
+    add("--is_dp_defense", type=_boolean, default=False, help="train networks with DP-SGD (false)")
     add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
     add(
         "-c",
@@ -232,6 +238,9 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="DP-SGD clip norm (1.0)",
         metavar="X",
+    )
+    add(
+        "--target_epsilon", type=_positive_number, help="privacy budget: --sigma is then chosen to meet it", metavar="X"
     )
     add("--delta", type=_share, default=1e-5, help="DP-SGD delta (1e-5)", metavar="X")
     add("-sr", "--sample-rate", type=_share, help="DP-SGD share of records a step (batch_size / n)", metavar="X")
@@ -248,10 +257,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
-    _refuse_what_is_not_built(options)
-    given = [name for name in (*_TORCH_FLAGS, *_DP_FLAGS) if getattr(options, name) != parser.get_default(name)]
-    for name in given:
-        utils.LOGGER.warning("--%s has no effect on a %s model", name, options.original_model)
+    _warn_of_idle_flags(parser, options)
     sides = {side: _side_settings(options, side) for side in SIDES}
     return Settings(
         exp=options.exp,
@@ -266,6 +272,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         is_obtain_posterior=options.is_obtain_posterior,
         num_process=options.num_process if options.is_train_multiprocess else 1,
         top_k=_published_entries(options),
+        training=_training(options),
         seed=options.seed,
         fresh_retrain_seed=options.fresh_retrain_seed,
         placebo=options.placebo,
@@ -278,13 +285,43 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     )
 
 
-def _refuse_what_is_not_built(options: argparse.Namespace) -> None:
-    if options.original_model in models.PLANNED_TARGET_MODELS:
+def _warn_of_idle_flags(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    network = options.original_model in models.NETWORKS
+    idle = [*(() if network else _TORCH_FLAGS), *(() if options.is_dp_defense else _DP_FLAGS)]
+    for name in idle:
+        if getattr(options, name) != parser.get_default(name):
+            reason = "--is_dp_defense true" if name in _DP_FLAGS else f"a network, not {options.original_model}"
+            utils.LOGGER.warning("--%s has no effect without %s", name, reason)
+
+
+def _training(options: argparse.Namespace) -> TrainingSettings:
+    network = options.original_model in models.NETWORKS
+    if options.is_dp_defense and not network:
         raise UserError(
-            f"--original_model {options.original_model}: not built yet; available: {', '.join(models.TARGET_MODELS)}"
+            f"--is_dp_defense true: DP-SGD trains networks, not {options.original_model}; "
+            f"name one of {', '.join(models.NETWORKS)}"
         )
-    if options.is_dp_defense:
-        raise UserError("--is_dp_defense true: DP-SGD needs a torch model, which is not built yet; leave it out")
+    smallest = min(options.shadow_set_size, options.target_set_size)
+    if network and options.batch_size > smallest:
+        raise UserError(f"--batch_size {options.batch_size}: a set holds {smallest} records; lower it")
+    privacy = Privacy(
+        sigma=options.sigma,
+        clip=options.max_per_sample_grad_norm,
+        delta=options.delta,
+        sample_rate=options.sample_rate,
+        target_epsilon=options.target_epsilon,
+        secure_rng=options.secure_rng,
+    )
+    gpu = f"cuda:{options.cuda or 0}" if options.cuda is not None or options.device == "cuda" else options.device
+    return TrainingSettings(
+        num_epochs=options.num_epochs,
+        batch_size=options.batch_size,
+        optim=options.optim,
+        lr=options.lr,
+        device=gpu,
+        ensemble_size=options.ensemble_size,
+        privacy=privacy if options.is_dp_defense else None,
+    )
 
 
 def _side_settings(options: argparse.Namespace, side: str) -> SideSettings:
@@ -313,12 +350,17 @@ def _published_entries(options: argparse.Namespace) -> int | None:
 def _training_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     words = ["python", "main.py", "--exp", "model_train"]
     names = list(_TRAINING_FLAGS)
+    if options.original_model in models.NETWORKS:
+        names += [*_TORCH_FLAGS, "is_dp_defense", *_DP_FLAGS]
     if SAMPLES_TO_EVALUATE[options.samples_to_evaluate].online_learning:
         names.append("samples_to_evaluate")
     for name in names:
         value = getattr(options, name)
         if value != parser.get_default(name):
-            words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+            words += [
+                _FLAG_SPELLINGS.get(name, f"--{name}"),
+                str(value).lower() if isinstance(value, bool) else str(value),
+            ]
     return shlex.join(words)
 
 

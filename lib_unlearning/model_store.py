@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,11 +26,26 @@ class TrainedSet:
         original: trained on the whole set.
         unlearned: one model per deletion request.
         accuracy: [1 + requests, 2] on training and held-out records; row 0 is the original.
+        epsilon: [1 + requests] privacy spent by DP-SGD, NaN without it.
     """
 
     original: Ensemble
     unlearned: list[Ensemble]
     accuracy: np.ndarray
+    epsilon: np.ndarray
+
+
+class Files(Protocol):
+    """How a sample set's models are kept; the modules `sealed_pickle` and `network_file` are the two ways."""
+
+    def write(self, path: Path, value: Any, context: str) -> None:
+        """Keep a trained set, bound to a context."""
+
+    def inspect(self, path: Path, context: str, trust: bool) -> sealed_pickle.State:
+        """Whether a file is there and belongs to the context."""
+
+    def read(self, path: Path, context: str, trust: bool) -> Any:
+        """The trained set, None when it is missing or stale."""
 
 
 class ModelStore:
@@ -41,9 +56,13 @@ class ModelStore:
         readable: start of the folder's name, for people.
         shaped_by: settings, data digest and library versions; their digest completes the name.
         trust: open files that this installation did not write.
+        files: how models are kept.
     """
 
-    def __init__(self, parent: Path, readable: str, shaped_by: Mapping[str, Any], trust: bool) -> None:
+    def __init__(
+        self, parent: Path, readable: str, shaped_by: Mapping[str, Any], trust: bool, files: Files = sealed_pickle
+    ) -> None:
+        self.files = files
         self.shaped_by = dict(shaped_by)
         self.folder = parent / f"{readable}-{utils.digest(self.shaped_by)[:12]}"
         self.trust = trust
@@ -64,18 +83,19 @@ class ModelStore:
             UserError: the file is damaged or foreign.
         """
         path = self._path(index)
-        state = sealed_pickle.inspect(path, self._context(sample_set), self.trust)
+        state = self.files.inspect(path, self._context(sample_set), self.trust)
         if state is sealed_pickle.State.STALE:
             LOGGER.info("%s was made from other records or settings: trained again", path)
         return state is sealed_pickle.State.CURRENT
 
     def save(self, index: int, sample_set: SampleSet, trained: TrainedSet) -> None:
         """Keep the models of sample set `index`."""
-        sealed_pickle.write(self._path(index), trained, self._context(sample_set))
+        self.files.write(self._path(index), trained, self._context(sample_set))
 
     def load(self, index: int, sample_set: SampleSet) -> TrainedSet | None:
         """The models of sample set `index`, or None when they were not trained on these records."""
-        return sealed_pickle.read(self._path(index), self._context(sample_set), self.trust)
+        found: TrainedSet | None = self.files.read(self._path(index), self._context(sample_set), self.trust)
+        return found
 
     def _path(self, index: int) -> Path:
         return self.folder / f"set_{index:04d}.models"

@@ -62,7 +62,9 @@ def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset:
             constituents[id(constituent)] = constituent
             wanted.setdefault(id(constituent), []).append(rows)
     asked = {key: np.unique(np.concatenate(rows)) for key, rows in wanted.items()}
-    answers = {key: constituents[key].predict_proba(dataset.rows(rows)) for key, rows in asked.items()}
+    kind = type(next(iter(constituents.values())))
+    found = kind.predict_together([constituents[key] for key in asked], list(asked.values()), dataset)
+    answers = dict(zip(asked, found, strict=True))
     return [
         np.mean(
             [answers[id(member)][np.searchsorted(asked[id(member)], rows)] for member in ensemble.constituents], axis=0
@@ -121,7 +123,7 @@ def _evenly_spaced(records: np.ndarray, limit: int) -> np.ndarray:
 
 
 def save_posteriors(path: Path, posteriors: PosteriorSet, utility: np.ndarray) -> None:
-    """Write a posterior set and the accuracies [sets, models, 2] of the models that gave it."""
+    """Write a posterior set and the accuracies and spent epsilon [sets, models, 3] of the models that gave it."""
     utils.write_arrays(path, {**vars(posteriors), "utility": utility})
 
 

@@ -30,11 +30,14 @@ _METRICS = (
 
 
 def utility_table(utility: np.ndarray) -> list[str]:
-    """Lines on accuracy from [sets, 1 + requests, 2]: the mean over models; the gap is the overfitting level."""
+    """Lines on accuracy and spent epsilon from [sets, 1 + requests, 3]: means over models."""
     lines = [f"{'accuracy':<12}{'training':>10}{'held out':>10}{'gap':>9}"]
     for name, part in (("original", utility[:, :1]), ("unlearned", utility[:, 1:])):
-        training, held_out = np.nanmean(part, axis=(0, 1))
+        training, held_out = np.nanmean(part[..., :2], axis=(0, 1))
         lines.append(f"{name:<12}{training:>10.3f}{held_out:>10.3f}{training - held_out:>+9.3f}")
+    if utility.shape[2] > 2 and not np.isnan(utility[..., 2]).all():
+        spent = [np.nanmax(part[..., 2]) for part in (utility[:, :1], utility[:, 1:])]
+        lines.append(f"DP-SGD: epsilon spent {spent[0]:.3g} (original), {spent[1]:.3g} (unlearned)")
     return lines
 
 

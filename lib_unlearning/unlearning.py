@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,39 @@ class FitJob:
     seed: int
 
 
+@dataclass(frozen=True)
+class Privacy:
+    """DP-SGD: noise multiplier sigma, clip norm C, delta, share of records a step (None: batch_size / n)."""
+
+    sigma: float
+    clip: float
+    delta: float
+    sample_rate: float | None
+    target_epsilon: float | None
+    secure_rng: bool
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How networks are trained; scikit-learn's models have no use for it.
+
+    Attributes:
+        num_epochs: full passes over the training records.
+        lr: learning rate, None for the architecture's own.
+        device: "auto", "cpu", "mps" or "cuda:N".
+        ensemble_size: networks trained together, None for as many as suit the device.
+        privacy: DP-SGD, None for none.
+    """
+
+    num_epochs: int = 100
+    batch_size: int = 64
+    optim: str = "Adam"
+    lr: float | None = None
+    device: str = "auto"
+    ensemble_size: int | None = None
+    privacy: Privacy | None = None
+
+
 class ModelTrainer:
     """Trains target models of one family on records of one data set."""
 
@@ -28,7 +62,7 @@ class ModelTrainer:
         self.dataset = dataset
         self.model_name = model_name
 
-    def fit(self, jobs: Sequence[FitJob]) -> list[models.TargetModel]:
+    def fit(self, jobs: Sequence[FitJob]) -> list[Any]:
         """One fitted model per job."""
         return [self._fit_one(job) for job in jobs]
 
@@ -47,7 +81,7 @@ class Ensemble:
         shards: training records of each constituent.
     """
 
-    constituents: list[models.TargetModel]
+    constituents: list[Any]
     shards: list[np.ndarray]
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
@@ -76,6 +110,13 @@ class UnlearningMethod(ABC):
     def unlearn(self, original: Ensemble, deletions: Sequence[Deletion], seed: int) -> list[Ensemble]:
         """One unlearned model per deletion, each starting from `original`, which was trained with `seed`."""
 
+    def train_and_unlearn(
+        self, records: np.ndarray, deletions: Sequence[Deletion], seed: int
+    ) -> tuple[Ensemble, list[Ensemble]]:
+        """Original and unlearned models; a method that knows all its work in advance may do it in one go."""
+        original = self.train(records, seed)
+        return original, self.unlearn(original, deletions, seed)
+
 
 class ShardedRetraining(UnlearningMethod):
     """Exact unlearning by retraining the shards that held a deleted record.
@@ -99,13 +140,28 @@ class ShardedRetraining(UnlearningMethod):
         A new record joins the shard that lost the one it replaces. A shard left without records has no vote.
         """
         changed = [self._changed_shards(original.shards, deletion) for deletion in deletions]
-        jobs = [
+        fitted = iter(self.trainer.fit(self._retraining(changed, deletions, seed)))
+        return [self._assemble(original, shards, fitted) for shards in changed]
+
+    def train_and_unlearn(
+        self, records: np.ndarray, deletions: Sequence[Deletion], seed: int
+    ) -> tuple[Ensemble, list[Ensemble]]:
+        """Original and unlearned models, all constituents handed to the trainer at once."""
+        shards = np.array_split(records, self.num_shard)
+        changed = [self._changed_shards(shards, deletion) for deletion in deletions]
+        jobs = [*self._jobs(dict(enumerate(shards)), seed), *self._retraining(changed, deletions, seed)]
+        fitted = iter(self.trainer.fit(jobs))
+        original = Ensemble([next(fitted) for _ in shards], shards)
+        return original, [self._assemble(original, parts, fitted) for parts in changed]
+
+    def _retraining(
+        self, changed: Sequence[Mapping[int, np.ndarray]], deletions: Sequence[Deletion], seed: int
+    ) -> list[FitJob]:
+        return [
             job
             for shards, deletion in zip(changed, deletions, strict=True)
             for job in self._jobs(shards, seed if deletion.seed is None else deletion.seed)
         ]
-        fitted = iter(self.trainer.fit(jobs))
-        return [self._assemble(original, shards, fitted) for shards in changed]
 
     @staticmethod
     def _jobs(shards: Mapping[int, np.ndarray], seed: int) -> list[FitJob]:
@@ -128,9 +184,7 @@ class ShardedRetraining(UnlearningMethod):
         return changed
 
     @staticmethod
-    def _assemble(
-        original: Ensemble, changed: Mapping[int, np.ndarray], fitted: Iterator[models.TargetModel]
-    ) -> Ensemble:
+    def _assemble(original: Ensemble, changed: Mapping[int, np.ndarray], fitted: Iterator[Any]) -> Ensemble:
         constituents, shards = [], []
         for number, (constituent, shard) in enumerate(zip(original.constituents, original.shards, strict=True)):
             records = changed.get(number, shard)

@@ -1,0 +1,125 @@
+"""DP-SGD with Opacus (paper section 6): noisy, clipped gradients on Poisson-sampled batches."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+import torch
+from opacus import PrivacyEngine
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.ensemble import Stack
+from lib_unlearning.networks import ARCHITECTURES, PRIVATE, fresh_weights
+from lib_unlearning.unlearning import FitJob, Privacy, TrainingSettings
+from utils import LOGGER, UserError
+
+
+def train_private(dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str) -> Stack:
+    """Train one network with DP-SGD; a stack of one that knows the epsilon it spent.
+
+    Standardisation of tables uses the training records' moments without noise: it is outside the guarantee.
+
+    Raises:
+        UserError: a secure generator was asked for and is not installed, or the loss is not finite.
+    """
+    privacy = settings.privacy
+    assert privacy is not None
+    if name + PRIVATE in ARCHITECTURES:
+        LOGGER.debug("%s: batch norm is replaced by group norm for DP-SGD", name)
+        name += PRIVATE
+    architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
+    module = architecture.build(shape, dataset.num_classes)
+    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, job.seed))
+    module.to(device).train()
+    records, mean, std = _inputs(dataset, job, architecture.for_images)
+    labels = torch.from_numpy(np.array(dataset.labels[job.records]))
+    loader = _loader(records, labels, job.seed, settings, privacy)
+    optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=settings.lr or architecture.learning_rate)
+    engine, module, optimizer, loader = _made_private(module, optimizer, loader, settings, privacy, job.seed, device)
+    history = np.zeros((1, settings.num_epochs, 2))
+    for epoch in range(settings.num_epochs):
+        for batch, truth in loader:
+            if len(batch):
+                history[0, epoch] += _step(module, optimizer, batch.to(device), truth.to(device))
+        history[0, epoch] /= len(job.records)
+        if not np.isfinite(history[0, epoch]).all():
+            raise UserError(
+                f"--original_model {name}: the loss is not finite in epoch {epoch + 1}; lower --lr or --sigma"
+            )
+    weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module._module.state_dict().items()}
+    epsilon = np.array([engine.get_epsilon(privacy.delta)])
+    return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, history, device, epsilon)
+
+
+def _inputs(
+    dataset: Dataset, job: FitJob, for_images: bool
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    if for_images:
+        return torch.from_numpy(dataset.images(job.records)), None, None
+    rows = torch.from_numpy(np.array(dataset.rows(job.records), dtype=np.float32))
+    deviation = rows.double().std(dim=0, correction=0)
+    std = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).float()
+    mean = rows.double().mean(dim=0).float()
+    return (rows - mean) / std, mean.unsqueeze(0), std.unsqueeze(0)
+
+
+def _loader(
+    records: torch.Tensor, labels: torch.Tensor, seed: int, settings: TrainingSettings, privacy: Privacy
+) -> DataLoader:
+    size = settings.batch_size if privacy.sample_rate is None else max(1, round(privacy.sample_rate * len(labels)))
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(TensorDataset(records, labels), batch_size=min(size, len(labels)), generator=generator)
+
+
+def _made_private(
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader,
+    settings: TrainingSettings,
+    privacy: Privacy,
+    seed: int,
+    device: str,
+) -> tuple:
+    """The privacy engine and its wrapped model, optimizer and Poisson-sampling loader."""
+    logging.getLogger("opacus").setLevel(logging.ERROR)
+    noise = None if privacy.secure_rng else torch.Generator(device).manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on an insecure generator, which the user chose, and on hooks
+        try:
+            engine = PrivacyEngine(accountant="rdp", secure_mode=privacy.secure_rng)
+        except ImportError as error:
+            raise UserError(
+                "--secure_rng true needs the package torchcsprng, which is not installed; leave it out"
+            ) from error
+        common = {
+            "module": module,
+            "optimizer": optimizer,
+            "data_loader": loader,
+            "max_grad_norm": privacy.clip,
+            "noise_generator": noise,
+        }
+        if privacy.target_epsilon is None:
+            return engine, *engine.make_private(noise_multiplier=privacy.sigma, **common)
+        budget = {
+            "target_epsilon": privacy.target_epsilon,
+            "target_delta": privacy.delta,
+            "epochs": settings.num_epochs,
+        }
+        return engine, *engine.make_private_with_epsilon(**budget, **common)
+
+
+def _step(
+    module: torch.nn.Module, optimizer: torch.optim.Optimizer, records: torch.Tensor, labels: torch.Tensor
+) -> np.ndarray:
+    optimizer.zero_grad()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logits = module(records)
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+    optimizer.step()
+    return np.array([float(loss.detach()) * len(labels), float((logits.argmax(dim=1) == labels).sum())])
