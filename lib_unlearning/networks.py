@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torchvision
@@ -102,9 +104,23 @@ def _without_batch_norm(build: Callable[[Sequence[int], int], nn.Module]) -> Cal
         from opacus.validators import ModuleValidator
 
         module: nn.Module = ModuleValidator.fix(build(shape, num_classes))
+        for part in module.modules():
+            if isinstance(part, nn.ReLU):
+                part.inplace = False  # per-record gradients need the values that it would overwrite
+            if isinstance(part, torchvision.models.resnet.Bottleneck):
+                part.forward = partial(_bottleneck, part)
         return module
 
     return built
+
+
+def _bottleneck(block: Any, maps: torch.Tensor) -> torch.Tensor:
+    """torchvision's bottleneck block, with its sum made anew instead of in place."""
+    shortcut = maps if block.downsample is None else block.downsample(maps)
+    maps = block.relu(block.bn1(block.conv1(maps)))
+    maps = block.relu(block.bn2(block.conv2(maps)))
+    summed: torch.Tensor = block.relu(block.bn3(block.conv3(maps)) + shortcut)
+    return summed
 
 
 for _name in ("resnet50", "densenet"):

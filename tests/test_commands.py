@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import models
 from lib_unlearning.attack import ATTACK_MODELS
 from lib_unlearning.construct_feature import FEATURES
 
@@ -50,31 +49,42 @@ def result_folder(output: str) -> Path:
 
 def readme_commands() -> list[list[str]]:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    return [line.split()[2:] for line in re.findall(r"^python main\.py .*$", text, re.MULTILINE)]
+    return [line.split("#")[0].split()[2:] for line in re.findall(r"^python main\.py .*$", text, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("model", models.TARGET_MODELS)
-def test_every_command_of_the_readme_in_order(tmp_path: Path, model: str) -> None:
-    if model == "RF":  # 500 trees a model: fewer models keep the suite short
-        extra = [
-            f"--{side}_{name}={n}"
-            for side in ("shadow", "target")
-            for name, n in (("set_num", 2), ("set_size", 200), ("unlearning_size", 2), ("num_shard", 2))
-        ]
-    else:
-        extra = SMALL
-    commands = readme_commands()
-    assert len(commands) >= 12
-    for flags in commands:
-        flags = [flag.split("#")[0] for flag in " ".join(flags).split("#")[0].split()]
-        given = {flag.lstrip("-") for flag in flags}
-        sizes = [flag for flag in extra if flag.lstrip("-").split("=")[0] not in given]
-        if "--original_model" in flags and model != "DT":
-            continue
-        chosen = [] if "--original_model" in flags else ["--original_model", model]
-        output = run(tmp_path / "td", *flags, *chosen, *sizes, "--quiet", small=False)
-        if "mem_inf" in flags:
+# 500 trees a forest and torch's import a network: fewer and smaller runs keep the suite short.
+FOREST = [flag.replace("=3", "=2").replace("=400", "=200").replace("=5", "=2") for flag in SMALL]
+NETWORK = [*(flag.replace("=400", "=100") for flag in SMALL), "--num_epochs=2", "--batch_size=16"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "count"),
+    [
+        ("DT", SMALL, None),
+        ("LR", SMALL, 7),
+        ("MLP", SMALL, 4),
+        ("RF", FOREST, 4),
+        ("LRTorch", NETWORK, 4),
+        ("MLPTorch", NETWORK, 2),
+    ],
+)
+def test_the_commands_of_the_readme_in_order(tmp_path: Path, model: str, sizes: list[str], count: int | None) -> None:
+    commands = [words for words in readme_commands() if "--original_model" not in words]
+    assert len(commands) >= 14
+    for words in commands[:count]:
+        given = {word.lstrip("-") for word in words}
+        added = [flag for flag in sizes if flag.lstrip("-").split("=")[0] not in given]
+        output = run(tmp_path / "td", *words, *added, "--original_model", model, "--quiet", small=False)
+        if "mem_inf" in words:
             assert set(result_rows(output)) == set(FEATURES)
+
+
+def test_private_networks_report_what_they_spent(tmp_path: Path) -> None:
+    flags = ["--original_model", "LRTorch", "--num_epochs", "2", "--is_dp_defense", "true", "--sigma", "2"]
+    run(tmp_path / "td", "--exp", "model_train", *flags)
+    output = run(tmp_path / "td", "--exp", "mem_inf", *flags)
+    assert "DP-SGD: epsilon spent" in output
+    assert 0 < float(result_rows(output)["basic_mia"]["epsilon"]) < 10
 
 
 @pytest.mark.parametrize("attack_model", ATTACK_MODELS)
@@ -149,13 +159,16 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
         ("--shadow_set_num=0", "--shadow_set_num: must be at least 1, found 0"),
         ("--shadow_unlearning_num=400", "--shadow_unlearning_num 400: a set holds 400 records"),
         ("--original_model=SVM", "--original_model: invalid choice: 'SVM'"),
-        ("--original_model=resnet50", "--original_model resnet50: not built yet"),
+        ("--original_model=resnet50", "--original_model resnet50 learns from images; adult is a table"),
         ("--dataset_name=stl10", "--dataset_name stl10: no raw file of stl10 / object in"),
         ("--original_label=age", "--original_label age: adult has income"),
-        ("--is_dp_defense=true", "--is_dp_defense true: DP-SGD needs a torch model"),
+        ("--is_dp_defense=true", "--is_dp_defense true: DP-SGD trains networks, not DT"),
         ("--is_defense=true", "--top_k is missing"),
         ("--is_sample=maybe", "expected true or false, found 'maybe'"),
         ("--lr=-1", "--lr: must be above 0"),
+        ("--original_model=MLPTorch --batch_size=500", "--batch_size 500: a set holds 400 records"),
+        ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
+        ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
         ("--seed=x", "--seed: expected a whole number, found 'x'"),
         ("--no_such_flag", "unrecognized arguments: --no_such_flag"),
         ("--is_sample=false", "run once with --is_sample true"),

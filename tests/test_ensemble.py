@@ -1,0 +1,211 @@
+"""Networks trained as a stack: equal to training alone, for ragged sets, on tables and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lib_unlearning import ensemble, network_file, networks
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.ensemble import NetworkTrainer, record_order
+from lib_unlearning.model_store import TrainedSet
+from lib_unlearning.sealed_pickle import State
+from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, Privacy, TrainingSettings
+from utils import UserError
+
+NOBODY = np.array([], dtype=int)
+BRIEF = TrainingSettings(num_epochs=3, batch_size=16, device="cpu")
+
+
+@pytest.fixture
+def pictures() -> Dataset:
+    """200 pictures of 3 x 12 x 12 whose brightness tells their class."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 200)
+    pixels = (rng.integers(0, 120, (200, 3, 12, 12)) + 30 * labels[:, None, None, None]).astype(np.uint8)
+    half = np.full(3, 0.5, dtype=np.float32)
+    return Dataset("toy", "class", pixels, labels, 4, "0" * 64, (half, half))
+
+
+def jobs_of(dataset: Dataset) -> list[FitJob]:
+    """Jobs of unequal sizes, some of which share a seed."""
+    everyone = np.random.default_rng(1).permutation(len(dataset))
+    return [
+        FitJob(everyone[:100], 5),
+        FitJob(np.delete(everyone[:100], 7), 5),
+        FitJob(everyone[50:83], 6),  # fewer steps an epoch than the others
+        FitJob(everyone[100:196], 7),
+    ]
+
+
+@pytest.mark.parametrize("optim", ["Adam", "SGD"])
+@pytest.mark.parametrize(
+    ("name", "dropout"), [("LRTorch", False), ("MLPTorch", False), ("scnn", False), ("scnn", True)]
+)
+def test_a_stack_equals_training_alone(
+    dataset: Dataset, pictures: Dataset, name: str, dropout: bool, optim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pictures if name == "scnn" else dataset
+    if not dropout:
+        without = replace(networks.ARCHITECTURES[name], dropout_units=0)
+        monkeypatch.setitem(networks.ARCHITECTURES, name, without)
+    trainer = NetworkTrainer(data, name, replace(BRIEF, optim=optim))
+    jobs, asked = jobs_of(data), [np.arange(len(data))]
+    together = trainer.fit(jobs)
+    assert together[0].stack is together[3].stack
+    for job, model in zip(jobs, together, strict=True):
+        (alone,) = trainer.fit([job])
+        expected, found = (part.predict_together([part], asked, data)[0] for part in (alone, model))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    first, other = (model.predict_together([model], asked, data)[0] for model in (together[0], together[3]))
+    assert np.abs(first - other).max() > 1e-3  # they are different models
+
+
+def test_a_network_equals_torchs_own_training(dataset: Dataset) -> None:
+    """The stacked Adam against torch.optim.Adam in a plain loop."""
+    job = FitJob(np.arange(0, 600, 7), 3)
+    (model,) = NetworkTrainer(dataset, "MLPTorch", BRIEF).fit([job])
+    architecture = networks.ARCHITECTURES["MLPTorch"]
+    module = architecture.build((4,), 3)
+    module.load_state_dict(networks.fresh_weights(architecture, (4,), 3, 3))
+    rows = dataset.features[job.records].astype(np.float64)
+    mean, std = rows.mean(axis=0), rows.std(axis=0)
+    inputs = torch.from_numpy(((rows - mean) / std).astype(np.float32))
+    labels = torch.from_numpy(dataset.labels[job.records])
+    optimizer = torch.optim.Adam(module.parameters(), lr=architecture.learning_rate)
+    for epoch in range(3):
+        for batch in torch.from_numpy(record_order(3, epoch, job.records, 600)).split(16):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(module(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    everyone = torch.from_numpy(((dataset.features - mean) / std).astype(np.float32))
+    expected = torch.softmax(module(everyone), dim=1).detach().numpy()
+    np.testing.assert_allclose(model.predict_proba(dataset.features), expected, atol=1e-5)
+
+
+def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
+    records = np.random.default_rng(0).permutation(500)[:100]
+    before = records[record_order(3, 8, records, 500)]
+    remaining = np.delete(records, 40)
+    after = remaining[record_order(3, 8, remaining, 500)]
+    np.testing.assert_array_equal(after, before[before != records[40]])
+    assert not np.array_equal(before, records[record_order(3, 9, records, 500)])
+
+
+def test_networks_learn(dataset: Dataset, pictures: Dataset) -> None:
+    for name, data in (("LRTorch", dataset), ("MLPTorch", dataset), ("scnn", pictures)):
+        (model,) = NetworkTrainer(data, name, replace(BRIEF, num_epochs=25)).fit(
+            [FitJob(np.arange(0, len(data), 2), 0)]
+        )
+        held_out = np.arange(1, len(data), 2)
+        (answer,) = model.predict_together([model], [held_out], data)
+        assert (answer.argmax(axis=1) == data.labels[held_out]).mean() > 0.7
+        assert model.stack.history[0, -1, 0] < model.stack.history[0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet"])
+def test_batch_norm_networks(pictures: Dataset, name: str) -> None:
+    trainer = NetworkTrainer(pictures, name, replace(BRIEF, num_epochs=1))
+    (model,) = trainer.fit([FitJob(np.arange(33), 0)])  # the last batch has a single record
+    together = model.predict_together([model], [np.arange(20)], pictures)[0]
+    alone = model.predict_together([model], [np.arange(3, 4)], pictures)[0]
+    np.testing.assert_allclose(alone, together[3:4], atol=1e-5)  # not in training mode: neighbours do not matter
+    np.testing.assert_allclose(together.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("method", UNLEARNING_METHODS)
+def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: str) -> None:
+    unlearner = UNLEARNING_METHODS[method](NetworkTrainer(dataset, "MLPTorch", BRIEF), 3)
+    records = np.arange(0, 600, 5)
+    deletions = [Deletion(records[[number]], NOBODY) for number in (1, 70)]
+    original, unlearned = unlearner.train_and_unlearn(records, deletions, 0)
+    path = tmp_path / "set.models"
+    network_file.write(path, TrainedSet(original, unlearned, np.ones((3, 2)), np.full(3, np.nan)), "a")
+    assert network_file.inspect(path, "a", False) is State.CURRENT
+    assert network_file.read(path, "b", False) is None
+    again = network_file.read(path, "a", False)
+    pairs = zip([original, *unlearned], [again.original, *again.unlearned], strict=True)
+    for before, after in pairs:
+        np.testing.assert_allclose(
+            after.predict_proba(dataset.features), before.predict_proba(dataset.features), atol=1e-7
+        )
+        for shard, same in zip(before.shards, after.shards, strict=True):
+            np.testing.assert_array_equal(shard, same)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"set\.models is damaged"):
+        network_file.read(path, "a", False)
+    path.write_bytes(content[:50])
+    with pytest.raises(UserError, match=r"set\.models is damaged"):
+        network_file.inspect(path, "a", False)
+
+
+def test_out_of_memory_halves_the_stack_and_goes_on(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    train = ensemble.train_stack
+
+    def small_device(dataset: Dataset, name: str, jobs: Any, *rest: Any) -> Any:
+        if len(jobs) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return train(dataset, name, jobs, *rest)
+
+    monkeypatch.setattr(ensemble, "train_stack", small_device)
+    trainer = NetworkTrainer(dataset, "LRTorch", replace(BRIEF, ensemble_size=4))
+    with caplog.at_level("WARNING", logger="unlearning"):
+        models = trainer.fit(jobs_of(dataset) * 2)
+    assert len(models) == 8
+    assert trainer.size == 2
+    assert len([record for record in caplog.records if "out of memory" in record.message]) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("MLPTorch", "pictures"), ("scnn", "dataset"), ("resnet50", "dataset")])
+def test_wrong_kind_of_data(name: str, kind: str, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(UserError, match=f"--original_model {name} learns from"):
+        NetworkTrainer(request.getfixturevalue(kind), name, BRIEF)
+
+
+def test_absent_devices_and_diverging_training(dataset: Dataset) -> None:
+    with pytest.raises(UserError, match=r"--cuda 99: this machine has"):
+        NetworkTrainer(dataset, "LRTorch", replace(BRIEF, device="cuda:99"))
+    with pytest.raises(UserError, match=r"the loss is not finite in epoch .*--lr 1e"):
+        NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, lr=1e30, optim="SGD")).fit(jobs_of(dataset))
+
+
+@pytest.mark.parametrize("name", ["LRTorch", "MLPTorch", "scnn", "resnet50"])
+def test_private_training(dataset: Dataset, pictures: Dataset, name: str) -> None:
+    data = pictures if name in ("scnn", "resnet50") else dataset
+    job = FitJob(np.arange(64), 0)
+    epsilons = []
+    for sigma in (0.8, 4.0):
+        privacy = Privacy(sigma, 1.0, 1e-5, None, None, False)
+        (model,) = NetworkTrainer(data, name, replace(BRIEF, num_epochs=1, privacy=privacy)).fit([job])
+        (answer,) = model.predict_together([model], [np.arange(20)], data)
+        assert np.isfinite(answer).all()
+        assert model.stack.epsilon is not None
+        epsilons.append(float(model.stack.epsilon[0]))
+    assert 0 < epsilons[1] < epsilons[0]
+
+
+def test_a_budget_chooses_the_noise(dataset: Dataset) -> None:
+    privacy = Privacy(1.0, 1.0, 1e-5, 0.1, 2.0, False)
+    trainer = NetworkTrainer(dataset, "LRTorch", replace(BRIEF, privacy=privacy))
+    (model,) = trainer.fit([FitJob(np.arange(300), 0)])
+    assert model.stack.epsilon is not None
+    assert 1.5 < float(model.stack.epsilon[0]) <= 2.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_what_the_cpu_gives(dataset: Dataset) -> None:
+    on_cpu = NetworkTrainer(dataset, "MLPTorch", BRIEF).fit(jobs_of(dataset))
+    on_gpu = NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, device="cuda:0")).fit(jobs_of(dataset))
+    for one, other in zip(on_cpu, on_gpu, strict=True):
+        np.testing.assert_allclose(
+            one.predict_proba(dataset.features), other.predict_proba(dataset.features), atol=1e-3
+        )
