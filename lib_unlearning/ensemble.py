@@ -7,7 +7,7 @@ result equals training it alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +24,8 @@ from utils import LOGGER, UserError
 
 Weights = dict[str, torch.Tensor]
 
-# More models in a stack than this do not pay on a CPU: their weights no longer fit its caches.
-_CPU_STACK = 16
+# More models in a stack do not pay on a CPU, whose caches they leave (benchmarks/ensemble.py).
+_CPU_STACK = 8
 _QUERY_ROWS = 512  # records a model is asked about at once
 _DROPOUT = 0.5
 
@@ -176,29 +176,39 @@ def _epoch_batches(
 
 
 class _StackedOptimizer:
-    """Adam or SGD with a step count a model; a model without a batch keeps its weights and its moments."""
+    """Adam or SGD with a step count a model; a model without a batch keeps its weights and its moments.
 
-    def __init__(self, kind: str, learning_rate: float, models: int, device: str) -> None:
-        self.kind, self.learning_rate = kind, learning_rate
-        self.steps = torch.zeros(models, device=device)
-        self.first: Weights = {}
-        self.second: Weights = {}
+    As long as every model has had every step, torch's own fused optimizer does the work: elementwise, it makes no
+    difference whose weight an element is. Afterwards the models' bias corrections differ.
+    """
+
+    def __init__(self, kind: str, learning_rate: float, weights: Weights) -> None:
+        self.kind, self.learning_rate, self.weights = kind, learning_rate, weights
+        first = next(iter(weights.values()))
+        self.steps = torch.zeros(len(first), device=first.device)
+        self.in_step = True
+        fused = first.device.type in ("cpu", "cuda")
+        self.optimizer = getattr(torch.optim, kind)(list(weights.values()), lr=learning_rate, fused=fused)
 
     @torch.no_grad()
-    def step(self, weights: Weights, gradients: Mapping[str, torch.Tensor], active: torch.Tensor | None) -> None:
-        """Update weights [M, ...] in place; active [M] marks the models that had a batch (None: all)."""
-        self.steps += 1 if active is None else active
-        for name, gradient in gradients.items():
-            update = self._adam(name, gradient, active) if self.kind == "Adam" else gradient
-            if active is not None:
-                update = update * _as(active, update)
-            weights[name].sub_(update, alpha=self.learning_rate)
+    def step(self, active: torch.Tensor) -> None:
+        """Update the weights [M, ...] by their gradients; active [M] marks the models that had a batch."""
+        self.in_step = self.in_step and bool(active.all())
+        self.steps += active
+        if self.in_step:
+            self.optimizer.step()
+            return
+        for tensor in self.weights.values():
+            assert tensor.grad is not None
+            share = _as(active, tensor)
+            update = self._adam(tensor, tensor.grad, share) if self.kind == "Adam" else tensor.grad
+            tensor.sub_(update * share, alpha=self.learning_rate)
 
-    def _adam(self, name: str, gradient: torch.Tensor, active: torch.Tensor | None) -> torch.Tensor:
-        if name not in self.first:
-            self.first[name], self.second[name] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        first, second = self.first[name], self.second[name]
-        share = 1.0 if active is None else _as(active, gradient)
+    def _adam(self, tensor: torch.Tensor, gradient: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        state = self.optimizer.state[tensor]
+        if not state:  # not even the first step was everybody's
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        first, second = state["exp_avg"], state["exp_avg_sq"]
         first.add_((gradient - first) * share, alpha=1 - 0.9)
         second.add_((gradient * gradient - second) * share, alpha=1 - 0.999)
         steps = self.steps.clamp(min=1)
@@ -230,7 +240,7 @@ def train_stack(dataset: Dataset, name: str, jobs: Sequence[FitJob], settings: T
     mean, std = (None, None) if architecture.for_images else _moments(inputs, positions)
     weights = _initial_weights(architecture, shape, dataset.num_classes, jobs, device)
     rate = settings.lr or architecture.learning_rate
-    optimizer = _StackedOptimizer(settings.optim, rate, len(jobs), device)
+    optimizer = _StackedOptimizer(settings.optim, rate, weights)
     masks = _Masks(architecture, [job.seed for job in jobs], settings.batch_size, device)
     history = np.zeros((len(jobs), settings.num_epochs, 2))
     for epoch in range(settings.num_epochs):
@@ -240,9 +250,7 @@ def train_stack(dataset: Dataset, name: str, jobs: Sequence[FitJob], settings: T
             records = inputs[batch]  # [M, b, ...]
             if mean is not None and std is not None:
                 records = _standardised(records, mean, std)
-            total += _step(
-                architecture, name, shape, dataset, weights, optimizer, records, labels[batch], counts, masks
-            )
+            total += _step(name, shape, dataset, weights, optimizer, records, labels[batch], counts, masks)
         sizes = np.array([len(job.records) for job in jobs])
         history[:, epoch] = total.cpu().numpy() / sizes[:, None]
         _check_epoch(name, settings, rate, epoch, history[:, epoch])
@@ -267,7 +275,7 @@ def _initial_weights(
 ) -> Weights:
     by_seed = {job.seed: fresh_weights(architecture, shape, num_classes, job.seed) for job in jobs}
     names = next(iter(by_seed.values()))
-    return {name: torch.stack([by_seed[job.seed][name] for job in jobs]).to(device) for name in names}
+    return {name: torch.stack([by_seed[job.seed][name] for job in jobs]).to(device).requires_grad_() for name in names}
 
 
 class _Masks:
@@ -288,7 +296,6 @@ class _Masks:
 
 
 def _step(
-    architecture: Architecture,
     name: str,
     shape: Sequence[int],
     dataset: Dataset,
@@ -301,14 +308,12 @@ def _step(
 ) -> torch.Tensor:
     """One gradient step of all models; summed loss and correct answers [M, 2] of the batch."""
     active = counts.any(dim=1)
-    trained = {key: tensor.requires_grad_() for key, tensor in weights.items() if tensor.is_floating_point()}
-    logits = forward(name, shape, dataset.num_classes, trained, records, masks.draw(active))
+    logits = forward(name, shape, dataset.num_classes, weights, records, masks.draw(active))
     losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels) * counts
     per_model = losses.sum(dim=1)
     (per_model / counts.sum(dim=1).clamp(min=1)).sum().backward()
-    gradients = {key: tensor.grad for key, tensor in trained.items() if tensor.grad is not None}
-    optimizer.step(trained, gradients, None if bool(active.all()) else active)
-    for tensor in trained.values():
+    optimizer.step(active)
+    for tensor in weights.values():
         tensor.grad = None
     right = ((logits.argmax(dim=2) == labels) & counts).sum(dim=1)
     return torch.stack([per_model.detach(), right.to(per_model.dtype)], dim=1)
