@@ -262,7 +262,7 @@ class MemInf:
         folder = settings.temp_data / config.ATTACK_DATA / run_name
         with watch.stage("query models"):
             obtained = self._posteriors(study)
-        cases = {side: defend(obtained[side][0], settings.top_k) for side in SIDES}
+        cases = {side: defend(obtained[side][0], settings.top_k, settings.temperature) for side in SIDES}
         with watch.stage("train and apply attacks"):
             attacks, scores, headline = self._attack(cases)
             path = settings.temp_data / config.ATTACK_MODELS / f"{run_name}.attacks"
@@ -321,6 +321,7 @@ class MemInf:
             **self._shaped_posteriors(study),
             "attack_model": self.settings.attack_model,
             "top_k": self.settings.top_k,
+            "temperature": self.settings.temperature,
             "sides": {side: asdict(part) for side, part in self.settings.sides.items()},
         }
 
@@ -369,6 +370,7 @@ class MemInf:
                 "samples_to_evaluate",
                 "placebo",
                 "top_k",
+                "temperature",
                 "fresh_retrain_seed",
                 "seed",
             )
@@ -393,6 +395,8 @@ class MemInf:
     ) -> None:
         settings, (cases, utility) = self.settings, obtained
         published = {None: "full posteriors", 0: "label only"}.get(settings.top_k, f"top {settings.top_k} posteriors")
+        if settings.temperature is not None:
+            published += f" at temperature {settings.temperature:g}"
         positives = int(cases.member.sum())
         print(
             f"{title}, {settings.original_model} target, "

@@ -32,7 +32,8 @@ class Settings:
     Attributes:
         sides: "shadow" / "target" -> what that side draws.
         num_process: worker processes, 1 for none.
-        top_k: entries published by the defense, 0 for the label alone, None for no defense.
+        top_k: entries published by the defense, 0 for the label alone, None for all.
+        temperature: that posteriors are softened with, None for none.
         training_command: the command that trains the models these settings attack.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     is_obtain_posterior: bool
     num_process: int
     top_k: int | None
+    temperature: float | None
     training: TrainingSettings
     seed: int
     fresh_retrain_seed: bool
@@ -112,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of `main.py`."""
     parser = utils.OneLineParser(
         prog="main.py",
+        usage="python main.py --exp {model_train,mem_inf} [flags]",
         description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
         allow_abbrev=False,
@@ -139,12 +142,19 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     questions = list(SAMPLES_TO_EVALUATE)
     add("--samples_to_evaluate", choices=questions, default="in_out", help="what is asked (in_out)")
     add(
-        "--placebo", type=_boolean, nargs="?", const=True, default=False, help="query strangers only: must find nothing"
+        "--placebo",
+        type=_boolean,
+        metavar="BOOL",
+        nargs="?",
+        const=True,
+        default=False,
+        help="query strangers only: must find nothing",
     )
     add("--seed", type=utils.whole_number(0), default=0, help="seed of every random choice (0)", metavar="N")
     add(
         "--fresh_retrain_seed",
         type=_boolean,
+        metavar="BOOL",
         nargs="?",
         const=True,
         default=False,
@@ -181,10 +191,17 @@ def _add_side(parser: argparse.ArgumentParser, side: str) -> None:
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("execution and cache").add_argument
-    add("--is_sample", type=_boolean, default=True, help="draw the record split; false: reuse the saved one (true)")
+    add(
+        "--is_sample",
+        type=_boolean,
+        metavar="BOOL",
+        default=True,
+        help="draw the record split; false: reuse the saved one (true)",
+    )
     add(
         "--is_obtain_posterior",
         type=_boolean,
+        metavar="BOOL",
         default=True,
         help="query the models; false: reuse the saved posteriors (true)",
     )
@@ -195,7 +212,9 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         help="processes (usable cores)",
         metavar="N",
     )
-    add("--is_train_multiprocess", type=_boolean, default=True, help="false: work in one process (true)")
+    add(
+        "--is_train_multiprocess", type=_boolean, metavar="BOOL", default=True, help="false: work in one process (true)"
+    )
     add("--retrain", action="store_true", help="train again what is already cached")
     add("--trust_cache", action="store_true", help="open cached models that this installation did not write")
     add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave", metavar="DIR")
@@ -227,9 +246,15 @@ def _add_torch(parser: argparse.ArgumentParser) -> None:
 
 def _add_defense(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("defenses").add_argument
-    add("--is_defense", type=_boolean, help="publish less than the posterior; needs --top_k (false)")
+    add(
+        "--is_defense",
+        type=_boolean,
+        metavar="BOOL",
+        help="publish less than the posterior; needs --top_k or --temperature (false)",
+    )
     add("--top_k", type=utils.whole_number(0), help="entries to publish, 0 for the label alone", metavar="K")
-    add("--is_dp_defense", type=_boolean, default=False, help="train networks with DP-SGD (false)")
+    add("--temperature", type=_positive_number, help="publish softmax(log p / T)", metavar="T")
+    add("--is_dp_defense", type=_boolean, metavar="BOOL", default=False, help="train networks with DP-SGD (false)")
     add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
     add(
         "-c",
@@ -245,7 +270,13 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=_share, default=1e-5, help="DP-SGD delta (1e-5)", metavar="X")
     add("-sr", "--sample-rate", type=_share, help="DP-SGD share of records a step (batch_size / n)", metavar="X")
     add(
-        "--secure_rng", type=_boolean, nargs="?", const=True, default=False, help="DP-SGD noise from a secure generator"
+        "--secure_rng",
+        type=_boolean,
+        metavar="BOOL",
+        nargs="?",
+        const=True,
+        default=False,
+        help="DP-SGD noise from a secure generator",
     )
 
 
@@ -272,6 +303,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         is_obtain_posterior=options.is_obtain_posterior,
         num_process=options.num_process if options.is_train_multiprocess else 1,
         top_k=_published_entries(options),
+        temperature=None if options.is_defense is False else options.temperature,
         training=_training(options),
         seed=options.seed,
         fresh_retrain_seed=options.fresh_retrain_seed,
@@ -342,8 +374,8 @@ def _side_settings(options: argparse.Namespace, side: str) -> SideSettings:
 
 
 def _published_entries(options: argparse.Namespace) -> int | None:
-    if options.is_defense and options.top_k is None:
-        raise UserError("--is_defense true: --top_k is missing; add --top_k K, or --top_k 0 for the label alone")
+    if options.is_defense and options.top_k is None and options.temperature is None:
+        raise UserError("--is_defense true: add --top_k K (--top_k 0 for the label alone) or --temperature T")
     return None if options.is_defense is False else options.top_k
 
 

@@ -32,10 +32,23 @@ def top_k(posteriors: np.ndarray, k: int) -> np.ndarray:
     return published
 
 
-def defend(posteriors: PosteriorSet, k: int | None) -> PosteriorSet:
-    """What the adversary sees of both models: everything (`k` None), or what `top_k` leaves."""
-    if k is None:
-        return posteriors
+def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
+    """Publish softmax(log p / T) of posteriors [m, c]: flatter for T > 1, sharper for T < 1, zeros stay zeros.
+
+    For a network this is softmax(logits / T), as its log posteriors are its logits less a constant.
+    """
+    largest = posteriors.max(axis=1, keepdims=True)
+    powers = (posteriors / largest) ** (1.0 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def defend(posteriors: PosteriorSet, k: int | None, temperature: float | None) -> PosteriorSet:
+    """What the adversary sees of both models: softened by `temperature`, then what `top_k` leaves; None: as it is."""
+
+    def published(part: np.ndarray) -> np.ndarray:
+        part = part if temperature is None else soften(part, temperature)
+        return part if k is None else top_k(part, k)
+
     return dataclasses.replace(
-        posteriors, original=top_k(posteriors.original, k), unlearned=top_k(posteriors.unlearned, k)
+        posteriors, original=published(posteriors.original), unlearned=published(posteriors.unlearned)
     )

@@ -163,7 +163,7 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
         ("--dataset_name=stl10", "--dataset_name stl10: no raw file of stl10 / object in"),
         ("--original_label=age", "--original_label age: adult has income"),
         ("--is_dp_defense=true", "--is_dp_defense true: DP-SGD trains networks, not DT"),
-        ("--is_defense=true", "--top_k is missing"),
+        ("--is_defense=true", "--is_defense true: add --top_k K"),
         ("--is_sample=maybe", "expected true or false, found 'maybe'"),
         ("--lr=-1", "--lr: must be above 0"),
         ("--original_model=MLPTorch --batch_size=500", "--batch_size 500: a set holds 400 records"),

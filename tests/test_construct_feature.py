@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib_unlearning.construct_feature import FEATURES
-from lib_unlearning.defense import defend, top_k
+from lib_unlearning.defense import defend, soften, top_k
 from lib_unlearning.posterior import PosteriorSet
 
 EXPECTED: dict[str, list[list[float]]] = {
@@ -38,7 +38,7 @@ def test_feature(name: str, three_cases: PosteriorSet) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_features_of_certain_posteriors_are_finite(name: str, three_cases: PosteriorSet) -> None:
-    assert np.isfinite(FEATURES[name](defend(three_cases, 0))).all()
+    assert np.isfinite(FEATURES[name](defend(three_cases, 0, None))).all()
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,27 @@ def test_top_k(k: int, expected: list[float]) -> None:
     np.testing.assert_allclose(top_k(np.array([[0.2, 0.3, 0.4, 0.1]]), k), [expected])
 
 
+def test_temperature() -> None:
+    posteriors = np.array([[0.8, 0.2, 0.0], [1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(soften(posteriors, 1.0), posteriors)
+    np.testing.assert_allclose(soften(posteriors, 2.0)[0], [2 / 3, 1 / 3, 0])  # square roots: 2 to 1
+    np.testing.assert_allclose(soften(posteriors, 0.5)[0], [16 / 17, 1 / 17, 0])
+    np.testing.assert_allclose(soften(posteriors, 1e6)[0, :2], [0.5, 0.5], atol=1e-5)
+
+
+def test_defenses_reach_both_models(three_cases: PosteriorSet) -> None:
+    seen = defend(three_cases, 1, 2.0)
+    for name in ("original", "unlearned"):
+        np.testing.assert_allclose(getattr(seen, name), top_k(soften(getattr(three_cases, name), 2.0), 1))
+
+
 def test_top_k_of_equal_entries_keeps_the_first_class() -> None:
     np.testing.assert_array_equal(top_k(np.array([[0.5, 0.5]]), 0), [[1, 0]])
 
 
 def test_no_feature_sees_past_a_defense(three_cases: PosteriorSet) -> None:
     """Two posteriors with the same published labels are the same to every feature, the classical one included."""
-    published = defend(three_cases, 0)
+    published = defend(three_cases, 0, None)
     blurred = PosteriorSet(**{**vars(three_cases), "original": published.original, "unlearned": published.unlearned})
     for feature in FEATURES.values():
         np.testing.assert_array_equal(feature(published), feature(blurred))
