@@ -18,7 +18,7 @@ ATTACK_DATA = "attack_data"
 STATE_DIR_NAME = "unlearning-leakage"
 
 # Raised whenever code changes what a cached file would contain.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 # How the records are divided (REFERENCE section 2).
 SHADOW_SHARE = 0.5
