@@ -25,12 +25,13 @@ from lib_unlearning.ensemble import NetworkTrainer
 from lib_unlearning.unlearning import FitJob, TrainingSettings
 
 SIZE = 2000
-EPOCHS = 2
 
 
-def seconds(dataset: Dataset, name: str, jobs: Sequence[FitJob], size: int, device: str) -> float:
+def seconds(dataset: Dataset, name: str, jobs: Sequence[FitJob], size: int, arguments: argparse.Namespace) -> float:
     """Wall time to train the jobs, `size` networks at a time."""
-    trainer = NetworkTrainer(dataset, name, TrainingSettings(num_epochs=EPOCHS, device=device, ensemble_size=size))
+    trainer = NetworkTrainer(
+        dataset, name, TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)
+    )
     trainer.fit(jobs[:1])  # warm-up: libraries, kernels
     if trainer.device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--dataset_name", default="adult")
     parser.add_argument("--original_label")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--models", default="1,8,32,128", help="comma-separated numbers of models")
     parser.add_argument("--sizes", default="", help="stack sizes (default: all models together)")
     arguments = parser.parse_args()
@@ -55,15 +57,15 @@ def main() -> None:
     dataset = data_prepare.obtain_dataset(arguments.dataset_name, label, config.TEMP_DATA_DIR)
     on_gpu = torch.cuda.is_available() and arguments.device != "cpu"
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-    print(f"{arguments.original_model}, {dataset.title}, {SIZE} records, {EPOCHS} epochs, batch 64, {device}")
+    print(f"{arguments.original_model}, {dataset.title}, {SIZE} records, {arguments.epochs} epochs, batch 64, {device}")
     print("| models | stack | stacked, models/s | one by one, models/s | ratio |\n|---|---|---|---|---|")
     everyone = np.random.default_rng(0).permutation(len(dataset))[:SIZE]
     for count in map(int, arguments.models.split(",")):
         jobs = [FitJob(np.delete(everyone, number), 0) for number in range(count)]
-        alone = seconds(dataset, arguments.original_model, jobs[: min(count, 8)], 1, arguments.device)
+        alone = seconds(dataset, arguments.original_model, jobs[: min(count, 8)], 1, arguments)
         alone *= count / min(count, 8)
         for size in map(int, filter(None, arguments.sizes.split(","))) if arguments.sizes else (count,):
-            together = seconds(dataset, arguments.original_model, jobs, size, arguments.device)
+            together = seconds(dataset, arguments.original_model, jobs, size, arguments)
             rates = f"{count / together:.2f} | {count / alone:.2f} | {alone / together:.2f}"
             print(f"| {count} | {size} | {rates} |", flush=True)
 

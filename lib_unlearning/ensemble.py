@@ -26,6 +26,7 @@ Weights = dict[str, torch.Tensor]
 
 # More models in a stack do not pay on a CPU, whose caches they leave (benchmarks/ensemble.py).
 _CPU_STACK = 8
+_GPU_STACK = 128
 _QUERY_ROWS = 512  # records a model is asked about at once
 _DROPOUT = 0.5
 
@@ -75,9 +76,30 @@ class Stack:
         records = torch.from_numpy(batch).to(self.device)
         if self.mean is not None and self.std is not None:
             records = _standardised(records, self.mean[chosen].to(self.device), self.std[chosen].to(self.device))
-        logits = forward(self.architecture, self.shape, self.num_classes, weights, records, None)
+        logits = self._logits(weights, records)
         answers = torch.softmax(logits.double(), dim=2).cpu().numpy()
         return [answers[row, : len(parts[position])] for row, position in enumerate(asked)]
+
+    def _logits(self, weights: Weights, records: torch.Tensor) -> torch.Tensor:
+        if _pays(ARCHITECTURES[self.architecture], self.device):
+            return forward(self.architecture, self.shape, self.num_classes, weights, records, None)
+        rows = [
+            forward(
+                self.architecture,
+                self.shape,
+                self.num_classes,
+                {name: tensor[row : row + 1] for name, tensor in weights.items()},
+                records[row : row + 1],
+                None,
+            )
+            for row in range(len(records))
+        ]
+        return torch.cat(rows)
+
+
+def _pays(architecture: Architecture, device: str) -> bool:
+    """Whether many networks at once are faster: on a CPU, stacked convolutions are slower than single ones."""
+    return architecture.linear or device != "cpu"
 
 
 @dataclass(frozen=True)
@@ -120,9 +142,10 @@ def forward(
         return _linear_forward(weights, records)
     with torch.device("meta"):  # the module only lends its structure
         module = architecture.build(shape, num_classes).eval()
-    if not architecture.stackable:
+    if len(records) == 1 or not architecture.stackable:
         alone = [{key: tensor[row] for key, tensor in weights.items()} for row in range(len(records))]
-        return torch.stack([functional_call(module, part, (records[row],)) for row, part in enumerate(alone)])
+        given = [(part,) for part in records] if masks is None else list(zip(records, masks, strict=True))
+        return torch.stack([functional_call(module, *both) for both in zip(alone, given, strict=True)])
     if masks is None:
         return vmap(lambda part, rows: functional_call(module, part, (rows,)))(weights, records)
     return vmap(lambda part, rows, mask: functional_call(module, part, (rows, mask)))(weights, records, masks)
@@ -374,7 +397,12 @@ class NetworkTrainer(ModelTrainer):
         check_data(dataset, model_name)
         self.settings = settings
         self.device = find_device(settings.device)
-        self.size = settings.ensemble_size or (_CPU_STACK if self.device == "cpu" else 128)
+        self.size = settings.ensemble_size or self._suitable_size()
+
+    def _suitable_size(self) -> int:
+        if not _pays(ARCHITECTURES[self.model_name], self.device):
+            return 1
+        return _CPU_STACK if self.device == "cpu" else _GPU_STACK
 
     def fit(self, jobs: Sequence[FitJob]) -> list[NetworkModel]:
         """One trained network a job; when a device runs out of memory, fewer at a time."""

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+import config
+import data_prepare
 from lib_unlearning import ensemble, network_file, networks
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.ensemble import NetworkTrainer, record_order
 from lib_unlearning.model_store import TrainedSet
 from lib_unlearning.sealed_pickle import State
-from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, Privacy, TrainingSettings
+from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, ModelTrainer, Privacy, TrainingSettings
 from utils import UserError
 
 NOBODY = np.array([], dtype=int)
@@ -54,7 +56,7 @@ def test_a_stack_equals_training_alone(
     if not dropout:
         without = replace(networks.ARCHITECTURES[name], dropout_units=0)
         monkeypatch.setitem(networks.ARCHITECTURES, name, without)
-    trainer = NetworkTrainer(data, name, replace(BRIEF, optim=optim))
+    trainer = NetworkTrainer(data, name, replace(BRIEF, optim=optim, ensemble_size=4))
     jobs, asked = jobs_of(data), [np.arange(len(data))]
     together = trainer.fit(jobs)
     assert together[0].stack is together[3].stack
@@ -86,6 +88,20 @@ def test_a_network_equals_torchs_own_training(dataset: Dataset) -> None:
     everyone = torch.from_numpy(((dataset.features - mean) / std).astype(np.float32))
     expected = torch.softmax(module(everyone), dim=1).detach().numpy()
     np.testing.assert_allclose(model.predict_proba(dataset.features), expected, atol=1e-5)
+
+
+def test_logistic_regression_agrees_with_scikit_learn() -> None:
+    """On Adult, trained to convergence: held-out accuracies within one point."""
+    data = data_prepare.obtain_dataset("adult", "income", config.TEMP_DATA_DIR)
+    order = np.random.default_rng(0).permutation(len(data))
+    records, held_out = order[:2000], order[2000:12000]
+    theirs = ModelTrainer(data, "LR").fit([FitJob(records, 0)])[0]
+    ours = NetworkTrainer(data, "LRTorch", replace(BRIEF, num_epochs=60, batch_size=64)).fit([FitJob(records, 0)])[0]
+    accuracies = [
+        (model.predict_together([model], [held_out], data)[0].argmax(axis=1) == data.labels[held_out]).mean()
+        for model in (theirs, ours)
+    ]
+    assert abs(accuracies[0] - accuracies[1]) < 0.01
 
 
 def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
