@@ -210,6 +210,13 @@ def test_a_pickle_that_would_run_a_command_does_not(tmp_path: Path, protocol: in
         assert not list(tmp_path.glob("proof*"))
 
 
+def test_a_data_frame_without_its_parts_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "Insta_ny"
+    path.write_bytes(b"\x80\x02cpandas.core.frame\nDataFrame\n)\x81.")  # made, but never filled
+    with pytest.raises(UserError, match=r"damaged table \(.*\); export it as CSV$"):
+        safe_pickle.table(path, ("income",), 10**6)
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.binary(max_size=200), st.tuples(st.integers(0, 1188), st.binary(min_size=1, max_size=8))))
 def test_fuzzed_pickles_give_a_table_or_one_line(tmp_path: Path, change: Any) -> None:

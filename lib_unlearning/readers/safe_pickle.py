@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import utils
 from lib_unlearning.readers import tables
 from utils import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a pickled data frame or array is made of, by the names that pandas 1 to 3 and numpy 1 to 2 have given it.
 # Each only builds a value from its arguments; nothing here calls, imports or opens what a pickle names.
@@ -102,8 +105,22 @@ def table(path: Path, label_names: tuple[str, ...], limit: int) -> tuple[np.ndar
     import pandas as pd
 
     frame = load(path, limit)
-    if not isinstance(frame, pd.DataFrame) or frame.shape[1] < 2:
+    if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{path} holds a {type(frame).__name__}, not a table of features and labels; export it as CSV")
+    try:  # a damaged pickle can make a data frame whose parts are missing: touching them raises anything
+        return _split_off_label(frame, path, label_names)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} holds a damaged table ({utils.error_text(error)}); export it as CSV") from error
+
+
+def _split_off_label(
+    frame: pd.DataFrame, path: Path, label_names: tuple[str, ...]
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Features, labels as text and column names of a data frame; see `table`."""
+    if frame.shape[1] < 2:
+        raise UserError(f"{path} has fewer than two columns, no table of features and labels; export it as CSV")
     names = [str(name) for name in frame.columns]
     label = next((names.index(name) for name in label_names if name in names), len(names) - 1)
     kept = [position for position, name in enumerate(names) if position != label and name not in ("locid", "ID")]
