@@ -91,9 +91,13 @@ TARGET_MODELS: dict[str, Callable[[int], Any]] = {
 NETWORKS = ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")
 
 
-def make_target_model(name: str, num_classes: int, labels: np.ndarray, seed: int) -> TargetModel:
-    """An unfitted target model of the zoo for training records with these labels [n]."""
+def make_target_model(
+    name: str, num_classes: int, labels: np.ndarray, seed: int, max_leaf_nodes: int | None = None
+) -> TargetModel:
+    """An unfitted target model of the zoo for training records with these labels [n]; a tree may get other leaves."""
     estimator = TARGET_MODELS[name](seed)
+    if max_leaf_nodes is not None:
+        estimator.set_params(max_leaf_nodes=max_leaf_nodes)
     if name == "MLP" and not _allows_validation(labels):
         estimator.steps[-1][1].set_params(early_stopping=False)
     return TargetModel(estimator, num_classes)

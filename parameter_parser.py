@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import config
@@ -16,50 +15,16 @@ import utils
 from lib_unlearning.attack import ATTACK_MODELS
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.record_split import SIDES, SideSettings
+from lib_unlearning.reporting.comparisons import COMPARISONS
+from lib_unlearning.settings import Origin, Settings
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Privacy, TrainingSettings
 from utils import UserError
 
-EXPERIMENTS = ("model_train", "mem_inf")
+EXPERIMENTS = ("model_train", "mem_inf", "report")
 OPTIMIZERS = ("Adam", "SGD")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ACCOUNTANTS = ("rdp", "prv")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything a run was asked for.
-
-    Attributes:
-        sides: "shadow" / "target" -> what that side draws.
-        num_process: worker processes, 1 for none.
-        top_k: entries published by the defense, 0 for the label alone, None for all.
-        temperature: that posteriors are softened with, None for none.
-        training_command: the command that trains the models these settings attack.
-    """
-
-    exp: str
-    dataset_name: str
-    original_label: str
-    original_model: str
-    attack_model: str
-    unlearning_method: str
-    samples_to_evaluate: str
-    sides: dict[str, SideSettings]
-    is_sample: bool
-    is_obtain_posterior: bool
-    num_process: int
-    top_k: int | None
-    temperature: float | None
-    training: TrainingSettings
-    seed: int
-    fresh_retrain_seed: bool
-    placebo: bool
-    retrain: bool
-    trust_cache: bool
-    temp_data: Path
-    quiet: bool
-    log_level: str
-    training_command: str
 
 
 def _boolean(text: str) -> bool:
@@ -80,6 +45,13 @@ def _positive_number(text: str) -> float:
     return value
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    found = tuple(utils.whole_number(0)(part) for part in text.split(","))
+    if len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"names a seed twice: {text}")
+    return found
+
+
 def _share(text: str) -> float:
     value = _positive_number(text)
     if value > 1:
@@ -92,6 +64,10 @@ _TRAINING_FLAGS = (
     "dataset_name",
     "original_label",
     "original_model",
+    "shadow_dataset_name",
+    "shadow_original_label",
+    "shadow_original_model",
+    "max_leaf_nodes",
     "unlearning_method",
     *(
         f"{side}_{name}"
@@ -101,11 +77,12 @@ _TRAINING_FLAGS = (
     "is_sample",
     "fresh_retrain_seed",
     "seed",
+    "seeds",
     "temp_data",
 )
 # Flags of models trained by gradient descent in torch; scikit-learn's models have no use for them.
-_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda", "device", "ensemble_size")
-_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng", "target_epsilon")
+_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda", "device", "ensemble_size", "amp")
+_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng", "target_epsilon", "accountant")
 # Names of flags that are not their destination's.
 _FLAG_SPELLINGS = {"max_per_sample_grad_norm": "--max-per-sample-grad_norm", "sample_rate": "--sample-rate"}
 
@@ -114,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of `main.py`."""
     parser = utils.OneLineParser(
         prog="main.py",
-        usage="python main.py --exp {model_train,mem_inf} [flags]",
+        usage="python main.py --exp {model_train,mem_inf,report} [flags]",
         description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
         allow_abbrev=False,
@@ -131,12 +108,25 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_experiment(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("experiment")
     add = group.add_argument
-    add("--exp", choices=EXPERIMENTS, required=True, help="train and cache the models, or attack them")
+    add(
+        "--exp",
+        choices=EXPERIMENTS,
+        required=True,
+        help="train and cache models, attack them, or report on all attacks",
+    )
     names = ", ".join(data_prepare.NAMES)
     add("--dataset_name", choices=data_prepare.NAMES, default="adult", help=f"{names} (adult)", metavar="NAME")
     add("--original_label", help="column to predict (default: the data set's own)", metavar="LABEL")
     targets = (*models.TARGET_MODELS, *models.NETWORKS)
     add("--original_model", choices=targets, default="DT", help=f"target model: {', '.join(targets)} (DT)", metavar="M")
+    for name, what in (("dataset_name", data_prepare.NAMES), ("original_label", None), ("original_model", targets)):
+        add(f"--shadow_{name}", choices=what, help=f"--{name} of the shadow side (the target's)", metavar="NAME")
+    add(
+        "--max_leaf_nodes",
+        type=utils.whole_number(2),
+        help="leaves of a tree target (DT 10, RF unlimited)",
+        metavar="N",
+    )
     add("--attack_model", choices=list(ATTACK_MODELS), default="DT", help="attack model (DT)")
     add("--unlearning_method", choices=list(UNLEARNING_METHODS), default="scratch", help="how to forget (scratch)")
     questions = list(SAMPLES_TO_EVALUATE)
@@ -151,6 +141,10 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
         help="query strangers only: must find nothing",
     )
     add("--seed", type=utils.whole_number(0), default=0, help="seed of every random choice (0)", metavar="N")
+    add("--seeds", type=_seeds, help="run for several seeds, e.g. 0,1,2, and summarise", metavar="N,...")
+    add(
+        "--comparison", choices=list(COMPARISONS), help="of the report, the one to print and draw (all)", metavar="NAME"
+    )
     add(
         "--fresh_retrain_seed",
         type=_boolean,
@@ -216,6 +210,8 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         "--is_train_multiprocess", type=_boolean, metavar="BOOL", default=True, help="false: work in one process (true)"
     )
     add("--retrain", action="store_true", help="train again what is already cached")
+    add("--train_missing", action="store_true", help="mem_inf: train models that are not cached")
+    add("--skip_finished", action="store_true", help="mem_inf: keep results that are there")
     add("--trust_cache", action="store_true", help="open cached models that this installation did not write")
     add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave", metavar="DIR")
     add("--quiet", action="store_true", help="no progress bars, no log below warnings")
@@ -242,6 +238,7 @@ def _add_torch(parser: argparse.ArgumentParser) -> None:
         help="GPU number (default: a GPU if there is one, else the CPU)",
         metavar="N",
     )
+    add("--amp", action="store_true", help="compute products in bfloat16 (mixed precision)")
 
 
 def _add_defense(parser: argparse.ArgumentParser) -> None:
@@ -278,6 +275,7 @@ def _add_defense(parser: argparse.ArgumentParser) -> None:
         default=False,
         help="DP-SGD noise from a secure generator",
     )
+    add("--accountant", choices=ACCOUNTANTS, default="rdp", help="how spent privacy is computed (rdp)")
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
@@ -288,37 +286,67 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
-    _warn_of_idle_flags(parser, options)
-    sides = {side: _side_settings(options, side) for side in SIDES}
+    origins = _origins(options)
+    networks = [origin.original_model for origin in origins.values() if origin.original_model in models.NETWORKS]
+    _warn_of_idle_flags(parser, options, bool(networks))
+    if options.seeds and options.seed != parser.get_default("seed"):
+        raise UserError("--seed and --seeds: name one of them")
+    seeds = options.seeds or (options.seed,)
     return Settings(
         exp=options.exp,
-        dataset_name=options.dataset_name,
-        original_label=data_prepare.resolve_label(options.dataset_name, options.original_label),
-        original_model=options.original_model,
+        origins=origins,
         attack_model=options.attack_model,
         unlearning_method=options.unlearning_method,
         samples_to_evaluate=options.samples_to_evaluate,
-        sides=sides,
+        sides={side: _side_settings(options, side) for side in SIDES},
+        max_leaf_nodes=_leaves(options, origins),
         is_sample=options.is_sample,
         is_obtain_posterior=options.is_obtain_posterior,
         num_process=options.num_process if options.is_train_multiprocess else 1,
         top_k=_published_entries(options),
         temperature=None if options.is_defense is False else options.temperature,
-        training=_training(options),
-        seed=options.seed,
+        training=_training(options, networks),
+        seeds=seeds,
+        seed=seeds[0],
         fresh_retrain_seed=options.fresh_retrain_seed,
         placebo=options.placebo,
         retrain=options.retrain,
+        train_missing=options.train_missing,
+        skip_finished=options.skip_finished,
+        comparison=options.comparison,
         trust_cache=options.trust_cache,
         temp_data=options.temp_data.expanduser().absolute(),
         quiet=options.quiet,
         log_level="warning" if options.quiet and options.log_level == "info" else options.log_level,
-        training_command=_training_command(parser, options),
+        training_command=_training_command(parser, options, bool(networks)),
     )
 
 
-def _warn_of_idle_flags(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    network = options.original_model in models.NETWORKS
+def _origins(options: argparse.Namespace) -> dict[str, Origin]:
+    name = options.dataset_name
+    target = Origin(name, data_prepare.resolve_label(name, options.original_label), options.original_model)
+    shadow_name = options.shadow_dataset_name or name
+    label = options.shadow_original_label or (target.original_label if shadow_name == name else None)
+    if shadow_name in data_prepare.DATASETS and label not in (None, *data_prepare.DATASETS[shadow_name]):
+        known = ", ".join(data_prepare.DATASETS[shadow_name])
+        raise UserError(f"--shadow_original_label {label}: {shadow_name} has {known}; name one of them")
+    shadow = Origin(
+        shadow_name,
+        data_prepare.resolve_label(shadow_name, label),
+        options.shadow_original_model or target.original_model,
+    )
+    return {"shadow": shadow, "target": target}
+
+
+def _leaves(options: argparse.Namespace, origins: dict[str, Origin]) -> int | None:
+    trees = [origin.original_model for origin in origins.values()]
+    if options.max_leaf_nodes is not None and not set(trees) <= {"DT", "RF"}:
+        raise UserError(f"--max_leaf_nodes {options.max_leaf_nodes}: shapes trees (DT, RF), not {' and '.join(trees)}")
+    leaves: int | None = options.max_leaf_nodes
+    return leaves
+
+
+def _warn_of_idle_flags(parser: argparse.ArgumentParser, options: argparse.Namespace, network: bool) -> None:
     idle = [*(() if network else _TORCH_FLAGS), *(() if options.is_dp_defense else _DP_FLAGS)]
     for name in idle:
         if getattr(options, name) != parser.get_default(name):
@@ -326,16 +354,17 @@ def _warn_of_idle_flags(parser: argparse.ArgumentParser, options: argparse.Names
             utils.LOGGER.warning("--%s has no effect without %s", name, reason)
 
 
-def _training(options: argparse.Namespace) -> TrainingSettings:
-    network = options.original_model in models.NETWORKS
-    if options.is_dp_defense and not network:
+def _training(options: argparse.Namespace, networks: Sequence[str]) -> TrainingSettings:
+    if options.is_dp_defense and not networks:
         raise UserError(
             f"--is_dp_defense true: DP-SGD trains networks, not {options.original_model}; "
             f"name one of {', '.join(models.NETWORKS)}"
         )
     smallest = min(options.shadow_set_size, options.target_set_size)
-    if network and options.batch_size > smallest:
+    if networks and options.batch_size > smallest:
         raise UserError(f"--batch_size {options.batch_size}: a set holds {smallest} records; lower it")
+    if options.cuda is not None and options.device not in ("auto", "cuda"):
+        raise UserError(f"--cuda {options.cuda} and --device {options.device} name different devices; leave one out")
     privacy = Privacy(
         sigma=options.sigma,
         clip=options.max_per_sample_grad_norm,
@@ -343,6 +372,7 @@ def _training(options: argparse.Namespace) -> TrainingSettings:
         sample_rate=options.sample_rate,
         target_epsilon=options.target_epsilon,
         secure_rng=options.secure_rng,
+        accountant=options.accountant,
     )
     gpu = f"cuda:{options.cuda or 0}" if options.cuda is not None or options.device == "cuda" else options.device
     return TrainingSettings(
@@ -352,6 +382,7 @@ def _training(options: argparse.Namespace) -> TrainingSettings:
         lr=options.lr,
         device=gpu,
         ensemble_size=options.ensemble_size,
+        amp=options.amp,
         privacy=privacy if options.is_dp_defense else None,
     )
 
@@ -379,21 +410,25 @@ def _published_entries(options: argparse.Namespace) -> int | None:
     return None if options.is_defense is False else options.top_k
 
 
-def _training_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+def _training_command(parser: argparse.ArgumentParser, options: argparse.Namespace, network: bool) -> str:
     words = ["python", "main.py", "--exp", "model_train"]
     names = list(_TRAINING_FLAGS)
-    if options.original_model in models.NETWORKS:
+    if network:
         names += [*_TORCH_FLAGS, "is_dp_defense", *_DP_FLAGS]
     if SAMPLES_TO_EVALUATE[options.samples_to_evaluate].online_learning:
         names.append("samples_to_evaluate")
     for name in names:
         value = getattr(options, name)
         if value != parser.get_default(name):
-            words += [
-                _FLAG_SPELLINGS.get(name, f"--{name}"),
-                str(value).lower() if isinstance(value, bool) else str(value),
-            ]
+            flag = _FLAG_SPELLINGS.get(name, f"--{name}")
+            words += [flag] if name == "amp" else [flag, _as_argument(value)]
     return shlex.join(words)
+
+
+def _as_argument(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def settings_or_exit(arguments: Sequence[str] | None = None) -> Settings:

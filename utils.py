@@ -161,6 +161,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
 
 
+@contextlib.contextmanager
+def unfinished(path: Path, about: dict[str, Any]) -> Iterator[None]:
+    """Keep a marker file at `path` until the block ends well; it stays when the block fails or is killed."""
+    write_json(path, about)
+    yield
+    path.unlink(missing_ok=True)
+
+
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays as an npz file that holds no pickles, atomically."""
     with atomic_file(path) as handle:

@@ -1,15 +1,23 @@
 """Networks trained together against one by one: models per second on the device at hand.
 
-python benchmarks/ensemble.py --original_model MLPTorch --dataset_name adult
+    python benchmarks/ensemble.py --original_model MLPTorch --dataset_name adult
+
+Three ways to train the same networks on the same records: as one stack; one by one through the same code (stacks of
+one); and one by one as it is commonly written, a module, torch's Adam, batches sliced from tensors in memory.
 """
 
 from __future__ import annotations
+
+import os
+
+# As main.py does: it uses one process a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,57 +25,93 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from torch.nn import functional
 
 import config
 import data_prepare
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.ensemble import NetworkTrainer
+from lib_unlearning.networks import ARCHITECTURES, fresh_weights
+from lib_unlearning.record_random import record_order
 from lib_unlearning.unlearning import FitJob, TrainingSettings
 
 SIZE = 2000
+ALONE = 8  # networks that are timed one by one; the others would take as long each
 
 
-def seconds(dataset: Dataset, name: str, jobs: Sequence[FitJob], size: int, arguments: argparse.Namespace) -> float:
-    """Wall time to train the jobs, `size` networks at a time."""
-    trainer = NetworkTrainer(
-        dataset, name, TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)
-    )
-    trainer.fit(jobs[:1])  # warm-up: libraries, kernels
-    if trainer.device.startswith("cuda"):
-        torch.cuda.synchronize()
+def train_plainly(dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str) -> None:
+    """The usual loop over batches of one network."""
+    architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
+    module = architecture.build(shape, dataset.num_classes)
+    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, job.seed))
+    module.to(device).train()
+    look = dataset.images if architecture.for_images else dataset.rows
+    inputs = torch.from_numpy(np.array(look(job.records), dtype=np.float32)).to(device)
+    if not architecture.for_images:
+        inputs = (inputs - inputs.mean(dim=0)) / inputs.std(dim=0).clamp(min=1e-6)
+    labels = torch.from_numpy(np.array(dataset.labels[job.records])).to(device)
+    optimizer = torch.optim.Adam(module.parameters(), lr=architecture.learning_rate)
+    for epoch in range(settings.num_epochs):
+        for batch in torch.from_numpy(record_order(job.seed, epoch, job.records)).to(device).split(settings.batch_size):
+            optimizer.zero_grad()
+            functional.cross_entropy(module(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+
+
+def models_per_second(train: Callable[[Sequence[FitJob]], object], jobs: Sequence[FitJob], device: str) -> float:
+    """Rate of training the jobs, after a warm-up."""
+    train(jobs[:1])  # libraries, kernels
+    _wait(device)
     start = time.perf_counter()
-    trainer.fit(jobs)
-    if trainer.device.startswith("cuda"):
+    train(jobs)
+    _wait(device)
+    return len(jobs) / (time.perf_counter() - start)
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
         torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def main() -> None:
-    """Print one Markdown row a stack size."""
+    """Print one Markdown row a number of models and stack size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--original_model", default="MLPTorch")
+    parser.add_argument("--original_model", default="MLPTorch", choices=list(ARCHITECTURES))
     parser.add_argument("--dataset_name", default="adult")
     parser.add_argument("--original_label")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--models", default="1,8,32,128", help="comma-separated numbers of models")
-    parser.add_argument("--sizes", default="", help="stack sizes (default: all models together)")
+    parser.add_argument("--sizes", default="", help="stack sizes (default: what model_train would choose)")
     arguments = parser.parse_args()
+    name = arguments.original_model
     label = data_prepare.resolve_label(arguments.dataset_name, arguments.original_label)
     dataset = data_prepare.obtain_dataset(arguments.dataset_name, label, config.TEMP_DATA_DIR)
-    on_gpu = torch.cuda.is_available() and arguments.device != "cpu"
-    device = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-    print(f"{arguments.original_model}, {dataset.title}, {SIZE} records, {arguments.epochs} epochs, batch 64, {device}")
-    print("| models | stack | stacked, models/s | one by one, models/s | ratio |\n|---|---|---|---|---|")
+
+    def trainer(size: int | None) -> NetworkTrainer:
+        settings = TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)
+        return NetworkTrainer(dataset, name, settings)
+
+    def one_by_one(jobs: Sequence[FitJob]) -> None:
+        for job in jobs:
+            train_plainly(dataset, name, job, TrainingSettings(num_epochs=arguments.epochs), device)
+
+    device = trainer(None).device
+    cpu = f"CPU, {torch.get_num_threads()} thread, {platform.machine()}"
+    title = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu
+    print(f"{name}, {dataset.title}, {SIZE} records, {arguments.epochs} epochs, batch 64, {title}; models per second:")
+    print("| models | stack | stacked | stacks of one | usual loop | ratio to stacks of one | ratio to usual loop |")
+    print("|---|---|---|---|---|---|---|")
     everyone = np.random.default_rng(0).permutation(len(dataset))[:SIZE]
+    sizes = [int(size) for size in arguments.sizes.split(",") if size]
     for count in map(int, arguments.models.split(",")):
         jobs = [FitJob(np.delete(everyone, number), 0) for number in range(count)]
-        alone = seconds(dataset, arguments.original_model, jobs[: min(count, 8)], 1, arguments)
-        alone *= count / min(count, 8)
-        for size in map(int, filter(None, arguments.sizes.split(","))) if arguments.sizes else (count,):
-            together = seconds(dataset, arguments.original_model, jobs, size, arguments)
-            rates = f"{count / together:.2f} | {count / alone:.2f} | {alone / together:.2f}"
-            print(f"| {count} | {size} | {rates} |", flush=True)
+        ones = models_per_second(trainer(1).fit, jobs[:ALONE], device)
+        usual = models_per_second(one_by_one, jobs[:ALONE], device)
+        for size in sizes or [min(count, trainer(None).size)]:
+            stacked = models_per_second(trainer(size).fit, jobs, device)
+            ratios = f"{stacked / ones:.2f} | {stacked / usual:.2f}"
+            print(f"| {count} | {size} | {stacked:.1f} | {ones:.1f} | {usual:.1f} | {ratios} |", flush=True)
 
 
 if __name__ == "__main__":

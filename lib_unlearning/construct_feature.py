@@ -6,16 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.posterior import PosteriorSet, in_order_of_original
 
 BASELINE = "basic_mia"
+# Features that are told apart by nothing but the order of classes; between data sets there is none.
+CLASS_BOUND = ("direct_diff", "direct_concat")
 _TINY = 1e-12
 
 
 def _sorted(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
-    """Both posteriors in the descending order of the original's; equal entries keep the order of their classes."""
-    order = np.argsort(-cases.original, axis=1, kind="stable")
-    return np.take_along_axis(cases.original, order, axis=1), np.take_along_axis(cases.unlearned, order, axis=1)
+    """Both posteriors in the descending order of the original's."""
+    ordered = in_order_of_original(cases)
+    return ordered.original, ordered.unlearned
 
 
 def direct_diff(cases: PosteriorSet) -> np.ndarray:

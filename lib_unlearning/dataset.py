@@ -57,6 +57,14 @@ class Dataset:
         return self.images(records).reshape(len(records), -1)
 
 
+def records_found_in(dataset: Dataset, other: Dataset, records: np.ndarray) -> np.ndarray:
+    """Records of `dataset` whose features are, to the bit, those of one of the `records` [n] of another data set."""
+    if dataset.features.shape[1:] != other.features.shape[1:] or dataset.features.dtype != other.features.dtype:
+        return np.array([], dtype=np.int64)
+    known = {row.tobytes() for row in other.features[records]}
+    return np.flatnonzero([row.tobytes() in known for row in np.asarray(dataset.features)])
+
+
 def save_dataset(folder: Path, features: np.ndarray, labels: np.ndarray, description: dict[str, Any]) -> None:
     """Write features [N, d] and labels [N] as npy files and their description as JSON, which is written last."""
     for name, array in (("features", features), ("labels", labels)):

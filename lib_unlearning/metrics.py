@@ -17,11 +17,12 @@ TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in config.FPR_LEV
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value and the ends of its 95 % interval (None: a single sample set allows no interval)."""
+    """A measured value, the ends of its 95 % interval, and its standard error (None: one sample set allows neither)."""
 
     value: float
     low: float | None
     high: float | None
+    error: float | None
 
 
 def resampling_weights(num_sets: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
@@ -121,20 +122,27 @@ def estimate(values: np.ndarray, num_sets: int, lowest: float, highest: float) -
     """
     value = float(values[0])
     if num_sets < 2:
-        return Estimate(value, None, None)
+        return Estimate(value, None, None, None)
     error = float(np.std(values[1:])) * math.sqrt(num_sets / (num_sets - 1))
-    reach = student_quantile(num_sets - 1) * error
-    return Estimate(value, max(lowest, value - reach), min(highest, value + reach))
+    return within(value, error, num_sets - 1, lowest, highest)
 
 
-def student_quantile(degrees: int) -> float:
+def within(value: float, error: float, degrees: float, lowest: float, highest: float) -> Estimate:
+    """An estimate whose interval is value -+ t * error, kept within [lowest, highest]."""
+    reach = student_quantile(degrees) * error
+    return Estimate(value, max(lowest, value - reach), min(highest, value + reach), error)
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value a metric can have."""
+    return (-1.0, 1.0) if metric in ("deg_rate", "auc_gain") else (0.0, 1.0)
+
+
+def student_quantile(degrees: float) -> float:
     """Two-sided quantile of Student's t at the project's confidence level."""
     from scipy.special import stdtrit  # scipy.stats would take longer to import than the whole evaluation
 
     return float(stdtrit(degrees, 0.5 + config.CONFIDENCE / 2))
-
-
-_RANGES = {"deg_rate": (-1.0, 1.0), "auc_gain": (-1.0, 1.0)}
 
 
 def evaluate(
@@ -162,4 +170,4 @@ def evaluate(
     if baseline is not None:
         values |= degradation_metrics(scores, baseline, member, columns, weights)
         values["auc_gain"] = values["auc"] - roc_metrics(baseline, member, columns, weights)["auc"]
-    return {name: estimate(sampled, len(names), *_RANGES.get(name, (0.0, 1.0))) for name, sampled in values.items()}
+    return {name: estimate(sampled, len(names), *range_of(name)) for name, sampled in values.items()}

@@ -36,7 +36,7 @@ class TrainedSet:
 
 
 class Files(Protocol):
-    """How a sample set's models are kept; the modules `sealed_pickle` and `network_file` are the two ways."""
+    """How a sample set's models are kept; the module `sealed_pickle` and `NetworkFiles` are the two ways."""
 
     def write(self, path: Path, value: Any, context: str) -> None:
         """Keep a trained set, bound to a context."""

@@ -13,8 +13,32 @@ from lib_unlearning.sealed_pickle import State
 from utils import UserError
 
 
-def write(path: Path, value: Any, context: str) -> None:
-    """Keep a `TrainedSet` of networks: weights of its K distinct networks [K, ...], and who is made of which."""
+class NetworkFiles:
+    """Keeps sample sets of networks; what is read answers on a device."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def write(self, path: Path, value: Any, context: str) -> None:
+        """Keep a `TrainedSet`, bound to a context: a text that says what shaped it."""
+        _write(path, value, context)
+
+    def inspect(self, path: Path, context: str, trust: bool) -> State:
+        """Whether a file exists and belongs to `context`; raises `UserError` when it is damaged."""
+        return _verified(path, context)[0]
+
+    def read(self, path: Path, context: str, trust: bool) -> Any:
+        """The `TrainedSet` of a file that belongs to `context`, None when it is missing or stale.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        state, arrays, about = _verified(path, context)
+        return _assemble(arrays, about, self.device) if state is State.CURRENT else None
+
+
+def _write(path: Path, value: Any, context: str) -> None:
+    """Weights of the K distinct networks [K, ...], and who is made of which."""
     import torch
     from safetensors.numpy import save
 
@@ -46,26 +70,13 @@ def write(path: Path, value: Any, context: str) -> None:
         handle.write(save(arrays, metadata))
 
 
-def inspect(path: Path, context: str, trust: bool) -> State:
-    """Whether a file exists and belongs to `context`; raises `UserError` when it is damaged."""
-    return _verified(path, context)[0]
-
-
-def read(path: Path, context: str, trust: bool) -> Any:
-    """The `TrainedSet` of a file that belongs to `context`; None when it is missing or stale.
-
-    Raises:
-        UserError: it is damaged.
-    """
+def _assemble(arrays: dict[str, np.ndarray], about: dict[str, Any], device: str) -> Any:
     import torch
 
-    from lib_unlearning.ensemble import NetworkModel, Stack
     from lib_unlearning.model_store import TrainedSet
+    from lib_unlearning.network_stack import NetworkModel, Stack
     from lib_unlearning.unlearning import Ensemble
 
-    state, arrays, about = _verified(path, context)
-    if state is not State.CURRENT:
-        return None
     prefix = "weights."
     tensors = {
         name: torch.from_numpy(array) for name, array in arrays.items() if name.startswith((prefix, "mean", "std"))
@@ -79,6 +90,7 @@ def read(path: Path, context: str, trust: bool) -> Any:
         mean=tensors.get("mean"),
         std=tensors.get("std"),
         history=arrays["history"],
+        device=device,
         epsilon=arrays.get("stack_epsilon"),
     )
     models = [NetworkModel(stack, index) for index in range(len(arrays["lengths"]))]

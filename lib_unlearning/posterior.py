@@ -49,6 +49,21 @@ def concatenate(parts: Sequence[PosteriorSet]) -> PosteriorSet:
     return PosteriorSet(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
+def in_order_of_original(cases: PosteriorSet) -> PosteriorSet:
+    """The same cases with both posteriors and the label in the descending order of `original`.
+
+    Transfer between data sets compares cases whose classes have nothing in common but their rank (paper section 5.6);
+    equal entries keep the order of their classes.
+    """
+    order = np.argsort(-cases.original, axis=1, kind="stable")
+    return dataclasses.replace(
+        cases,
+        original=np.take_along_axis(cases.original, order, axis=1),
+        unlearned=np.take_along_axis(cases.unlearned, order, axis=1),
+        label=(order == cases.label[:, None]).argmax(axis=1),
+    )
+
+
 def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset: Dataset) -> list[np.ndarray]:
     """Posteriors [len(records[i]), c] of each ensemble for its own records.
 
@@ -101,7 +116,7 @@ def accuracies(
     All models are asked about the same training records, less those that a model has forgotten: the difference
     between two models is then one of models, not of records.
     """
-    training, held_out = _evenly_spaced(training, limit), _evenly_spaced(held_out, limit)
+    training, held_out = evenly_spaced(training, limit), evenly_spaced(held_out, limit)
     kept = [training[np.isin(training, np.concatenate(ensemble.shards))] for ensemble in ensembles]
     rows = [np.concatenate([records, held_out]) for records in kept]
     correct = [
@@ -116,24 +131,60 @@ def _share(right: np.ndarray) -> float:
     return float(right.mean()) if len(right) else float("nan")  # a model may have forgotten all that were asked
 
 
-def _evenly_spaced(records: np.ndarray, limit: int) -> np.ndarray:
+def evenly_spaced(records: np.ndarray, limit: int) -> np.ndarray:
+    """At most `limit` of the records [n], evenly spaced."""
     if len(records) <= limit:
         return records
     return records[np.linspace(0, len(records) - 1, limit).astype(int)]
 
 
-def save_posteriors(path: Path, posteriors: PosteriorSet, utility: np.ndarray) -> None:
-    """Write a posterior set and the accuracies and spent epsilon [sets, models, 3] of the models that gave it."""
-    utils.write_arrays(path, {**vars(posteriors), "utility": utility})
+@dataclass(frozen=True)
+class Answers:
+    """What the models of one side gave.
+
+    Attributes:
+        cases: posteriors of every case.
+        utility: [sets, 1 + requests, 3] accuracy on training and on held-out records, epsilon spent; the original is 0.
+        curves: [sets, 2, epochs, 3] training loss, training and held-out accuracy of networks after each epoch, mean
+            over original (0) and unlearned (1) models; no epochs for other models.
+    """
+
+    cases: PosteriorSet
+    utility: np.ndarray
+    curves: np.ndarray
 
 
-def load_posteriors(path: Path) -> tuple[PosteriorSet, np.ndarray]:
-    """Read what `save_posteriors` wrote; raises `UserError` when the file is missing or damaged."""
+def gather(parts: Sequence[Answers]) -> Answers:
+    """The answers of several sample sets, each with a leading axis of one set, as those of their side."""
+    return Answers(
+        concatenate([part.cases for part in parts]),
+        np.concatenate([part.utility for part in parts]),
+        np.concatenate([part.curves for part in parts]),
+    )
+
+
+def training_curves(original: Ensemble, unlearned: Sequence[Ensemble]) -> np.ndarray:
+    """Curves [1, 2, epochs, 3] of one sample set (see `Answers`)."""
+    means = []
+    for ensembles in ([original], unlearned):
+        members = [member for ensemble in ensembles for member in ensemble.constituents]
+        found = [getattr(member, "curve", np.zeros((0, 3))) for member in members]
+        means.append(np.mean(found, axis=0))
+    return np.stack(means)[np.newaxis]
+
+
+def save_answers(path: Path, answers: Answers) -> None:
+    """Write a side's answers as one npz file."""
+    utils.write_arrays(path, {**vars(answers.cases), "utility": answers.utility, "curves": answers.curves})
+
+
+def load_answers(path: Path) -> Answers:
+    """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
     if not path.exists():
         raise UserError(f"--is_obtain_posterior false: {path} does not exist; run once with --is_obtain_posterior true")
     arrays = utils.read_arrays(path)
     try:
-        utility = arrays.pop("utility")
-        return PosteriorSet(**arrays), utility
+        utility, curves = arrays.pop("utility"), arrays.pop("curves")
+        return Answers(PosteriorSet(**arrays), utility, curves)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} holds no posteriors ({utils.error_text(error)}); delete it and run again") from error

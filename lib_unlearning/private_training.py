@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import lru_cache
 
 import numpy as np
 import torch
 from opacus import PrivacyEngine
-from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+import utils
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.ensemble import Stack
+from lib_unlearning.ensemble import check_epoch, module_accuracy, module_step
+from lib_unlearning.network_stack import Stack
 from lib_unlearning.networks import ARCHITECTURES, PRIVATE, fresh_weights
 from lib_unlearning.unlearning import FitJob, Privacy, TrainingSettings
 from utils import LOGGER, UserError
 
 
-def train_private(dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str) -> Stack:
+def train_private(
+    dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str, held_out: np.ndarray
+) -> Stack:
     """Train one network with DP-SGD; a stack of one that knows the epsilon it spent.
 
-    Standardisation of tables uses the training records' moments without noise: it is outside the guarantee.
+    Sampling and noise are drawn afresh for every set of training records: were they shared by the original and the
+    unlearned model, the noise would cancel in their difference, and the guarantee with it. Standardisation of tables
+    uses the training records' moments without noise: it is outside the guarantee.
 
     Raises:
-        UserError: a secure generator was asked for and is not installed, or the loss is not finite.
+        UserError: a secure generator was asked for and is not installed, the budget cannot be met, or the loss is not
+            finite.
     """
     privacy = settings.privacy
     assert privacy is not None
     if name + PRIVATE in ARCHITECTURES:
-        LOGGER.debug("%s: batch norm is replaced by group norm for DP-SGD", name)
+        _note_replacement(name)
         name += PRIVATE
     architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
     module = architecture.build(shape, dataset.num_classes)
@@ -37,22 +44,31 @@ def train_private(dataset: Dataset, name: str, job: FitJob, settings: TrainingSe
     module.to(device).train()
     records, mean, std = _inputs(dataset, job, architecture.for_images)
     labels = torch.from_numpy(np.array(dataset.labels[job.records]))
-    loader = _loader(records, labels, job.seed, settings, privacy)
-    optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=settings.lr or architecture.learning_rate)
-    engine, module, optimizer, loader = _made_private(module, optimizer, loader, settings, privacy, job.seed, device)
-    history = np.zeros((1, settings.num_epochs, 2))
+    own = utils.digest_arrays(np.sort(job.records))
+    loader = _loader(records, labels, utils.integer_seed(job.seed, "sampling", own), settings, privacy)
+    rate = settings.lr or architecture.learning_rate
+    optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=rate)
+    noise_seed = utils.integer_seed(job.seed, "noise", own)
+    engine, module, optimizer, loader = _made_private(module, optimizer, loader, settings, noise_seed, device)
+    history = np.zeros((1, settings.num_epochs, 3))
     for epoch in range(settings.num_epochs):
+        module.train()
         for batch, truth in loader:
             if len(batch):
-                history[0, epoch] += _step(module, optimizer, batch.to(device), truth.to(device))
-        history[0, epoch] /= len(job.records)
-        if not np.isfinite(history[0, epoch]).all():
-            raise UserError(
-                f"--original_model {name}: the loss is not finite in epoch {epoch + 1}; lower --lr or --sigma"
-            )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # on hooks that see no gradient of the input
+                    history[0, epoch, :2] += module_step(module, optimizer, batch.to(device), truth.to(device))
+        history[0, epoch, :2] /= len(job.records)
+        history[0, epoch, 2] = module_accuracy(module, dataset, name, held_out, device, (mean, std))
+        check_epoch(name, settings, rate, epoch, history[:, epoch])
     weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module._module.state_dict().items()}
     epsilon = np.array([engine.get_epsilon(privacy.delta)])
     return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, history, device, epsilon)
+
+
+@lru_cache(maxsize=8)  # said once a process
+def _note_replacement(name: str) -> None:
+    LOGGER.info("%s: Opacus' ModuleValidator replaces batch norm by group norm for DP-SGD", name)
 
 
 def _inputs(
@@ -80,17 +96,18 @@ def _made_private(
     optimizer: torch.optim.Optimizer,
     loader: DataLoader,
     settings: TrainingSettings,
-    privacy: Privacy,
     seed: int,
     device: str,
 ) -> tuple:
     """The privacy engine and its wrapped model, optimizer and Poisson-sampling loader."""
+    privacy = settings.privacy
+    assert privacy is not None
     logging.getLogger("opacus").setLevel(logging.ERROR)
     noise = None if privacy.secure_rng else torch.Generator(device).manual_seed(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on an insecure generator, which the user chose, and on hooks
+        warnings.simplefilter("ignore")  # on an insecure generator, which the user chose
         try:
-            engine = PrivacyEngine(accountant="rdp", secure_mode=privacy.secure_rng)
+            engine = PrivacyEngine(accountant=privacy.accountant, secure_mode=privacy.secure_rng)
         except ImportError as error:
             raise UserError(
                 "--secure_rng true needs the package torchcsprng, which is not installed; leave it out"
@@ -109,17 +126,9 @@ def _made_private(
             "target_delta": privacy.delta,
             "epochs": settings.num_epochs,
         }
-        return engine, *engine.make_private_with_epsilon(**budget, **common)
-
-
-def _step(
-    module: torch.nn.Module, optimizer: torch.optim.Optimizer, records: torch.Tensor, labels: torch.Tensor
-) -> np.ndarray:
-    optimizer.zero_grad()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logits = module(records)
-        loss = functional.cross_entropy(logits, labels)
-        loss.backward()
-    optimizer.step()
-    return np.array([float(loss.detach()) * len(labels), float((logits.argmax(dim=1) == labels).sum())])
+        try:
+            return engine, *engine.make_private_with_epsilon(**budget, **common)
+        except ValueError as error:
+            raise UserError(
+                f"--target_epsilon {privacy.target_epsilon:g}: {utils.error_text(error)}; raise it, or train less"
+            ) from error

@@ -70,7 +70,7 @@ def draw_without_replacement(
 
 
 def draw_split(num_records: int, settings: dict[str, SideSettings], seed: int) -> dict[str, SideSplit]:
-    """Divide all records between shadow and target side and draw both sides' sample sets.
+    """Divide all records of one data set between shadow and target side and draw both sides' sample sets.
 
     Args:
         num_records: N.
@@ -83,13 +83,18 @@ def draw_split(num_records: int, settings: dict[str, SideSettings], seed: int) -
     Raises:
         UserError: a side asks for more records than its pools hold.
     """
+    return {side: draw_side(side_records(num_records, side, seed), side, settings[side], seed) for side in SIDES}
+
+
+def side_records(num_records: int, side: str, seed: int) -> np.ndarray:
+    """The half [N / 2] of a data set's records that a side works with, shuffled."""
     shuffled = utils.spawn(seed, "split").permutation(num_records)
     boundary = int(num_records * config.SHADOW_SHARE)
-    halves = {"shadow": shuffled[:boundary], "target": shuffled[boundary:]}
-    return {side: _draw_side(side, halves[side], settings[side], seed) for side in SIDES}
+    return shuffled[:boundary] if side == "shadow" else shuffled[boundary:]
 
 
-def _draw_side(side: str, records: np.ndarray, settings: SideSettings, seed: int) -> SideSplit:
+def draw_side(records: np.ndarray, side: str, settings: SideSettings, seed: int) -> SideSplit:
+    """Cut a side's records [n] into pools and draw its sample sets; raises `UserError` when a pool is too small."""
     num_positive = int(len(records) * config.POSITIVE_SHARE)
     positive, stranger = records[:num_positive], records[num_positive:]
     num_replacement = int(len(stranger) * config.REPLACEMENT_SHARE)

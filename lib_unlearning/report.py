@@ -1,9 +1,10 @@
-"""What a run gives back: console table, one sentence in plain words, tidy CSV and JSON."""
+"""What one run gives back: console table, one sentence in plain words, tidy CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import numpy as np
 import utils
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.metrics import TPR_NAMES, Estimate
-from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.posterior import Answers, PosteriorSet
+from lib_unlearning.settings import Settings
 
 Results = Mapping[str, Mapping[str, Estimate]]  # feature -> metric -> estimate
 
-_METRICS = (
+METRICS = (
     "auc",
     "accuracy",
     "balanced_accuracy",
@@ -29,13 +31,68 @@ _METRICS = (
 )
 
 
+# Suffix of a metric's column -> attribute of its estimate.
+PARTS = {"": "value", "_low": "low", "_high": "high", "_se": "error"}
+# Columns of a row that are measured, not set; two runs that differ in nothing else but the seed are repetitions.
+OUTCOMES = (
+    "positives",
+    "negatives",
+    "original_training_accuracy",
+    "original_held_out_accuracy",
+    "unlearned_training_accuracy",
+    "unlearned_held_out_accuracy",
+    "epsilon",
+)
+
+
+def heading(title: str, settings: Settings, answers: Answers) -> str:
+    """What was attacked, how, and how many cases there are: two lines."""
+    target, shadow = settings.origins["target"], settings.origins["shadow"]
+    learned = f"{shadow.dataset_name} / {shadow.original_label} with {shadow.original_model}"
+    origin = "" if shadow == target else f"attack learned on {learned}, "
+    positives = int(answers.cases.member.sum())
+    return (
+        f"{title}, {target.original_model} target, {origin}"
+        f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
+        f"{published(settings.top_k, settings.temperature)}, seed {settings.seed}"
+        f"{', placebo' if settings.placebo else ''}\n"
+        f"{len(answers.utility)} target sample sets, {positives} positives, {len(answers.cases) - positives} negatives"
+    )
+
+
+def published(top_k: int | None, temperature: float | None) -> str:
+    """What a defense lets through, in words."""
+    entries = {None: "full posteriors", 0: "label only"}.get(top_k, f"top {top_k} posteriors")
+    return entries if temperature is None else f"{entries} at temperature {temperature:g}"
+
+
+def outcomes(answers: Answers) -> dict[str, Any]:
+    """Measured columns that all rows of a run share (see `OUTCOMES`); epsilon is the largest spent, None without."""
+    utility = answers.utility
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on models that forgot all records that were asked about
+        found = {
+            f"{name}_{which}_accuracy": round(float(np.nanmean(part[..., column])), 6)
+            for name, part in (("original", utility[:, :1]), ("unlearned", utility[:, 1:]))
+            for column, which in enumerate(("training", "held_out"))
+        }
+    positives = int(answers.cases.member.sum())
+    spent = utility[..., 2]
+    return {
+        "positives": positives,
+        "negatives": len(answers.cases) - positives,
+        **found,
+        "epsilon": None if np.isnan(spent).all() else round(float(np.nanmax(spent)), 4),
+    }
+
+
 def utility_table(utility: np.ndarray) -> list[str]:
     """Lines on accuracy and spent epsilon from [sets, 1 + requests, 3]: means over models."""
     lines = [f"{'accuracy':<12}{'training':>10}{'held out':>10}{'gap':>9}"]
     for name, part in (("original", utility[:, :1]), ("unlearned", utility[:, 1:])):
         training, held_out = np.nanmean(part[..., :2], axis=(0, 1))
         lines.append(f"{name:<12}{training:>10.3f}{held_out:>10.3f}{training - held_out:>+9.3f}")
-    if utility.shape[2] > 2 and not np.isnan(utility[..., 2]).all():
+    if not np.isnan(utility[..., 2]).all():
         spent = [np.nanmax(part[..., 2]) for part in (utility[:, :1], utility[:, 1:])]
         lines.append(f"DP-SGD: epsilon spent {spent[0]:.3g} (original), {spent[1]:.3g} (unlearned)")
     return lines
@@ -88,18 +145,18 @@ def verdict(results: Results, headline: str, question: str, placebo: bool) -> st
     return f"The unlearned model makes {question} visible: {figures} with {headline}, {against}."
 
 
-def result_rows(settings: Mapping[str, Any], results: Results) -> list[dict[str, Any]]:
-    """Tidy rows, one a feature: settings, then each metric with the ends of its interval.
+def result_rows(settings: Mapping[str, Any], results: Results, headline: str) -> list[dict[str, Any]]:
+    """Tidy rows, one a feature: settings, then each metric with the ends of its interval and its standard error.
 
-    What the cases cannot resolve, and what compares the classical attack with itself, is left empty.
+    `chosen` marks the feature that did best on the shadow side. What the cases cannot resolve, and what compares the
+    classical attack with itself, is left empty.
     """
     rows = []
     for feature, metrics in results.items():
-        row: dict[str, Any] = {**settings, "feature": feature}
-        for name in _METRICS:
-            estimate = metrics.get(name)
-            for suffix, attribute in (("", "value"), ("_low", "low"), ("_high", "high")):
-                number = getattr(estimate, attribute) if estimate else None
+        row: dict[str, Any] = {**settings, "feature": feature, "chosen": feature == headline}
+        for name in METRICS:
+            for suffix, attribute in PARTS.items():
+                number = getattr(metrics.get(name), attribute, None)
                 row[name + suffix] = None if number is None else round(number, 6)
         rows.append(row)
     return rows
@@ -118,6 +175,19 @@ def save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray
     columns = [getattr(cases, name).tolist() for name in names]
     columns += [np.round(values, 6).tolist() for values in scores.values()]
     utils.write_text(path, csv_text([*names, *scores], zip(*columns, strict=True)))
+
+
+def save_curves(path: Path, curves: Mapping[str, np.ndarray]) -> None:
+    """Write networks' loss and accuracies after each epoch, means over sets [sets, 2, epochs, 3] of each side."""
+    rows = [
+        [side, which, epoch + 1, *values.round(6).tolist()]
+        for side, found in curves.items()
+        for which, part in zip(("original", "unlearned"), found.mean(axis=0), strict=True)
+        for epoch, values in enumerate(part)
+    ]
+    if rows:
+        names = ["side", "model", "epoch", "training_loss", "training_accuracy", "held_out_accuracy"]
+        utils.write_text(path, csv_text(names, rows))
 
 
 def csv_text(header: Sequence[str], rows: Any) -> str:

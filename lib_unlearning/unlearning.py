@@ -24,7 +24,8 @@ class FitJob:
 
 @dataclass(frozen=True)
 class Privacy:
-    """DP-SGD: noise multiplier sigma, clip norm C, delta, share of records a step (None: batch_size / n)."""
+    """DP-SGD: noise multiplier sigma, clip norm C, delta, share of records a step (None: batch_size / n), budget that
+    sigma is chosen for (None: sigma as given), whether noise comes from a secure generator, and Opacus' accountant."""
 
     sigma: float
     clip: float
@@ -32,6 +33,7 @@ class Privacy:
     sample_rate: float | None
     target_epsilon: float | None
     secure_rng: bool
+    accountant: str = "rdp"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class TrainingSettings:
         lr: learning rate, None for the architecture's own.
         device: "auto", "cpu", "mps" or "cuda:N".
         ensemble_size: networks trained together, None for as many as suit the device.
+        amp: whether products are computed in bfloat16.
         privacy: DP-SGD, None for none.
     """
 
@@ -52,15 +55,20 @@ class TrainingSettings:
     lr: float | None = None
     device: str = "auto"
     ensemble_size: int | None = None
+    amp: bool = False
     privacy: Privacy | None = None
 
 
 class ModelTrainer:
-    """Trains target models of one family on records of one data set."""
+    """Trains target models of one family on records of one data set; trees with at most `max_leaf_nodes` leaves
+    (None: the zoo's own number)."""
 
-    def __init__(self, dataset: Dataset, model_name: str) -> None:
+    device = "cpu"
+
+    def __init__(self, dataset: Dataset, model_name: str, max_leaf_nodes: int | None = None) -> None:
         self.dataset = dataset
         self.model_name = model_name
+        self.max_leaf_nodes = max_leaf_nodes
 
     def fit(self, jobs: Sequence[FitJob]) -> list[Any]:
         """One fitted model per job."""
@@ -68,7 +76,9 @@ class ModelTrainer:
 
     def _fit_one(self, job: FitJob) -> models.TargetModel:
         features, labels = self.dataset.rows(job.records), self.dataset.labels[job.records]
-        model = models.make_target_model(self.model_name, self.dataset.num_classes, labels, job.seed)
+        model = models.make_target_model(
+            self.model_name, self.dataset.num_classes, labels, job.seed, self.max_leaf_nodes
+        )
         return model.fit(features, labels)
 
 

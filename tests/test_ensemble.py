@@ -12,15 +12,18 @@ import torch
 
 import config
 import data_prepare
-from lib_unlearning import ensemble, network_file, networks
+from lib_unlearning import ensemble, networks
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.ensemble import NetworkTrainer, record_order
+from lib_unlearning.ensemble import NetworkTrainer
 from lib_unlearning.model_store import TrainedSet
+from lib_unlearning.network_file import NetworkFiles
+from lib_unlearning.record_random import record_order
 from lib_unlearning.sealed_pickle import State
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, ModelTrainer, Privacy, TrainingSettings
 from utils import UserError
 
 NOBODY = np.array([], dtype=int)
+FILES = NetworkFiles("cpu")
 BRIEF = TrainingSettings(num_epochs=3, batch_size=16, device="cpu")
 
 
@@ -81,7 +84,7 @@ def test_a_network_equals_torchs_own_training(dataset: Dataset) -> None:
     labels = torch.from_numpy(dataset.labels[job.records])
     optimizer = torch.optim.Adam(module.parameters(), lr=architecture.learning_rate)
     for epoch in range(3):
-        for batch in torch.from_numpy(record_order(3, epoch, job.records, 600)).split(16):
+        for batch in torch.from_numpy(record_order(3, epoch, job.records)).split(16):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(module(inputs[batch]), labels[batch]).backward()
             optimizer.step()
@@ -106,11 +109,11 @@ def test_logistic_regression_agrees_with_scikit_learn() -> None:
 
 def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
     records = np.random.default_rng(0).permutation(500)[:100]
-    before = records[record_order(3, 8, records, 500)]
+    before = records[record_order(3, 8, records)]
     remaining = np.delete(records, 40)
-    after = remaining[record_order(3, 8, remaining, 500)]
+    after = remaining[record_order(3, 8, remaining)]
     np.testing.assert_array_equal(after, before[before != records[40]])
-    assert not np.array_equal(before, records[record_order(3, 9, records, 500)])
+    assert not np.array_equal(before, records[record_order(3, 9, records)])
 
 
 def test_networks_learn(dataset: Dataset, pictures: Dataset) -> None:
@@ -141,10 +144,10 @@ def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: st
     deletions = [Deletion(records[[number]], NOBODY) for number in (1, 70)]
     original, unlearned = unlearner.train_and_unlearn(records, deletions, 0)
     path = tmp_path / "set.models"
-    network_file.write(path, TrainedSet(original, unlearned, np.ones((3, 2)), np.full(3, np.nan)), "a")
-    assert network_file.inspect(path, "a", False) is State.CURRENT
-    assert network_file.read(path, "b", False) is None
-    again = network_file.read(path, "a", False)
+    FILES.write(path, TrainedSet(original, unlearned, np.ones((3, 2)), np.full(3, np.nan)), "a")
+    assert FILES.inspect(path, "a", False) is State.CURRENT
+    assert FILES.read(path, "b", False) is None
+    again = FILES.read(path, "a", False)
     pairs = zip([original, *unlearned], [again.original, *again.unlearned], strict=True)
     for before, after in pairs:
         np.testing.assert_allclose(
@@ -156,10 +159,10 @@ def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: st
     content[-100] ^= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"set\.models is damaged"):
-        network_file.read(path, "a", False)
+        FILES.read(path, "a", False)
     path.write_bytes(content[:50])
     with pytest.raises(UserError, match=r"set\.models is damaged"):
-        network_file.inspect(path, "a", False)
+        FILES.inspect(path, "a", False)
 
 
 def test_out_of_memory_halves_the_stack_and_goes_on(

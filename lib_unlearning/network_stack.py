@@ -1,0 +1,170 @@
+"""Trained networks of one architecture as stacked parameters, and how they answer (M models, b records a batch)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.device import pays
+from lib_unlearning.networks import ARCHITECTURES
+
+Weights = dict[str, torch.Tensor]
+
+_QUERY_ROWS = 512  # records a model is asked about at once
+
+
+@dataclass(frozen=True)
+class Stack:
+    """M trained networks of one architecture.
+
+    Attributes:
+        architecture: name in ARCHITECTURES.
+        shape: of one record. num_classes: c.
+        weights: name -> [M, ...] float32 on the CPU.
+        mean, std: [M, d] of each model's training records for tables; None for images.
+        history: [M, epochs, 3] mean loss and accuracy on the training batches, accuracy on held-out records.
+        epsilon: [M] privacy spent by DP-SGD; None for none.
+    """
+
+    architecture: str
+    shape: tuple[int, ...]
+    num_classes: int
+    weights: Weights
+    mean: torch.Tensor | None
+    std: torch.Tensor | None
+    history: np.ndarray
+    device: str = "cpu"
+    epsilon: np.ndarray | None = None
+
+    def posteriors(self, members: Sequence[int], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Posteriors [n_i, c] of each member for its own inputs [n_i, ...], in passes over all members together."""
+        longest = max(len(rows) for rows in inputs)
+        results: list[list[np.ndarray]] = [[] for _ in members]
+        for start in range(0, longest, _QUERY_ROWS):
+            parts = [rows[start : start + _QUERY_ROWS] for rows in inputs]
+            asked = [position for position, part in enumerate(parts) if len(part)]
+            for position, answer in zip(asked, self._pass(members, parts, asked), strict=True):
+                results[position].append(answer)
+        return [np.concatenate(parts) if parts else np.zeros((0, self.num_classes)) for parts in results]
+
+    @torch.no_grad()
+    def _pass(self, members: Sequence[int], parts: list[np.ndarray], asked: list[int]) -> list[np.ndarray]:
+        width = max(len(parts[position]) for position in asked)
+        batch = np.zeros((len(asked), width, *self.shape), dtype=np.float32)
+        for row, position in enumerate(asked):
+            batch[row, : len(parts[position])] = parts[position]
+        chosen = torch.tensor([members[position] for position in asked])
+        weights = {name: tensor[chosen].to(self.device) for name, tensor in self.weights.items()}
+        records = torch.from_numpy(batch).to(self.device)
+        mean, std = (None if part is None else part[chosen].to(self.device) for part in (self.mean, self.std))
+        logits = self._logits(weights, standardised(records, mean, std))
+        answers = torch.softmax(logits.double(), dim=2).cpu().numpy()
+        return [answers[row, : len(parts[position])] for row, position in enumerate(asked)]
+
+    def _logits(self, weights: Weights, records: torch.Tensor) -> torch.Tensor:
+        architecture = (self.architecture, self.shape, self.num_classes)
+        if pays(ARCHITECTURES[self.architecture], self.device):
+            return forward(*architecture, weights, records, None)
+        # One at a time: a CPU computes stacked convolutions slowly.
+        rows = [
+            forward(*architecture, {name: tensor[row : row + 1] for name, tensor in weights.items()}, part, None)
+            for row, part in enumerate(records.split(1))
+        ]
+        return torch.cat(rows)
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """One network of a stack, as every experiment sees a model."""
+
+    stack: Stack = field(repr=False)
+    index: int
+
+    @property
+    def epsilon(self) -> float:
+        """Privacy spent by DP-SGD, NaN without it."""
+        return float("nan") if self.stack.epsilon is None else float(self.stack.epsilon[self.index])
+
+    @property
+    def curve(self) -> np.ndarray:
+        """[epochs, 3] mean training loss, training accuracy, held-out accuracy."""
+        return self.stack.history[self.index]
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Posteriors [m, c] for features [m, ...]."""
+        return self.stack.posteriors([self.index], [features])[0]
+
+    @staticmethod
+    def predict_together(
+        models: Sequence[NetworkModel], records: Sequence[np.ndarray], dataset: Dataset
+    ) -> list[np.ndarray]:
+        """Posteriors of each network for its own records of a data set, a stack at a time."""
+        answers: dict[int, np.ndarray] = {}
+        for stack in {id(model.stack): model.stack for model in models}.values():
+            rows = [number for number, model in enumerate(models) if model.stack is stack]
+            look = dataset.images if ARCHITECTURES[stack.architecture].for_images else dataset.rows
+            inputs = [look(records[number]) for number in rows]
+            found = stack.posteriors([models[number].index for number in rows], inputs)
+            answers.update(zip(rows, found, strict=True))
+        return [answers[number] for number in range(len(models))]
+
+
+def forward(
+    name: str,
+    shape: Sequence[int],
+    num_classes: int,
+    weights: Weights,
+    records: torch.Tensor,
+    masks: torch.Tensor | None,
+) -> torch.Tensor:
+    """Logits [M, b, c] of M networks for records [M, b, ...]; masks [M, b, units] switch dropout on."""
+    architecture = ARCHITECTURES[name]
+    if architecture.linear:
+        return _linear_forward(weights, records)
+    module = _structure(name, tuple(shape), num_classes)
+    if len(records) == 1 or not architecture.stackable:
+        alone = [{key: tensor[row] for key, tensor in weights.items()} for row in range(len(records))]
+        given = [(part,) for part in records] if masks is None else list(zip(records, masks, strict=True))
+        return torch.stack([functional_call(module, *both) for both in zip(alone, given, strict=True)])
+    if masks is None:
+        return vmap(lambda part, rows: functional_call(module, part, (rows,)))(weights, records)
+    return vmap(lambda part, rows, mask: functional_call(module, part, (rows, mask)))(weights, records, masks)
+
+
+@lru_cache(maxsize=8)
+def _structure(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """A module without weights, which only lends its structure."""
+    with torch.device("meta"):
+        return ARCHITECTURES[name].build(shape, num_classes).eval()
+
+
+def layer_names(weights: Weights) -> list[str]:
+    """Linear layers in their order."""
+    return [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
+
+
+def _linear_forward(weights: Weights, records: torch.Tensor) -> torch.Tensor:
+    """Linear layers with ReLU between them, as one batched product a layer."""
+    layers = layer_names(weights)
+    values = records
+    for layer in layers:
+        bias = weights[f"{layer}.bias"].unsqueeze(1)  # [M, 1, out]
+        values = torch.baddbmm(bias, values, weights[f"{layer}.weight"].transpose(1, 2))  # [M, b, out]
+        if layer != layers[-1]:
+            values = functional.relu(values)
+    return values
+
+
+def standardised(records: torch.Tensor, mean: torch.Tensor | None, std: torch.Tensor | None) -> torch.Tensor:
+    """Records [M, b, d] less each model's mean, over its deviation [M, d]; images, without moments, as they are."""
+    if mean is None or std is None:
+        return records
+    return (records - mean.unsqueeze(1)) / std.unsqueeze(1)

@@ -1,0 +1,198 @@
+"""The results that runs left behind, and those that agree in everything but the seed as one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import config
+import utils
+from lib_unlearning.construct_feature import BASELINE
+from lib_unlearning.metrics import Estimate
+from lib_unlearning.report import METRICS, OUTCOMES, PARTS
+from lib_unlearning.reporting.combine import Combined, combine, holm
+from utils import LOGGER, UserError
+
+CHOSEN = "chosen"  # as a feature: the one that each seed's shadow side chose
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished attack.
+
+    Attributes:
+        settings: name -> value, all that shaped it, the seed included.
+        outcomes: what all its features share: numbers of cases, accuracies, epsilon.
+        features: feature -> metric -> estimate; `chosen` repeats the one that did best on the shadow side.
+        chosen: that feature's name.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    outcomes: dict[str, Any]
+    features: dict[str, dict[str, Estimate]]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Runs that agree in everything but the seed, combined.
+
+    Attributes:
+        settings: what they agree in, without the seed.
+        seeds: of the runs, ascending.
+        outcomes: means over the runs (cases: sums; epsilon: the largest).
+        features: feature -> metric -> mean with interval.
+        chosen: what each run's shadow side chose.
+        folders: of the runs.
+    """
+
+    settings: dict[str, Any]
+    seeds: list[int]
+    outcomes: dict[str, Any]
+    features: dict[str, dict[str, Combined]]
+    chosen: list[str]
+    folders: list[Path]
+
+
+def read_runs(attack_data: Path) -> list[Run]:
+    """All finished attacks under a folder, in the order of their names; a damaged file is named and left out."""
+    runs = []
+    for path in sorted(attack_data.glob("*/results.json")):
+        if (path.parent / config.UNFINISHED).exists():
+            continue
+        try:
+            runs.append(read_run(path))
+        except UserError as error:
+            LOGGER.warning("%s", error)
+    return runs
+
+
+def read_run(path: Path) -> Run:
+    """The attack that a results.json tells of; raises `UserError` when the file is damaged or of an older release."""
+    rows = utils.read_json(path)
+    try:
+        chosen = next(row["feature"] for row in rows if row["chosen"])
+        features = {row["feature"]: _estimates(row) for row in rows}
+        measured = {name + suffix for name in METRICS for suffix in PARTS} | {"feature", "chosen", *OUTCOMES}
+        return Run(
+            folder=path.parent,
+            settings={name: value for name, value in rows[0].items() if name not in measured},
+            outcomes={name: rows[0][name] for name in OUTCOMES},
+            features={**features, CHOSEN: features[chosen]},
+            chosen=chosen,
+        )
+    except (KeyError, TypeError, StopIteration, AttributeError, IndexError) as error:
+        raise UserError(f"{path} is not of this release; delete its folder and run the attack again") from error
+
+
+def _estimates(row: dict[str, Any]) -> dict[str, Estimate]:
+    return {
+        name: Estimate(**{attribute: row[name + suffix] for suffix, attribute in PARTS.items()})
+        for name in METRICS
+        if row[name] is not None
+    }
+
+
+def read_unfinished(temp_data: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Folder and settings of runs that began and did not end: interrupted, or still at work."""
+    found = []
+    for parent in (config.ATTACK_DATA, *config.SIDE_MODELS.values()):
+        for path in sorted((temp_data / parent).glob(f"*/{config.UNFINISHED}")):
+            try:
+                found.append((path.parent, dict(utils.read_json(path))))
+            except UserError as error:
+                LOGGER.warning("%s", error)
+    return found
+
+
+def combine_runs(runs: Sequence[Run]) -> list[Finding]:
+    """Runs grouped by all settings but the seed, in the order in which each group's first run came."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        key = utils.digest({name: value for name, value in run.settings.items() if name != "seed"})
+        groups.setdefault(key, []).append(run)
+    return [_finding(sorted(group, key=lambda run: run.settings["seed"])) for group in groups.values()]
+
+
+def _finding(runs: Sequence[Run]) -> Finding:
+    sets = [run.settings["target_set_num"] for run in runs]
+    features = {
+        feature: {
+            metric: combine([run.features[feature][metric] for run in runs], sets, metric)
+            for metric in found
+            if all(metric in run.features[feature] for run in runs)
+        }
+        for feature, found in runs[0].features.items()
+    }
+    return Finding(
+        settings={name: value for name, value in runs[0].settings.items() if name != "seed"},
+        seeds=[run.settings["seed"] for run in runs],
+        outcomes={name: _together(name, [run.outcomes[name] for run in runs]) for name in OUTCOMES},
+        features=features,
+        chosen=[run.chosen for run in runs],
+        folders=[run.folder for run in runs],
+    )
+
+
+def _together(name: str, values: Sequence[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if name in ("positives", "negatives"):
+        return sum(known)
+    return max(known) if name == "epsilon" else sum(known) / len(known)
+
+
+def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, float]]:
+    """feature -> p-value of "as good as the classical attack", corrected over all features of all findings."""
+    places = [
+        (number, feature, found["auc_gain"].p_value)
+        for number, finding in enumerate(findings)
+        for feature, found in finding.features.items()
+        if feature != CHOSEN and "auc_gain" in found and found["auc_gain"].p_value is not None
+    ]
+    corrected: list[dict[str, float]] = [{} for _ in findings]
+    for (number, feature, _), value in zip(places, holm([p for *_, p in places if p is not None]), strict=True):
+        corrected[number][feature] = value
+    for finding, found in zip(findings, corrected, strict=True):
+        if len(set(finding.chosen)) == 1 and finding.chosen[0] in found:
+            found[CHOSEN] = found[finding.chosen[0]]
+    return corrected
+
+
+def seed_summary(folders: Sequence[Path]) -> list[str]:
+    """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
+    (finding,) = combine_runs([read_run(folder / "results.json") for folder in folders])
+    (corrected,) = holm_corrected([finding])
+    header = f"{'feature':<17}{'AUC, mean [95 % interval]':<28}{'against classical':<28}{'p (Holm)':>9}"
+    lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
+    for feature, found in finding.features.items():
+        if feature == CHOSEN:
+            continue
+        gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+.3f")
+        p_value = f"{corrected[feature]:.2g}" if feature in corrected else "-"
+        lines.append(f"{feature:<17}{with_interval(found['auc'].estimate, '.3f'):<28}{gain:<28}{p_value:>9}")
+    return lines
+
+
+def with_interval(estimate: Estimate, form: str) -> str:
+    """A value with its interval, e.g. 0.853 [0.81, 0.90]."""
+    short = form.replace("3", "2")
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{form}}"
+    return f"{estimate.value:{form}} [{estimate.low:{short}}, {estimate.high:{short}}]"
+
+
+def read_scores(folder: Path) -> dict[str, list[float]]:
+    """Columns of a run's scores.csv; raises `UserError` when it is missing or damaged."""
+    path = folder / "scores.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        return {name: [float(row[name]) for row in rows] for name in rows[0]}
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); run the attack again") from error

@@ -1,0 +1,332 @@
+"""The paper's comparisons: which findings belong side by side, and what is varied between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import utils
+
+if TYPE_CHECKING:
+    from lib_unlearning.reporting.archive import Finding
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied.
+
+    Attributes:
+        label: its name, with unit.
+        free: settings that vary along it; all others of a panel are equal.
+        value: settings -> position on the axis: a number, or a text for categories.
+        wanted: settings that this axis may show, beside the comparison's own rule.
+    """
+
+    label: str
+    free: tuple[str, ...]
+    value: Callable[[Settings], Any]
+    wanted: Callable[[Settings], bool] = lambda settings: True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question of the paper.
+
+    Attributes:
+        title, lesson: heading, and what the paper says of it.
+        kind: how it is drawn: "dots", "curves", "overfitting", "heat", "defense".
+        wanted: settings -> whether a finding belongs here.
+        axes: what is varied; a panel for each and each group of findings that agree in all else.
+        least: points that a panel must have.
+    """
+
+    title: str
+    lesson: str
+    kind: str
+    wanted: Callable[[Settings], bool]
+    axes: tuple[Axis, ...]
+    least: int = 2
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Findings that agree in everything but the axis, in its order."""
+
+    axis: Axis
+    points: list[tuple[Any, Finding]] = field(repr=False)
+
+    @property
+    def settings(self) -> Settings:
+        """What all points agree in."""
+        first = self.points[0][1].settings
+        return {name: value for name, value in first.items() if name not in self.axis.free}
+
+
+# ---------------------------------------------------------------- rules
+
+_TRAINING = ("num_epochs", "batch_size", "optim", "lr", "device", "amp")
+_PRIVACY = (
+    "sigma",
+    "clip",
+    "delta",
+    "sample_rate",
+    "target_epsilon",
+    "secure_rng",
+    "accountant",
+)
+_SIZES = ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
+_MODELS = ("original_model", "shadow_original_model")
+_DATA = ("dataset_name", "original_label", "shadow_dataset_name", "shadow_original_label", "synthetic")
+
+
+def is_open(settings: Settings) -> bool:
+    """No defense: full posteriors, no DP-SGD."""
+    return settings["top_k"] is None and settings["temperature"] is None and "sigma" not in settings
+
+
+def same_data(settings: Settings) -> bool:
+    """Whether shadow and target side work on the same data set."""
+    return all(settings[f"shadow_{name}"] == settings[name] for name in ("dataset_name", "original_label"))
+
+
+def same_model(settings: Settings) -> bool:
+    """Whether shadow and target side train the same family."""
+    return bool(settings["shadow_original_model"] == settings["original_model"])
+
+
+def _same_sizes(settings: Settings) -> bool:
+    return all(settings[f"shadow_{name}"] == settings[f"target_{name}"] for name in _SIZES)
+
+
+def _plain(settings: Settings) -> bool:
+    """An adversary who knows data and family, and a provider who retrains with the original's seed."""
+    known = same_data(settings) and same_model(settings)
+    return known and not settings["placebo"] and not settings["fresh_retrain_seed"]
+
+
+def _usual(settings: Settings) -> bool:
+    return _plain(settings) and is_open(settings) and _same_sizes(settings)
+
+
+def _single(settings: Settings) -> bool:
+    return bool(settings["target_unlearning_num"] == 1)
+
+
+def _asks(settings: Settings, question: str) -> bool:
+    return bool(settings["samples_to_evaluate"] == question)
+
+
+def _base(settings: Settings) -> bool:
+    """Retraining from scratch, one record a request, both models queried about it."""
+    return settings["unlearning_method"] == "scratch" and _asks(settings, "in_out") and _single(settings)
+
+
+# ---------------------------------------------------------------- axes
+
+
+def model_label(settings: Settings) -> str:
+    """A target family with what makes it another one: "MLPTorch, 30 epochs"."""
+    name = str(settings["original_model"])
+    if "num_epochs" in settings:
+        name += f", {settings['num_epochs']} epochs"
+    if settings["max_leaf_nodes"] is not None:
+        name += f", {settings['max_leaf_nodes']} leaves"
+    return name
+
+
+def data_label(settings: Settings, side: str = "") -> str:
+    """A data set as figures name it."""
+    name = f"{settings[f'{side}dataset_name']} / {settings[f'{side}original_label']}"
+    return f"{name} (synthetic)" if settings[f"{side}original_label"] == "synthetic" else name
+
+
+def defense_label(settings: Settings) -> str:
+    """What a provider does against the attack, "none" for nothing."""
+    parts = []
+    if settings["top_k"] is not None:
+        parts.append("label only" if settings["top_k"] == 0 else f"top {settings['top_k']}")
+    if settings["temperature"] is not None:
+        parts.append(f"temperature {settings['temperature']:g}")
+    if "sigma" in settings:
+        budget = settings.get("target_epsilon")
+        parts.append(f"DP-SGD, epsilon {budget:g}" if budget else f"DP-SGD, sigma {settings['sigma']:g}")
+    return ", ".join(parts) or "none"
+
+
+def _complexity(settings: Settings) -> int:
+    """Leaves of a tree, epochs of a network."""
+    if "num_epochs" in settings:
+        return int(settings["num_epochs"])
+    return int(settings["max_leaf_nodes"] or 10)  # the zoo's decision tree
+
+
+_REQUEST = Axis(
+    "records a request",
+    ("target_unlearning_num", "shadow_unlearning_num"),
+    lambda settings: settings["target_unlearning_num"],
+)
+_FAMILY = Axis(
+    "target model / attack model",
+    (*_MODELS, "attack_model", "max_leaf_nodes", *_TRAINING),
+    lambda settings: f"{model_label(settings)} / {settings['attack_model']}",
+)
+_FAMILY_AND_METHOD = Axis(
+    "target model / unlearning / attack model",
+    (*_FAMILY.free, "unlearning_method"),
+    lambda settings: f"{model_label(settings)} / {settings['unlearning_method']} / {settings['attack_model']}",
+)
+
+
+def _shadow_axis(name: str, label: str) -> Axis:
+    others = [size for size in _SIZES if size not in (name, "num_shard")]
+    return Axis(
+        label,
+        (f"shadow_{name}",),
+        lambda settings: settings[f"shadow_{name}"],
+        lambda settings: all(settings[f"shadow_{size}"] == settings[f"target_{size}"] for size in others),
+    )
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "scratch": Comparison(
+        "Retraining from scratch",
+        "The paper: the attack beats the classical one on every target family.",
+        "dots",
+        lambda settings: _usual(settings) and _base(settings) and settings["max_leaf_nodes"] is None,
+        (_FAMILY,),
+        least=1,
+    ),
+    "overfitting": Comparison(
+        "Overfitting",
+        "The paper: well-generalised models leak through unlearning although the classical attack fails on them.",
+        "overfitting",
+        lambda settings: (
+            _usual(settings) and _base(settings) and (settings["original_model"] == "DT" or "num_epochs" in settings)
+        ),
+        (Axis("leaves or epochs", ("max_leaf_nodes", "num_epochs"), _complexity),),
+    ),
+    "sisa": Comparison(
+        "SISA: number of shards",
+        "The paper: SISA weakens the attack, as one retrained shard has one vote among many.",
+        "curves",
+        lambda settings: (
+            _usual(settings)
+            and settings["unlearning_method"] == "sisa"
+            and _asks(settings, "in_out")
+            and _single(settings)
+        ),
+        (Axis("shards", ("target_num_shard", "shadow_num_shard"), lambda settings: settings["target_num_shard"]),),
+    ),
+    "group_deletion": Comparison(
+        "Group deletion",
+        "The paper: the more records one request deletes, the less each of them shows.",
+        "curves",
+        lambda settings: _usual(settings) and _asks(settings, "in_out"),
+        (_REQUEST,),
+    ),
+    "multi_version": Comparison(
+        "Intermediate versions that the adversary never saw",
+        "The paper: deletions in between blur the one that is asked about.",
+        "curves",
+        lambda settings: _usual(settings) and _asks(settings, "in_out_multi_version"),
+        (Axis("records deleted since the original", _REQUEST.free, _REQUEST.value),),
+    ),
+    "online_learning": Comparison(
+        "Online learning",
+        "The paper: new records that are learned beside the deletion blur it.",
+        "curves",
+        lambda settings: _usual(settings) and _asks(settings, "online_learning"),
+        (Axis("records exchanged", _REQUEST.free, _REQUEST.value),),
+    ),
+    "remaining": Comparison(
+        "Remaining records",
+        "Nothing was deleted of these; only an overfitted model tells them from strangers.",
+        "dots",
+        lambda settings: _usual(settings) and _asks(settings, "in_in") and _single(settings),
+        (_FAMILY_AND_METHOD,),
+        least=1,
+    ),
+    "shadow_size": Comparison(
+        "The adversary's budget",
+        "The paper: a few shadow models are enough.",
+        "curves",
+        lambda settings: _plain(settings) and is_open(settings) and _base(settings),
+        (
+            _shadow_axis("set_num", "shadow sample sets"),
+            _shadow_axis("set_size", "records a shadow set"),
+            _shadow_axis("unlearning_size", "unlearned models a shadow set"),
+        ),
+    ),
+    "transfer": Comparison(
+        "Transfer",
+        "The paper: an attack that was learned on other data or another family still works.",
+        "heat",
+        lambda settings: (
+            not settings["placebo"]
+            and not settings["fresh_retrain_seed"]
+            and is_open(settings)
+            and _same_sizes(settings)
+            and _base(settings)
+            and settings["max_leaf_nodes"] is None
+        ),
+        (
+            Axis(
+                "data set",
+                _DATA,
+                lambda settings: (data_label(settings, "shadow_"), data_label(settings)),
+                same_model,
+            ),
+            Axis(
+                "family",
+                (*_MODELS, *_TRAINING),
+                lambda settings: (str(settings["shadow_original_model"]), str(settings["original_model"])),
+                same_data,
+            ),
+        ),
+        least=4,
+    ),
+    "defense": Comparison(
+        "Defenses",
+        "The paper: label only, temperature and DP-SGD help, top-k does not.",
+        "defense",
+        lambda settings: _plain(settings) and _same_sizes(settings) and _base(settings),
+        (Axis("defense", ("top_k", "temperature", *_PRIVACY), defense_label),),
+    ),
+    "placebo": Comparison(
+        "Placebo",
+        "A control of the measurement: only strangers are queried, so nothing can be found and AUC must be 0.5.",
+        "dots",
+        lambda settings: settings["placebo"] and same_data(settings) and same_model(settings),
+        (_FAMILY_AND_METHOD,),
+        least=1,
+    ),
+}
+
+
+def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
+    """The panels of a comparison that have enough points, those with the most cases first."""
+    found = []
+    for axis in comparison.axes:
+        groups: dict[str, list[Finding]] = {}
+        for finding in findings:
+            if comparison.wanted(finding.settings) and axis.wanted(finding.settings):
+                fixed = {name: value for name, value in finding.settings.items() if name not in axis.free}
+                groups.setdefault(utils.digest(fixed), []).append(finding)
+        for group in groups.values():
+            points = sorted(((axis.value(finding.settings), finding) for finding in group), key=_position)
+            if len(points) >= comparison.least and _is_shown(comparison, points):
+                found.append(Panel(axis, points))
+    return sorted(found, key=lambda panel: -sum(finding.outcomes["positives"] for _, finding in panel.points))
+
+
+def _position(point: tuple[Any, Finding]) -> Any:
+    value = point[0]
+    return (str(value),) if isinstance(value, tuple) else (value,)
+
+
+def _is_shown(comparison: Comparison, points: Sequence[tuple[Any, Finding]]) -> bool:
+    """A heat map needs a pair of unlike sides."""
+    return comparison.kind != "heat" or any(shadow != target for (shadow, target), _ in points)
