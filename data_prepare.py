@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,24 @@ def _insta(name: str, prefix: str) -> Form:
     )
 
 
+def _foursquare(min_checkins: int | None) -> Form:
+    """Venues with at least so many check-ins; None for as many as the options say."""
+
+    def read(path: Path, options: Options) -> RawDataset:
+        least = options.check_ins.min_checkins if min_checkins is None else min_checkins
+        return location.read_checkins(path, replace(options.check_ins, min_checkins=least))
+
+    return Form(
+        read=read,
+        recognise=location.recognise_checkins,
+        fetch=_fetch_foursquare,
+        get="is downloaded with --download; or put dataset_TSMC2014_NYC.txt into temp_data/dataset/",
+        source="Foursquare check-ins in New York, 2012-2013, PyPI package mat-data 0.1rc6",
+        licence="package GPLv3+; data: cite the paper",
+        citation="Yang et al., IEEE TSMC 2015",
+    )
+
+
 _NY = _insta("New York", "ny")
 _ACCIDENT = Form(
     read=lambda path, options: accident.read(path),
@@ -160,15 +178,8 @@ DATASETS: dict[str, dict[str, Form]] = {
     },
     "accident": {"severity": _ACCIDENT},
     "location": {
-        "foursquare": Form(
-            read=lambda path, options: location.read_checkins(path, options.check_ins),
-            recognise=location.recognise_checkins,
-            fetch=_fetch_foursquare,
-            get="is downloaded with --download; or put dataset_TSMC2014_NYC.txt into temp_data/dataset/",
-            source="Foursquare check-ins in New York, 2012-2013, PyPI package mat-data 0.1rc6",
-            licence="package GPLv3+; data: cite the paper",
-            citation="Yang et al., IEEE TSMC 2015",
-        ),
+        "foursquare": _foursquare(None),
+        "foursquare_5": _foursquare(5),
         "NY": _NY,
         "LA": _insta("Los Angeles", "la"),
         "synthetic": Form(

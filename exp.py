@@ -175,15 +175,12 @@ class MemInf:
             return folder
         plain = settings.flat() | {"synthetic": any(data.synthetic for data in study.dataset.values())}
         with utils.unfinished(marker, plain):
-            if settings.train_missing:
-                train_missing(study, watch)
             self._attack_and_save(study, folder, {"settings": plain, **described}, watch)
         return folder
 
     def _attack_and_save(self, study: Study, folder: Path, described: dict[str, Any], watch: utils.Stopwatch) -> None:
         settings = self.settings
-        with watch.stage("query models"):
-            answers = self._answers(study)
+        answers = self._answers(study, watch)
         cases = {side: self._as_seen(answers[side].cases) for side in SIDES}
         with watch.stage("train and apply attacks"):
             attacks, scores, headline = self._attack(cases)
@@ -209,27 +206,35 @@ class MemInf:
         ]
         return "_".join([*parts, "placebo"] if settings.placebo else parts)
 
-    def _answers(self, study: Study) -> dict[str, Answers]:
-        """What the models of both sides give, asked now or, if so wished, the last time."""
+    def _answers(self, study: Study, watch: utils.Stopwatch) -> dict[str, Answers]:
+        """What the models of both sides give, asked now or, if so wished, an earlier time."""
         settings = self.settings
         folder = settings.temp_data / config.ATTACK_DATA / "posteriors"
         key = utils.digest([self._shaped_posteriors(study)])[:12]
         paths = {side: folder / f"{self._name()}_{side}-{key}.npz" for side in SIDES}
-        if not settings.is_obtain_posterior:
+        kept = settings.skip_finished and all(path.exists() for path in paths.values())
+        if kept or not settings.is_obtain_posterior:
             return {side: posteriors_of.load_answers(path) for side, path in paths.items()}
+        if settings.train_missing:
+            train_missing(study, watch)
+        with watch.stage("query models"):
+            answers = self._ask(study)
+        for side, path in paths.items():
+            posteriors_of.save_answers(path, answers[side])
+        return answers
+
+    def _ask(self, study: Study) -> dict[str, Answers]:
         which = study.sets()
-        found = list(utils.parallel_map(QuerySet(study), which, study.processes, "querying", settings.quiet))
+        quiet = self.settings.quiet
+        found = list(utils.parallel_map(QuerySet(study), which, study.processes, "querying", quiet))
         if any(answers is None for answers in found):
-            raise UserError(f"the models for these settings are not trained; run: {settings.training_command}")
-        gathered = {
+            raise UserError(f"the models for these settings are not trained; run: {self.settings.training_command}")
+        return {
             side: posteriors_of.gather(
                 [answers for (of, _), answers in zip(which, found, strict=True) if of == side and answers]
             )
             for side in SIDES
         }
-        for side, path in paths.items():
-            posteriors_of.save_answers(path, gathered[side])
-        return gathered
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
         """What the adversary sees: defended posteriors, and the order of classes only where it means the same."""

@@ -45,8 +45,7 @@ def roc_metrics(scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weight
     Returns:
         metric name -> [b]. A rate finer than 1/negatives is left out: the cases cannot resolve it.
     """
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # equal scores are passed together
+    order, ends = _ranked(scores)
     positive, columns = member[order] == 1, sets[order]
     resolvable = resolvable_levels(int((~positive).sum()))
     blocks = []
@@ -57,6 +56,19 @@ def roc_metrics(scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weight
         fpr = _rates(np.where(positive, 0.0, weight), ends)
         blocks.append(_curve_metrics(fpr, tpr, resolvable))
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _ranked(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cases [m] by falling score, and where each run of equal scores ends: these are passed together."""
+    order = np.argsort(-scores, kind="stable")
+    return order, np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+
+
+def roc_points(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rate [points] at every threshold that the scores [m] offer, from (0, 0) to (1, 1)."""
+    order, ends = _ranked(scores)
+    positive = (member[order] == 1)[np.newaxis]
+    return _rates((~positive).astype(float), ends)[0], _rates(positive.astype(float), ends)[0]
 
 
 def resolvable_levels(negatives: int) -> list[float]:

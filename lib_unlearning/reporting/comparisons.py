@@ -132,7 +132,7 @@ def model_label(settings: Settings) -> str:
     name = str(settings["original_model"])
     if "num_epochs" in settings:
         name += f", {settings['num_epochs']} epochs"
-    if settings["max_leaf_nodes"] is not None:
+    if settings.get("max_leaf_nodes") is not None:
         name += f", {settings['max_leaf_nodes']} leaves"
     return name
 

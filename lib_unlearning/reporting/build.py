@@ -1,0 +1,79 @@
+"""The report's files: tables, figures, and the page that shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import config
+import utils
+from lib_unlearning.reporting import archive, curves, figures, page, style, tables
+from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, is_open, panels
+from lib_unlearning.reporting.page import Section
+from utils import UserError
+
+
+def build_report(temp_data: Path, only: str | None) -> None:
+    """Write `temp_data/attack_data/report` and print what it shows.
+
+    Args:
+        only: one comparison, whose table and figure alone are written and printed; None for all of them and the page.
+
+    Raises:
+        UserError: there is no result that could be shown.
+    """
+    runs = archive.read_runs(temp_data / config.ATTACK_DATA)
+    if not runs:
+        raise UserError(f"no results under {temp_data / config.ATTACK_DATA}; run main.py --exp mem_inf first")
+    findings = archive.combine_runs(runs)
+    folder = temp_data / config.REPORT
+    if only is not None:
+        found = panels(COMPARISONS[only], findings)
+        if not found:
+            raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
+        _write_tables(folder, only, found)
+        drawing = figures.draw(only, COMPARISONS[only], found)
+        style.save(drawing, folder / "figures")
+        style.close(drawing)
+        print(tables.comparison_markdown(COMPARISONS[only].title, found))
+        print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
+        return
+    sections = [_section(folder, name, found) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))]
+    details = _details(folder, findings)
+    unfinished = archive.read_unfinished(temp_data)
+    utils.write_text(folder / "report.html", page.render(findings, sections, details, unfinished))
+    print(f"{len(runs)} attacks in {len(sections)} comparisons, {len(unfinished)} unfinished: {folder / 'report.html'}")
+
+
+def _write_tables(folder: Path, name: str, found: list[Panel]) -> None:
+    utils.write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
+    utils.write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
+
+
+def _section(folder: Path, name: str, found: list[Panel]) -> Section:
+    _write_tables(folder, name, found)
+    drawing = figures.draw(name, COMPARISONS[name], found)
+    return Section(name, COMPARISONS[name], found, _kept(drawing, folder), drawing.caption)
+
+
+def _kept(drawing: style.Drawing, folder: Path) -> str:
+    """Write a figure's files and return it as an element for the page."""
+    style.save(drawing, folder / "figures")
+    svg = style.inline_svg(drawing)
+    style.close(drawing)
+    return svg
+
+
+def _details(folder: Path, findings: list[archive.Finding]) -> list[tuple[str, str]]:
+    """ROC curves and score histogram (element, caption) of each data set's strongest undefended attack."""
+    best: dict[str, archive.Finding] = {}
+    for finding in findings:
+        if not finding.settings["placebo"] and is_open(finding.settings):
+            name = f"{finding.settings['dataset_name']}-{finding.settings['original_label']}"
+            if name not in best or page.strength(finding) > page.strength(best[name]):
+                best[name] = finding
+    drawn = []
+    for name, finding in best.items():
+        for kind, draw in (("roc", curves.roc_curves), ("scores", curves.histogram)):
+            drawing = draw(f"{kind}_{name}", finding)
+            drawn.append((_kept(drawing, folder), drawing.caption))
+    return drawn
