@@ -123,8 +123,8 @@ def main() -> None:
     seconds, fits = estimate(plan)
     seeds = len(arguments.seeds.split(","))
     print(
-        f"{arguments.name}: the full form has {len(plan)} settings x {seeds} seeds, {fits * seeds:,} models; from nothing "
-        f"it takes about {max(1, round(seeds * seconds / 60))} min with {plan[0].num_process} processes here"
+        f"{arguments.name}: the full form has {len(plan)} settings x {seeds} seeds, {fits * seeds:,} models; "
+        f"from nothing it takes about {max(1, round(seeds * seconds / 60))} min with {plan[0].num_process} processes here"
     )
 
 

@@ -1,12 +1,235 @@
+"""The paper's claims, each held against all findings that bear on it.
+
+A claim about pairs of findings (with and without shards, a defense, ...) is counted pair by pair: a pair speaks for it
+where the difference of AUCs has the claimed sign and its 95 % interval excludes 0. Three quarters of the pairs make it
+"holds", fewer than one quarter "does not hold", all between "partly".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.metrics import Estimate, within
+from lib_unlearning.reporting.archive import CHOSEN, Finding, with_interval
+from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, model_label, panels
+
+_ALWAYS, _SELDOM = 0.75, 0.25
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """One claim, "holds" / "partly" / "does not hold", and what was measured."""
+
     claim: str
     verdict: str
     measured: str
 
 
-def judge(findings):
-    return []
+@dataclass(frozen=True)
+class _Pair:
+    """Two AUCs, what tells them apart in words, and their difference."""
+
+    name: str
+    difference: Estimate
+
+
+def judge(findings: Sequence[Finding]) -> list[Verdict]:
+    """A verdict on every claim that the findings bear on."""
+    found = {name: panels(comparison, findings) for name, comparison in COMPARISONS.items()}
+    return [verdict for claim in _CLAIMS if (verdict := claim(found)) is not None]
+
+
+Panels = dict[str, list[Panel]]
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def _difference(more: Finding, less: Finding, feature: str = CHOSEN, other: str = CHOSEN) -> Estimate:
+    """AUC of `feature` in one finding less that of `other` in another, as if both were independent: where they share
+    models the interval is too wide, never too narrow."""
+    first, second = more.features[feature]["auc"], less.features[other]["auc"]
+    errors = (first.estimate.error, second.estimate.error)
+    value = first.estimate.value - second.estimate.value
+    if errors[0] is None or errors[1] is None:
+        return Estimate(value, None, None, None)
+    variances = np.square(np.array(errors, dtype=float))
+    error = float(np.sqrt(variances.sum()))
+    weights = variances / variances.sum() if error else np.array([0.5, 0.5])
+    degrees = 1 / float((weights**2 / np.array([first.degrees, second.degrees])).sum())  # Welch and Satterthwaite
+    return within(value, error, degrees, -1.0, 1.0)
+
+
+def _counted(claim: str, pairs: Sequence[_Pair], what: str) -> Verdict | None:
+    """A claim that all differences are above 0."""
+    if not pairs:
+        return None
+    clear = [pair for pair in pairs if (pair.difference.low or 0) > 0]
+    against = [pair for pair in pairs if (pair.difference.high or 0) < 0]
+    values = np.array([pair.difference.value for pair in pairs])
+    largest = max(pairs, key=lambda pair: pair.difference.value)
+    measured = (
+        f"{what}: clear in {len(clear)} of {len(pairs)} comparisons, clearly the reverse in {len(against)}; median "
+        f"{np.median(values):+.3f}, largest {with_interval(largest.difference, '+.3f')} ({largest.name})"
+    )
+    return Verdict(claim, _grade(len(clear) / len(pairs)), measured)
+
+
+def _grade(share: float) -> str:
+    if share >= _ALWAYS:
+        return "holds"
+    return "does not hold" if share < _SELDOM else "partly"
+
+
+def _named(finding: Finding) -> str:
+    settings = finding.settings
+    return f"{data_label(settings)}, {model_label(settings)}, {settings['attack_model']} attack"
+
+
+def _all(found: Iterable[Panel]) -> list[Finding]:
+    return [finding for panel in found for _, finding in panel.points]
+
+
+def _ends(found: Sequence[Panel]) -> list[_Pair]:
+    """First point of each panel less its last."""
+    pairs = []
+    for panel in found:
+        (start, first), (end, last) = panel.points[0], panel.points[-1]
+        pairs.append(_Pair(f"{_named(first)}, {start} against {end}", _difference(first, last)))
+    return pairs
+
+
+def _defended(found: Sequence[Panel], kind: str) -> list[_Pair]:
+    """AUC without less that with each defense of a kind."""
+    pairs = []
+    for panel in found:
+        bare = [finding for name, finding in panel.points if name == "none"]
+        for name, finding in panel.points:
+            if bare and str(name).startswith(kind):
+                pairs.append(_Pair(f"{_named(finding)}, {name}", _difference(bare[0], finding)))
+    return pairs
+
+
+# ---------------------------------------------------------------- claims
+
+
+def _works(found: Panels) -> Verdict | None:
+    base = _all(found["scratch"])
+    pairs = [_Pair(_named(finding), _above(finding.features[CHOSEN]["auc"].estimate, 0.5)) for finding in base]
+    return _counted("The attack works", pairs, "AUC above 0.5")
+
+
+def _above(estimate: Estimate, level: float) -> Estimate:
+    ends = [None if end is None else end - level for end in (estimate.low, estimate.high)]
+    return Estimate(estimate.value - level, ends[0], ends[1], estimate.error)
+
+
+def _beats_classical(found: Panels) -> Verdict | None:
+    base = _all(found["scratch"])
+    pairs = [_Pair(_named(finding), finding.features[CHOSEN]["auc_gain"].estimate) for finding in base]
+    return _counted("It beats the classical attack", pairs, "AUC above the classical attack's (paired)")
+
+
+def _best_where_general(found: Panels) -> Verdict | None:
+    pairs = []
+    for panel in found["overfitting"]:
+        ranked = sorted((finding for _, finding in panel.points), key=_gap)
+        gains = [finding.features[CHOSEN]["auc_gain"] for finding in (ranked[0], ranked[-1])]
+        name = f"{_named(ranked[0])}, gap {_gap(ranked[0]):+.3f} against {_named(ranked[-1])}, {_gap(ranked[-1]):+.3f}"
+        pairs.append(_Pair(name, _gain_difference(gains)))
+    claim = "The advantage over the classical attack is largest where the model generalises well"
+    return _counted(claim, pairs, "gain of the least overfitted model less that of the most overfitted")
+
+
+def _gap(finding: Finding) -> float:
+    outcomes = finding.outcomes
+    return float(outcomes["original_training_accuracy"] - outcomes["original_held_out_accuracy"])
+
+
+def _gain_difference(gains: Sequence[Any]) -> Estimate:
+    value = gains[0].estimate.value - gains[1].estimate.value
+    errors = [gain.estimate.error for gain in gains]
+    if None in errors:
+        return Estimate(value, None, None, None)
+    return within(value, float(np.hypot(*errors)), min(gain.degrees for gain in gains), -2.0, 2.0)
+
+
+def _differences_beat_concatenations(found: Panels) -> Verdict | None:
+    base = [finding for finding in _all(found["scratch"]) if finding.settings["attack_model"] in ("DT", "RF")]
+    pairs = [
+        _Pair(f"{_named(finding)}, {kind}", _difference(finding, finding, f"{kind}_diff", f"{kind}_concat"))
+        for finding in base
+        for kind in ("direct", "sorted")
+    ]
+    claim = "Differences beat concatenations for tree attacks"
+    return _counted(claim, pairs, "AUC of a difference less that of the same concatenation")
+
+
+def _sorting_helps(found: Panels) -> Verdict | None:
+    base = _all(found["scratch"])
+    pairs = [_Pair(_named(finding), _difference(finding, finding, "sorted_diff", "direct_diff")) for finding in base]
+    return _counted("Sorting helps", pairs, "AUC of sorted_diff less that of direct_diff")
+
+
+def _ends_claim(name: str, claim: str, what: str) -> Callable[[Panels], Verdict | None]:
+    return lambda found: _counted(claim, _ends(found[name]), what)
+
+
+def _online_weakens(found: Panels) -> Verdict | None:
+    """Every exchange against the deletion of as many records, all else equal."""
+    deletions = {_key(finding): finding for finding in _all(found["group_deletion"])}
+    pairs = [
+        _Pair(
+            f"{_named(finding)}, {finding.settings['target_unlearning_num']} exchanged",
+            _difference(deletions[_key(finding)], finding),
+        )
+        for finding in _all(found["online_learning"])
+        if _key(finding) in deletions
+    ]
+    claim = "New records learned beside the deletion weaken the attack"
+    return _counted(claim, pairs, "AUC for deleted less for exchanged records")
+
+
+def _key(finding: Finding) -> str:
+    return repr(sorted((name, str(part)) for name, part in finding.settings.items() if name != "samples_to_evaluate"))
+
+
+def _defense_claim(kind: str, claim: str) -> Callable[[Panels], Verdict | None]:
+    return lambda found: _counted(claim, _defended(found["defense"], kind), "AUC without less with the defense")
+
+
+def _top_k_does_not_help(found: Panels) -> Verdict | None:
+    """A null claim: it holds where at most few pairs show a fall."""
+    pairs = _defended(found["defense"], "top")
+    counted = _counted("Top-k does not help", pairs, "AUC without less with the defense")
+    if counted is None:
+        return None
+    falls = sum((pair.difference.low or 0) > 0 for pair in pairs) / len(pairs)
+    return Verdict(counted.claim, _grade(1 - falls), counted.measured)
+
+
+_CLAIMS: tuple[Callable[[Panels], Verdict | None], ...] = (
+    _works,
+    _beats_classical,
+    _best_where_general,
+    _differences_beat_concatenations,
+    _sorting_helps,
+    _ends_claim("sisa", "SISA weakens the attack", "AUC for the fewest less for the most shards"),
+    _ends_claim(
+        "group_deletion", "Larger groups weaken the attack", "AUC for the smallest less for the largest request"
+    ),
+    _ends_claim(
+        "multi_version",
+        "Unseen intermediate versions weaken the attack",
+        "AUC for the fewest less for the most deletions",
+    ),
+    _online_weakens,
+    _defense_claim("label only", "Publishing the label alone helps"),
+    _defense_claim("temperature", "Temperature scaling helps"),
+    _defense_claim("DP-SGD", "DP-SGD helps"),
+    _top_k_does_not_help,
+)

@@ -36,7 +36,8 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p { margin: .4rem 0; } .soft { c
 .verdict { font-size: 1.2rem; border-left: .35rem solid var(--accent); padding: .2rem 0 .2rem 1rem; margin: 1.2rem 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.5rem, 1fr)); gap: .8rem; margin: 1.2rem 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; }
-.card b { display: block; font-size: 1.5rem; line-height: 1.3; } .card span { color: var(--soft); font-size: .88rem; }
+.card b { display: block; font-size: 1.3rem; white-space: nowrap; line-height: 1.3; }
+.card span { color: var(--soft); font-size: .88rem; }
 figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; color: var(--ink); display: block; }
 figcaption { color: var(--soft); font-size: .88rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; }

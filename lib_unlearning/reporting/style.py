@@ -66,6 +66,7 @@ _STYLE: Any = {
     "figure.constrained_layout.h_pad": 0.08,
     "figure.constrained_layout.w_pad": 0.08,
 }
+mpl.rcParams.update(_STYLE)
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,15 @@ class Drawing:
 
 def canvas(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure with rows x columns of axes, each `width` x `height` inches; axes are always [rows, columns]."""
-    with mpl.rc_context(_STYLE):
-        size = (width * columns, height * rows)
-        return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+    size = (width * columns, height * rows)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
 
 
 def save(drawing: Drawing, folder: Path) -> None:
     """Write a figure as PNG and SVG."""
     for kind in ("png", "svg"):
         buffer = io.BytesIO()
-        with mpl.rc_context(_STYLE):
-            drawing.figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
+        drawing.figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         with utils.atomic_file(folder / f"{drawing.name}.{kind}") as handle:
             handle.write(buffer.getvalue())
 
@@ -98,8 +97,7 @@ def save(drawing: Drawing, folder: Path) -> None:
 def inline_svg(drawing: Drawing) -> str:
     """A figure as an SVG element for the page: its text is the page's, its background see-through."""
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        drawing.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    drawing.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
