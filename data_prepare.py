@@ -298,9 +298,7 @@ def _form(name: str, label: str) -> Form:
 
 
 def _folder(name: str, label: str, temp_data: Path) -> Path:
-    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in label)
-    suffix = "" if safe == label else f"-{utils.digest(label)[:6]}"
-    return temp_data / config.PROCESSED_DATASET / f"{name}_{safe}{suffix}"
+    return temp_data / config.PROCESSED_DATASET / f"{name}_{utils.file_name(label)}"
 
 
 def _find(name: str, label: str, form: Form, temp_data: Path) -> Path:

@@ -204,7 +204,7 @@ class MemInf:
             *more,
             f"seed{settings.seed}",
         ]
-        return "_".join([*parts, "placebo"] if settings.placebo else parts)
+        return utils.file_name("_".join([*parts, "placebo"] if settings.placebo else parts))
 
     def _answers(self, study: Study, watch: utils.Stopwatch) -> dict[str, Answers]:
         """What the models of both sides give, asked now or, if so wished, an earlier time."""

@@ -142,6 +142,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def file_name(text: str) -> str:
+    """A name for files: letters, digits, - and _; a text that loses others gets a digest, so names stay distinct."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    return safe if safe == text else f"{safe}-{digest(text)[:6]}"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_file(path) as handle:

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import utils
 from lib_unlearning import metrics
+from lib_unlearning.metrics import Estimate
+from lib_unlearning.reporting.combine import combine
 
 STUDIES = 1000
 RESAMPLES = 400
@@ -49,13 +51,33 @@ def coverage(num_sets: int, distance: float, spread: float, seed: int) -> tuple[
     return held[0] / STUDIES, held[1] / STUDIES
 
 
+def coverage_over_seeds(num_seeds: int, spread: float, studies: int, seed: int) -> float:
+    """Share of simulated studies of several seeds, ten sets each, whose interval holds the true value.
+
+    A seed's value varies with its sets (standard error 1) and, beyond that, from seed to seed by `spread`.
+    """
+    rng, sets, held = utils.spawn(seed, "seeds"), 10, 0
+    for _ in range(studies):
+        measured = rng.normal(scale=np.sqrt(sets), size=(num_seeds, sets)) + spread * rng.normal(size=(num_seeds, 1))
+        runs = [Estimate(part.mean() / 100, None, None, part.std(ddof=1) / np.sqrt(sets) / 100) for part in measured]
+        interval = combine(runs, [sets] * num_seeds, "auc_gain").estimate
+        assert interval.low is not None
+        assert interval.high is not None
+        held += interval.low <= 0 <= interval.high
+    return held / studies
+
+
 def main() -> None:
-    """Print one Markdown row a setting."""
+    """Print one Markdown row a setting: intervals of one seed, then of several."""
     print("| sets | true distance | spread over sets | this project | percentile bootstrap |\n|---|---|---|---|---|")
     for num_sets in (3, 5, 10, 20):
         for distance, spread in ((0.0, 0.0), (1.0, 0.0), (1.0, 0.5)):
             ours, percentile = coverage(num_sets, distance, spread, seed=0)
             print(f"| {num_sets} | {distance} | {spread} | {ours:.3f} | {percentile:.3f} |", flush=True)
+    print("\n| seeds | spread over seeds, in standard errors of one | this project |\n|---|---|---|")
+    for num_seeds in (2, 3, 5):
+        for spread in (0.0, 0.5, 1.0, 2.0):
+            print(f"| {num_seeds} | {spread} | {coverage_over_seeds(num_seeds, spread, 4000, seed=0):.3f} |")
 
 
 if __name__ == "__main__":

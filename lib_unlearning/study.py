@@ -124,7 +124,7 @@ def _split_name(settings: Settings) -> str:
         f"{side}-{part.set_num}x{part.set_size}-{part.unlearning_size}x{part.unlearning_num}"
         for side, part in settings.sides.items()
     )
-    return f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}"
+    return utils.file_name(f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}")
 
 
 def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> SideSplit:
@@ -161,7 +161,7 @@ def _store(settings: Settings, side: str, dataset: Dataset, trainer: ModelTraine
         "cache_version": config.CACHE_VERSION,
     }
     parent = settings.temp_data / config.SIDE_MODELS[side]
-    readable = f"{dataset.name}-{dataset.label}_{model}_{settings.unlearning_method}"
+    readable = utils.file_name(f"{dataset.name}-{dataset.label}_{model}_{settings.unlearning_method}")
     if model not in NETWORKS:
         return ModelStore(parent, readable, shaped_by, settings.trust_cache, sealed_pickle)
     # How many train together changes rounding only, and no result that an attack could use.

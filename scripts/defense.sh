@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/sweep.sh"
 
 studies() {
-    local data targets=(DT LR) temperatures=(0.5 1 2 5 10) noise=(0.5 1 2 5 10)
+    local data targets=(DT LR) temperatures=(0.5 1 2 5 10) noise=(0.5 2 10)
     if $SMALL; then targets=(DT) temperatures=(0.5 10) noise=(); fi
     for data in "$ADULT" "$LOCATION"; do
         for target in "${targets[@]}"; do

@@ -122,9 +122,10 @@ def main() -> None:
     plan = [parse_settings([*common, *line.split()]) for line in sys.stdin if line.strip()]
     seconds, fits = estimate(plan)
     seeds = len(arguments.seeds.split(","))
+    minutes = max(1, round(seeds * seconds / 60))
     print(
         f"{arguments.name}: the full form has {len(plan)} settings x {seeds} seeds, {fits * seeds:,} models; "
-        f"from nothing it takes about {max(1, round(seeds * seconds / 60))} min with {plan[0].num_process} processes here"
+        f"from nothing it takes about {minutes} min with {plan[0].num_process} processes here"
     )
 
 

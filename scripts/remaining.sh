@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/sweep.sh"
 
 studies() {
-    local data targets=(DT LR RF "MLPTorch --num_epochs 30")
+    local data targets=(DT LR "MLPTorch --num_epochs 30")
     if $SMALL; then targets=(DT LR); fi
     for data in "$ADULT" "$LOCATION"; do
         for target in "${targets[@]}"; do

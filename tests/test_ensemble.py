@@ -12,12 +12,14 @@ import torch
 
 import config
 import data_prepare
-from lib_unlearning import ensemble, networks
+from lib_unlearning import device, ensemble, networks
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.ensemble import NetworkTrainer
+from lib_unlearning.linear_gradients import LinearGradients
 from lib_unlearning.model_store import TrainedSet
 from lib_unlearning.network_file import NetworkFiles
-from lib_unlearning.record_random import record_order
+from lib_unlearning.network_stack import forward
+from lib_unlearning.record_random import base_key, keys_of, record_order
 from lib_unlearning.sealed_pickle import State
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, ModelTrainer, Privacy, TrainingSettings
 from utils import UserError
@@ -218,6 +220,144 @@ def test_a_budget_chooses_the_noise(dataset: Dataset) -> None:
     (model,) = trainer.fit([FitJob(np.arange(300), 0)])
     assert model.stack.epsilon is not None
     assert 1.5 < float(model.stack.epsilon[0]) <= 2.0
+
+
+# ---------------------------------------------------------------- what belongs to a record
+
+
+def test_random_numbers_belong_to_a_record_on_every_kind_of_array() -> None:
+    numbers = np.arange(-5, 100_000)
+    keys = keys_of(base_key(3, "order", 1), numbers)
+    np.testing.assert_array_equal(keys_of(base_key(3, "order", 1), torch.from_numpy(numbers)).numpy(), keys)
+    assert len(np.unique(keys)) == len(keys)
+    bits = (keys[:, None] >> np.arange(64)) & 1
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 0.01  # each bit is a fair coin
+    assert np.abs(np.corrcoef(keys[:-1], keys[1:])[0, 1]) < 0.02
+    assert not np.array_equal(keys, keys_of(base_key(3, "order", 2), numbers))
+
+
+def test_a_dropout_mask_depends_on_the_record_and_not_on_its_neighbours() -> None:
+    bases = torch.tensor([11, 12])
+    records = torch.tensor([[5, 900, 7], [5, 900, 7]])
+    masks = ensemble._dropout_masks(bases, records, 2000)
+    moved = ensemble._dropout_masks(bases, records[:, [2, 0]], 2000)
+    torch.testing.assert_close(moved, masks[:, [2, 0]])
+    assert set(masks.unique().tolist()) == {0.0, 2.0}
+    assert abs(float(masks.mean()) - 1) < 0.05
+    different = float((masks[0] != masks[1]).float().mean())
+    assert 0.45 < different < 0.55
+    assert 0.45 < float((masks[0, 0] != masks[0, 1]).float().mean()) < 0.55
+
+
+def test_gradients_by_hand_are_those_of_autograd() -> None:
+    architecture = networks.ARCHITECTURES["MLPTorch"]
+    fresh = [networks.fresh_weights(architecture, (6,), 3, seed) for seed in (0, 1)]
+    weights = {name: torch.stack([part[name] for part in fresh]).requires_grad_() for name in fresh[0]}
+    records, labels, share = torch.randn(2, 8, 6), torch.randint(0, 3, (2, 8)), torch.rand(2, 8)
+    logits = forward("MLPTorch", (6,), 3, weights, records, None)
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    (losses.view(2, 8) * share).sum().backward()
+    expected = {name: tensor.grad for name, tensor in weights.items()}
+    found = LinearGradients(weights, 8)(records, labels, share, None)
+    torch.testing.assert_close(found, logits)
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor.grad, expected[name], msg=name)
+
+
+def test_history_tells_what_was_learned(dataset: Dataset) -> None:
+    held_out = np.arange(1, 600, 2)
+    trainer = NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, num_epochs=4), held_out)
+    (model,) = trainer.fit([FitJob(np.arange(0, 600, 2), 0)])
+    assert model.curve.shape == (4, 3)
+    (answer,) = model.predict_together([model], [held_out], dataset)
+    accuracy = (answer.argmax(axis=1) == dataset.labels[held_out]).mean()
+    assert model.curve[-1, 2] == pytest.approx(accuracy)
+    assert model.curve[-1, 0] < model.curve[0, 0]
+
+
+def test_mixed_precision_stays_close(dataset: Dataset, pictures: Dataset) -> None:
+    for name, data in (("MLPTorch", dataset), ("scnn", pictures)):
+        jobs = [FitJob(np.arange(60), 0)]
+        full, half = (NetworkTrainer(data, name, replace(BRIEF, amp=amp)).fit(jobs)[0] for amp in (False, True))
+        answers = [model.predict_together([model], [np.arange(50)], data)[0] for model in (full, half)]
+        assert 0 < np.abs(answers[0] - answers[1]).max() < 0.2
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_stacks_fit_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def size(free: float, name: str = "MLPTorch", shape: tuple[int, ...] = (14,), where: str = "cpu") -> int:
+        monkeypatch.setattr(device, "_free_bytes", lambda _: free)
+        return device.suitable_stack(networks.ARCHITECTURES[name], shape, 2, 64, where)
+
+    assert size(1e12) == 32
+    assert size(0) == 1
+    weights = sum(
+        tensor.numel() for tensor in networks.fresh_weights(networks.ARCHITECTURES["MLPTorch"], (14,), 2, 0).values()
+    )
+    assert 4 < size(4 * weights * 100) < 10  # six copies of the weights, activations, half of what is free
+    assert size(1e12, "scnn", (1, 28, 28)) == 1
+    assert size(4e9, "scnn", (3, 32, 32), "cuda:0") < size(8e9, "scnn", (3, 32, 32), "cuda:0")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_no_room_for_a_single_network_is_one_line(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def full(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(ensemble, "train_stack", full)
+    with pytest.raises(UserError, match="not even one network fits into the memory of cpu; lower --batch_size"):
+        NetworkTrainer(dataset, "LRTorch", BRIEF).fit(jobs_of(dataset))
+
+
+def test_other_errors_of_torch_are_not_taken_for_full_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(ensemble, "train_stack", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        NetworkTrainer(dataset, "LRTorch", BRIEF).fit(jobs_of(dataset))
+
+
+# ---------------------------------------------------------------- DP-SGD
+
+
+def private(**changes: Any) -> TrainingSettings:
+    return replace(BRIEF, num_epochs=1, privacy=replace(Privacy(1.0, 1.0, 1e-5, None, None, False), **changes))
+
+
+def test_noise_is_not_shared_by_original_and_unlearned(dataset: Dataset) -> None:
+    """With the same noise in both, the difference of two models whose gradients are drowned in it would be small."""
+    records = np.arange(0, 600, 5)
+    jobs = [FitJob(records, 0), FitJob(np.delete(records, 7), 0), FitJob(records, 0)]
+    before, after, again = NetworkTrainer(dataset, "LRTorch", private(sigma=1000.0)).fit(jobs)
+    weight = [model.stack.weights["0.weight"] for model in (before, after, again)]
+    torch.testing.assert_close(weight[0], weight[2])  # the same records, the same model
+    moved = [
+        (part - networks.fresh_weights(networks.ARCHITECTURES["LRTorch"], (4,), 3, 0)["0.weight"]).flatten()
+        for part in weight
+    ]
+    assert abs(float(torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0))) < 0.9
+
+
+def test_both_accountants_agree_roughly_and_a_hopeless_budget_is_one_line(dataset: Dataset) -> None:
+    spent = {}
+    for accountant in ("rdp", "prv"):
+        (model,) = NetworkTrainer(dataset, "LRTorch", private(accountant=accountant)).fit([FitJob(np.arange(200), 0)])
+        spent[accountant] = model.epsilon
+    assert 0 < spent["prv"] <= spent["rdp"] < 2 * spent["prv"]  # rdp only bounds what prv computes
+    with pytest.raises(UserError, match="--target_epsilon 1e-05"):
+        NetworkTrainer(dataset, "LRTorch", private(target_epsilon=1e-5)).fit([FitJob(np.arange(200), 0)])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

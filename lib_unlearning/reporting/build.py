@@ -68,7 +68,7 @@ def _details(folder: Path, findings: list[archive.Finding]) -> list[tuple[str, s
     best: dict[str, archive.Finding] = {}
     for finding in findings:
         if not finding.settings["placebo"] and is_open(finding.settings):
-            name = f"{finding.settings['dataset_name']}-{finding.settings['original_label']}"
+            name = utils.file_name(f"{finding.settings['dataset_name']}-{finding.settings['original_label']}")
             if name not in best or page.strength(finding) > page.strength(best[name]):
                 best[name] = finding
     drawn = []

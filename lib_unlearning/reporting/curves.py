@@ -44,7 +44,7 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     caption = (
         f"ROC curves, mean over {_seeds(finding)}; {negatives:,} negatives a seed resolve no rate below {floor:.2g}."
     )
-    return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}")
+    return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
 
 
 def _steps(folder: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ def histogram(name: str, finding: Finding) -> Drawing:
     place.legend(fontsize=8)
     chosen = ", ".join(dict.fromkeys(finding.chosen))
     caption = f"Scores of the attack chosen on shadow data ({chosen}); {len(scores):,} cases, {_seeds(finding)}."
-    return Drawing(name, figure, caption, f"Histogram of scores, {_title(finding)}")
+    return Drawing(name, figure, caption, f"Histogram of scores, {_title(finding)}".replace("\n", ", "))
 
 
 def _seeds(finding: Finding) -> str:
@@ -82,6 +82,6 @@ def _seeds(finding: Finding) -> str:
 def _title(finding: Finding) -> str:
     settings = finding.settings
     return (
-        f"{data_label(settings)}, {model_label(settings)} target, {settings['unlearning_method']}, "
+        f"{data_label(settings)}\n{model_label(settings)} target, {settings['unlearning_method']}, "
         f"{settings['attack_model']} attack"
     )

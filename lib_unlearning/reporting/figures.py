@@ -140,10 +140,14 @@ def _curves(found: Sequence[Panel]) -> Any:
         _chance(place, lying=False)
         place.set_xlabel(panel.axis.label)
         place.set_ylabel("AUC of the attack")
-        place.set_title(panel_title(panel), fontsize=8.5)
+        place.set_title(_in_two_lines(panel_title(panel)), fontsize=8.5)
     _share_height(places)
     _legend(figure, places[0])
     return figure
+
+
+def _in_two_lines(title: str) -> str:
+    return title.replace(", ", "\n", 1)
 
 
 def _share_height(places: Sequence[Any]) -> None:
@@ -167,7 +171,7 @@ def _overfitting(found: Sequence[Panel]) -> Any:
         place.set_xlabel("accuracy on training less on held-out records")
         place.set_ylabel("AUC of the attack")
         unit = "epochs" if "batch_size" in panel.settings else "leaves"
-        place.set_title(f"{panel_title(panel)} (numbers: {unit})", fontsize=8)
+        place.set_title(f"{_in_two_lines(panel_title(panel))} (numbers: {unit})", fontsize=8.5)
     _share_height(places)
     _legend(figure, places[0])
     return figure
@@ -204,7 +208,7 @@ def _heat(found: Sequence[Panel]) -> Any:
             place.grid(visible=False)
             place.set_xlabel(f"target {panel.axis.label}")
             place.set_ylabel(f"shadow {panel.axis.label}")
-            place.set_title(f"{feature}: {panel_title(panel)}", fontsize=7.5)
+            place.set_title(f"{feature}\n{panel_title(panel)}", fontsize=8)
     return figure
 
 
@@ -229,7 +233,7 @@ def _defense(found: Sequence[Panel]) -> Any:
             place.grid(visible=False, axis="y")
         left.set_xlabel("AUC of the attack")
         right.set_xlabel("held-out accuracy of the unlearned models")
-        left.set_title(panel_title(panel), fontsize=8.5)
+        left.set_title(_in_two_lines(panel_title(panel)), fontsize=8.5)
     _legend(figure, axes[0][0])
     return figure
 

@@ -105,7 +105,7 @@ def inline_svg(drawing: Drawing) -> str:
     svg = re.sub(r'((?:id="|href="#|url\(#))', rf"\g<1>{drawing.name}-", svg)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', svg)
     assert size is not None
-    shown = f'role="img" aria-label="{_attribute(drawing.alt)}" style="max-width:{float(size[1]) * 1.25:.0f}px"'
+    shown = f'role="img" aria-label="{_attribute(drawing.alt)}" style="max-width:{float(size[1]) * 1.6:.0f}px"'
     return svg.replace(size[0], shown, 1)
 
 

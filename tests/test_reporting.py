@@ -1,0 +1,329 @@
+"""The report: what is read, what is put side by side, and that the page shows it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import config
+import utils
+from lib_unlearning import metrics, report
+from lib_unlearning.construct_feature import BASELINE, FEATURES
+from lib_unlearning.posterior import Answers, PosteriorSet
+from lib_unlearning.reporting import archive, claims, style
+from lib_unlearning.reporting.archive import CHOSEN
+from lib_unlearning.reporting.build import build_report
+from lib_unlearning.reporting.comparisons import COMPARISONS, panels
+from parameter_parser import parse_settings
+from utils import UserError
+
+SETS, CASES = 4, 20
+
+
+def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
+    """A run folder as mem_inf leaves it, of an attack that is `strength` standard deviations good."""
+    settings = parse_settings(["--exp", "mem_inf", f"--shadow_set_num={SETS}", f"--target_set_num={SETS}", *flags])
+    rng = np.random.default_rng(settings.seed)
+    member, sets = np.tile([1, 0], SETS * CASES), np.repeat(np.arange(SETS), 2 * CASES)
+    scores = {
+        feature: 1 / (1 + np.exp(-rng.normal(size=len(member)) - strength * member * (feature != BASELINE)))
+        for feature in FEATURES
+    }
+    results = {
+        feature: metrics.evaluate(values, None if feature == BASELINE else scores[BASELINE], member, sets, rng, 100)
+        for feature, values in scores.items()
+    }
+    guess = np.full((len(member), 2), 0.5)
+    cases = PosteriorSet(guess, guess, member, member, member, sets, member)
+    answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
+    folder = temp_data / config.ATTACK_DATA / utils.digest([*flags, strength])[:10]
+    rows = report.result_rows(settings.flat() | {"synthetic": False} | report.outcomes(answers), results, "label_diff")
+    report.save_results(folder, rows, {})
+    report.save_scores(folder / "scores.csv", cases, scores)
+    return folder
+
+
+def findings(temp_data: Path) -> list[archive.Finding]:
+    return archive.combine_runs(archive.read_runs(temp_data / config.ATTACK_DATA))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_seeds_are_averaged_and_nothing_else_is(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, 1.0, f"--seed={seed}")
+    for flags in (
+        ["--original_model=LR"],
+        ["--shadow_set_size=500"],
+        ["--top_k=1"],
+        ["--placebo"],
+        ["--attack_model=RF"],
+    ):
+        write_run(tmp_path, 1.0, *flags)
+    found = findings(tmp_path)
+    assert sorted(len(finding.seeds) for finding in found) == [1, 1, 1, 1, 1, 3]
+    (repeated,) = (finding for finding in found if len(finding.seeds) == 3)
+    runs = [archive.read_run(folder / "results.json") for folder in repeated.folders]
+    mean = np.mean([run.features["label_diff"]["auc"].value for run in runs])
+    assert repeated.features["label_diff"]["auc"].estimate.value == pytest.approx(mean)
+    assert repeated.features[CHOSEN]["auc"].estimate == repeated.features["label_diff"]["auc"].estimate
+    assert repeated.outcomes["positives"] == 3 * SETS * CASES
+
+
+def test_networks_of_other_epochs_or_noise_are_other_findings(tmp_path: Path) -> None:
+    network = "--original_model=LRTorch"
+    for flags in ([], ["--num_epochs=5"], ["--is_dp_defense=true"], ["--is_dp_defense=true", "--sigma=2"]):
+        write_run(tmp_path, 1.0, network, *flags)
+    assert len(findings(tmp_path)) == 4
+
+
+def test_unfinished_runs_are_listed_and_not_counted(tmp_path: Path) -> None:
+    write_run(tmp_path, 1.0)
+    folder = write_run(tmp_path, 2.0, "--seed=1")
+    with pytest.raises(ZeroDivisionError), utils.unfinished(folder / config.UNFINISHED, {"seed": 1}):
+        raise ZeroDivisionError
+    assert [finding.seeds for finding in findings(tmp_path)] == [[0]]
+    assert archive.read_unfinished(tmp_path) == [(folder, {"seed": 1})]
+    with utils.unfinished(folder / config.UNFINISHED, {}):
+        pass
+    assert archive.read_unfinished(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '[{"feature": "l2_distance"}]', "[1]"])
+def test_a_damaged_result_is_named_and_left_out(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    write_run(tmp_path, 1.0)
+    folder = write_run(tmp_path, 1.0, "--seed=1")
+    (folder / "results.json").write_text(damage)
+    with caplog.at_level("WARNING", logger="unlearning"):
+        assert [finding.seeds for finding in findings(tmp_path)] == [[0]]
+    assert str(folder) in caplog.text
+
+
+def test_nothing_to_report_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no results under"):
+        build_report(tmp_path, None)
+    write_run(tmp_path, 1.0)
+    with pytest.raises(UserError, match=r"--comparison sisa: no results .* run scripts/sisa\.sh"):
+        build_report(tmp_path, "sisa")
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def sized(name: str, value: int) -> list[str]:
+    return [f"--{side}_{name}={value}" for side in ("shadow", "target")]
+
+
+# comparison -> (flags of each point, positions expected)
+POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
+    "scratch": (
+        [["--attack_model=RF"], ["--original_model=LR", "--attack_model=RF"]],
+        ["DT / DT", "DT / RF", "LR / RF"],
+    ),
+    "overfitting": ([["--max_leaf_nodes=50"], ["--max_leaf_nodes=2"]], [2, 10, 50]),
+    "sisa": ([["--unlearning_method=sisa", *sized("num_shard", count)] for count in (20, 5)], [5, 20]),
+    "group_deletion": ([sized("unlearning_num", 5), sized("unlearning_num", 100)], [1, 5, 100]),
+    "multi_version": (
+        [["--samples_to_evaluate=in_out_multi_version", *sized("unlearning_num", count)] for count in (2, 50)],
+        [2, 50],
+    ),
+    "online_learning": (
+        [["--samples_to_evaluate=online_learning", *sized("unlearning_num", count)] for count in (1, 5)],
+        [1, 5],
+    ),
+    "remaining": (
+        [["--samples_to_evaluate=in_in"], ["--samples_to_evaluate=in_in", "--unlearning_method=sisa"]],
+        ["DT / scratch / DT", "DT / sisa / DT"],
+    ),
+    "shadow_size": ([["--shadow_set_size=500"], ["--shadow_set_size=1000"]], [500, 1000, 2000]),
+    "transfer": (
+        [
+            ["--shadow_original_model=LR"],
+            ["--original_model=LR", "--shadow_original_model=DT"],
+            ["--original_model=LR"],
+        ],
+        [("DT", "DT"), ("DT", "LR"), ("LR", "DT"), ("LR", "LR")],
+    ),
+    "defense": ([["--top_k=0"], ["--temperature=5"]], ["label only", "none", "temperature 5"]),
+    "placebo": ([["--placebo"]], ["DT / scratch / DT"]),
+}
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
+    """A base run, the points of the comparison, and one run that must stay out."""
+    flags, expected = POINTS[name]
+    for number, some in enumerate([[], ["--fresh_retrain_seed"], *flags]):
+        write_run(tmp_path, 1.0 + number / 10, *some)
+    (panel,) = panels(COMPARISONS[name], findings(tmp_path))
+    assert [value for value, _ in panel.points] == expected
+    build_report(tmp_path, name)
+    folder = tmp_path / config.REPORT
+    text = (folder / "tables" / f"{name}.md").read_text()
+    rows = list(csv.DictReader((folder / "tables" / f"{name}.csv").open()))
+    assert len(rows) == len(expected) * (len(FEATURES) + 1)
+    for row in rows:  # both tables say the same
+        if row["feature"] == CHOSEN:
+            assert (
+                f"| {float(row['auc_value']):.3f} [{float(row['auc_low']):.2f}, {float(row['auc_high']):.2f}] |" in text
+            )
+    assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (folder / "figures" / f"{name}.svg").read_text()
+
+
+# ---------------------------------------------------------------- claims
+
+
+def test_claims_follow_the_numbers(tmp_path: Path) -> None:
+    for shards, strength in ((1, 3.0), (20, 0.3)):
+        write_run(tmp_path, strength, "--unlearning_method=sisa", *sized("num_shard", shards))
+    for model in ("DT", "LR"):
+        write_run(tmp_path, 3.0, f"--original_model={model}")
+        write_run(tmp_path, 3.0, f"--original_model={model}", "--top_k=1")
+        write_run(tmp_path, 0.0, f"--original_model={model}", "--top_k=0")
+        write_run(tmp_path, 3.0, f"--original_model={model}", "--temperature=5")
+    found = {verdict.claim: verdict for verdict in claims.judge(findings(tmp_path))}
+    expected = {
+        "The attack works": "holds",
+        "It beats the classical attack": "holds",
+        "Sorting helps": "does not hold",  # all features are equally good here
+        "SISA weakens the attack": "holds",
+        "Publishing the label alone helps": "holds",
+        "Temperature scaling helps": "does not hold",
+        "Top-k does not help": "holds",
+    }
+    assert {claim: found[claim].verdict for claim in expected} == expected
+    assert "clear in 1 of 1 comparisons" in found["SISA weakens the attack"].measured
+    assert "DP-SGD helps" not in found
+
+
+# ---------------------------------------------------------------- page
+
+
+class Page(HTMLParser):
+    """Ids, links, tags, and whether every tag is closed."""
+
+    void = frozenset({"meta", "br", "link", "img", "path", "use"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.void:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(str(value))
+            if name in ("href", "xlink:href", "src"):
+                self.references.append(str(value))
+            self.references += re.findall(r"url\(([^)]*)\)", str(value))
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.void:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with several comparisons, a hostile name among the settings, and an unfinished run."""
+    temp_data = tmp_path_factory.mktemp("td")
+    for seed in (0, 1):
+        for flags in ([], ["--placebo"], ["--top_k=0"], ["--original_model=LR"]):
+            write_run(temp_data, 0.0 if "--placebo" in flags else 2.0, *flags, f"--seed={seed}")
+        write_run(temp_data, 1.0, "--unlearning_method=sisa", *sized("num_shard", 5), f"--seed={seed}")
+        write_run(temp_data, 1.5, "--unlearning_method=sisa", *sized("num_shard", 2), f"--seed={seed}")
+    write_run(temp_data, 1.0, "--dataset_name=csv", "--original_label=<script>alert(1)</script>")
+    folder = temp_data / config.ATTACK_DATA / "broken_off"
+    utils.write_json(folder / config.UNFINISHED, {"original_model": "RF", "unlearning_method": "sisa", "seed": 7})
+    build_report(temp_data, None)
+    return temp_data / config.REPORT / "report.html"
+
+
+def test_the_page_is_whole_and_self_contained(report_page: Path) -> None:
+    text = report_page.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    inside = [reference.strip("\"'#") for reference in page.references]
+    assert all(reference.lstrip("\"'").startswith("#") for reference in page.references)
+    assert set(inside) <= set(page.ids)
+    assert "script" not in page.tags
+    assert not re.search(r"https?://(?!www\.w3\.org)", text)
+    assert text.count("<svg") >= 6
+    assert "Unlearning gives deleted records away: at worst" in text
+    assert "best defense: label only" in text
+    assert "placebo intervals that hold 0.5" in text
+    assert "broken_off" in text
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_shows_it_without_errors(report_page: Path, tmp_path: Path, width: int) -> None:
+    """By a real browser: no console message, no figure or image that is missing, nothing that sticks out."""
+    probe = (
+        "<script>addEventListener('error', e => console.error('SCRIPT ' + e.message));"
+        "addEventListener('load', () => { const bad = [...document.querySelectorAll('figure svg')].filter(s => {"
+        "const r = s.getBoundingClientRect(); return r.width < 200 || r.height < 80; }).length;"
+        "const images = [...document.images].filter(i => !i.naturalWidth).length;"
+        "const wide = document.documentElement.scrollWidth - innerWidth;"
+        "document.title = `figures ${document.querySelectorAll('figure svg').length} bad ${bad} images ${images} "
+        "wide ${wide}`; });</script>"
+    )
+    page = tmp_path / "page.html"
+    page.write_text(report_page.read_text(encoding="utf-8").replace("</head>", f"{probe}</head>"), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [
+        str(chromium()),
+        *flags,
+        "--enable-logging=stderr",
+        f"--window-size={width},900",
+        "--dump-dom",
+        page.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    found = re.search(r"<title>figures (\d+) bad (\d+) images (\d+) wide (-?\d+)</title>", done.stdout)
+    assert found is not None
+    figures, bad, images, wide = map(int, found.groups())
+    assert figures >= 6
+    assert (bad, images) == (0, 0)
+    assert wide <= 0 or width < 500  # headless Chromium has no window narrower than 500
+
+
+def test_equal_results_give_equal_files(tmp_path: Path, report_page: Path) -> None:
+    again = tmp_path / "td"
+    shutil.copytree(report_page.parents[2], again)
+    build_report(again, None)
+    name = "figures/sisa.svg"
+    assert (again / config.REPORT / name).read_bytes() == (report_page.parent / name).read_bytes()
+    assert (again / config.REPORT / "report.html").read_bytes() == report_page.read_bytes()
+
+
+def test_colours_tell_all_features_apart() -> None:
+    assert set(style.COLOURS) == {*FEATURES, CHOSEN}
+    assert len({style.COLOURS[name] for name in FEATURES}) == len(FEATURES)
