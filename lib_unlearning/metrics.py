@@ -145,6 +145,21 @@ def within(value: float, error: float, degrees: float, lowest: float, highest: f
     return Estimate(value, max(lowest, value - reach), min(highest, value + reach), error)
 
 
+def auc_difference(
+    scores: np.ndarray,
+    others: np.ndarray,
+    member: np.ndarray,
+    sets: np.ndarray,
+    generator: np.random.Generator,
+    resamples: int = config.BOOTSTRAP_RESAMPLES,
+) -> Estimate:
+    """AUC of `scores` less that of `others` [m] on the same cases, both on the same resamples of sample sets."""
+    names, columns = np.unique(sets, return_inverse=True)
+    weights = resampling_weights(len(names), resamples, generator)
+    first, second = (roc_metrics(part, member, columns, weights)["auc"] for part in (scores, others))
+    return estimate(first - second, len(names), *range_of("auc_gain"))
+
+
 def range_of(metric: str) -> tuple[float, float]:
     """The lowest and the highest value a metric can have."""
     return (-1.0, 1.0) if metric in ("deg_rate", "auc_gain") else (0.0, 1.0)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import config
 import utils
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.metrics import Estimate
+from lib_unlearning.metrics import Estimate, auc_difference
 from lib_unlearning.report import METRICS, OUTCOMES, PARTS
 from lib_unlearning.reporting.combine import Combined, combine, holm
 from utils import LOGGER, UserError
@@ -185,6 +187,17 @@ def with_interval(estimate: Estimate, form: str) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:{form}}"
     return f"{estimate.value:{form}} [{estimate.low:{short}}, {estimate.high:{short}}]"
+
+
+def paired_difference(finding: Finding, feature: str, other: str, resamples: int = 500) -> Combined:
+    """AUC of one feature less that of another of the same finding, over seeds, from the scores that its runs left."""
+    parts = []
+    for folder, seed in zip(finding.folders, finding.seeds, strict=True):
+        columns = {name: np.array(values) for name, values in read_scores(folder).items()}
+        generator = utils.spawn(seed, "paired difference")
+        pair = (columns[feature], columns[other], columns["member"], columns["set"])
+        parts.append(auc_difference(*pair, generator, resamples))
+    return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
 
 
 def read_scores(folder: Path) -> dict[str, list[float]]:

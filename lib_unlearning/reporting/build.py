@@ -6,7 +6,7 @@ from pathlib import Path
 
 import config
 import utils
-from lib_unlearning.reporting import archive, curves, figures, page, style, tables
+from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, is_open, panels
 from lib_unlearning.reporting.page import Section
 from utils import UserError
@@ -38,14 +38,17 @@ def build_report(temp_data: Path, only: str | None) -> None:
         print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
     sections = [_section(folder, name, found) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))]
+    verdicts = claims.judge(findings)
+    utils.write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
     details = _details(folder, findings)
     unfinished = archive.read_unfinished(temp_data)
-    utils.write_text(folder / "report.html", page.render(findings, sections, details, unfinished))
+    utils.write_text(folder / "report.html", page.render(findings, sections, verdicts, details, unfinished))
     print(f"{len(runs)} attacks in {len(sections)} comparisons, {len(unfinished)} unfinished: {folder / 'report.html'}")
 
 
 def _write_tables(folder: Path, name: str, found: list[Panel]) -> None:
     utils.write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
+    utils.write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
     utils.write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
 
 

@@ -1,7 +1,8 @@
 """The paper's claims, each held against all findings that bear on it.
 
 A claim about pairs of findings (with and without shards, a defense, ...) is counted pair by pair: a pair speaks for it
-where the difference of AUCs has the claimed sign and its 95 % interval excludes 0. Three quarters of the pairs make it
+where the difference of AUCs has the claimed sign and its 95 % interval excludes 0. Features of the same attack are
+compared by a paired bootstrap. Three quarters of the pairs make it
 "holds", fewer than one quarter "does not hold", all between "partly".
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.metrics import Estimate, within
-from lib_unlearning.reporting.archive import CHOSEN, Finding, with_interval
+from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_difference, with_interval
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, model_label, panels
 
 _ALWAYS, _SELDOM = 0.75, 0.25
@@ -49,10 +50,10 @@ Panels = dict[str, list[Panel]]
 # ---------------------------------------------------------------- pairs
 
 
-def _difference(more: Finding, less: Finding, feature: str = CHOSEN, other: str = CHOSEN) -> Estimate:
-    """AUC of `feature` in one finding less that of `other` in another, as if both were independent: where they share
-    models the interval is too wide, never too narrow."""
-    first, second = more.features[feature]["auc"], less.features[other]["auc"]
+def _difference(more: Finding, less: Finding) -> Estimate:
+    """AUC of the chosen attack in one finding less that in another, as if both were independent: where they share
+    models the interval is too wide, not too narrow."""
+    first, second = more.features[CHOSEN]["auc"], less.features[CHOSEN]["auc"]
     errors = (first.estimate.error, second.estimate.error)
     value = first.estimate.value - second.estimate.value
     if errors[0] is None or errors[1] is None:
@@ -161,7 +162,7 @@ def _gain_difference(gains: Sequence[Any]) -> Estimate:
 def _differences_beat_concatenations(found: Panels) -> Verdict | None:
     base = [finding for finding in _all(found["scratch"]) if finding.settings["attack_model"] in ("DT", "RF")]
     pairs = [
-        _Pair(f"{_named(finding)}, {kind}", _difference(finding, finding, f"{kind}_diff", f"{kind}_concat"))
+        _Pair(f"{_named(finding)}, {kind}", paired_difference(finding, f"{kind}_diff", f"{kind}_concat").estimate)
         for finding in base
         for kind in ("direct", "sorted")
     ]
@@ -171,7 +172,9 @@ def _differences_beat_concatenations(found: Panels) -> Verdict | None:
 
 def _sorting_helps(found: Panels) -> Verdict | None:
     base = _all(found["scratch"])
-    pairs = [_Pair(_named(finding), _difference(finding, finding, "sorted_diff", "direct_diff")) for finding in base]
+    pairs = [
+        _Pair(_named(finding), paired_difference(finding, "sorted_diff", "direct_diff").estimate) for finding in base
+    ]
     return _counted("Sorting helps", pairs, "AUC of sorted_diff less that of direct_diff")
 
 

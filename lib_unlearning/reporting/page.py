@@ -10,7 +10,7 @@ from typing import Any
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding, with_interval
-from lib_unlearning.reporting.claims import Verdict, judge
+from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     Comparison,
     Panel,
@@ -74,6 +74,7 @@ def strength(finding: Finding) -> float:
 def render(
     findings: Sequence[Finding],
     sections: Sequence[Section],
+    verdicts: Sequence[Verdict],
     details: Sequence[tuple[str, str]],
     unfinished: Sequence[tuple[Path, dict[str, Any]]],
 ) -> str:
@@ -81,18 +82,18 @@ def render(
 
     Args:
         findings: all attacks, combined over seeds.
+        verdicts: on the paper's claims.
         details: (SVG element, caption) of single findings.
         unfinished: folder and settings of runs that began and did not end.
     """
-    claims = judge(findings)
     links = [(section.name, section.comparison.title) for section in sections]
-    links += [("claims", "The paper's claims")] if claims else []
+    links += [("claims", "The paper's claims")] if verdicts else []
     links += [("curves", "ROC curves and scores"), ("all", "All attacks")]
     body = [
         _first_screen(findings, sections),
         f"<nav>{''.join(_link(*link) for link in links)}</nav>",
         *(_section(section) for section in sections),
-        _claims(claims),
+        _claims(verdicts),
         _details(details),
         _all(findings),
         _unfinished(unfinished),

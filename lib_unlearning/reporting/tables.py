@@ -9,6 +9,7 @@ from lib_unlearning import report
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.report import METRICS, OUTCOMES
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected, with_interval
+from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import Panel
 from lib_unlearning.reporting.figures import panel_title
 
@@ -78,6 +79,32 @@ def comparison_markdown(title: str, found: Sequence[Panel]) -> str:
     for panel in found:
         parts += [f"## {describe(panel)}", markdown(*panel_rows(panel))]
     return "\n\n".join(parts) + "\n"
+
+
+def short_markdown(found: Sequence[Panel]) -> str:
+    """One table an axis: a row a point, a column a panel, the chosen attack's AUC with interval (classical attack)."""
+    parts = []
+    for axis in dict.fromkeys(panel.axis for panel in found):
+        columns = [panel for panel in found if panel.axis is axis]
+        columns.sort(key=panel_title)
+        points = list(dict.fromkeys(value for panel in columns for value, _ in panel.points))
+        if all(isinstance(value, int) for value in points):
+            points.sort()
+        cells = [{value: _short_cell(finding) for value, finding in panel.points} for panel in columns]
+        rows = [[_position(value), *(column.get(value, "") for column in cells)] for value in points]
+        parts.append(markdown([axis.label, *(panel_title(panel) for panel in columns)], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _short_cell(finding: Finding) -> str:
+    chosen, classical = (finding.features[name]["auc"].estimate for name in _FIRST)
+    return f"{with_interval(chosen, '.3f')} ({classical.value:.2f})"
+
+
+def claims_markdown(verdicts: Sequence[Verdict]) -> str:
+    """A row a claim."""
+    rows = [[verdict.claim, f"**{verdict.verdict}**", verdict.measured] for verdict in verdicts]
+    return markdown(["claim of the paper", "here", "measured"], rows) + "\n"
 
 
 def describe(panel: Panel) -> str:
