@@ -88,7 +88,7 @@ def open_study(settings: Settings, dataset: dict[str, Dataset]) -> Study:
         split=split,
         trainer=trainer,
         method={side: factory(trainer[side], settings.sides[side].num_shard) for side in SIDES},
-        store={side: _store(settings, side, dataset[side], trainer[side], split[side]) for side in SIDES},
+        store={side: _store(settings, side, dataset, trainer[side], split[side]) for side in SIDES},
     )
 
 
@@ -137,10 +137,14 @@ def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> Si
     return draw_side(records, side, settings.sides[side], settings.seed)
 
 
-def _store(settings: Settings, side: str, dataset: Dataset, trainer: ModelTrainer, split: SideSplit) -> ModelStore:
-    drawn, model = settings.sides[side], settings.origins[side].original_model
+def _store(
+    settings: Settings, side: str, datasets: dict[str, Dataset], trainer: ModelTrainer, split: SideSplit
+) -> ModelStore:
+    dataset, drawn, model = datasets[side], settings.sides[side], settings.origins[side].original_model
     sharded = settings.unlearning_method != "scratch"
-    pools = (split.positive, split.negative, split.replacement)
+    whole = len(split.positive) + len(split.negative) + len(split.replacement) == len(
+        side_records(len(dataset), side, settings.seed)
+    )
     shaped_by: dict[str, Any] = {
         "dataset": dataset.title,
         "dataset_digest": dataset.digest,
@@ -155,8 +159,8 @@ def _store(settings: Settings, side: str, dataset: Dataset, trainer: ModelTraine
         "online_learning": SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].online_learning,
         "fresh_retrain_seed": settings.fresh_retrain_seed,
         "seed": settings.seed,
-        # Transfer between data sets takes records out of the shadow side's pools.
-        "pools": utils.digest_arrays(*pools),
+        # Transfer between data sets that share records takes the target side's out of the shadow side's pools.
+        "apart_from": None if whole else datasets["target"].digest,
         "libraries": utils.library_versions(*_LIBRARIES),
         "cache_version": config.CACHE_VERSION,
     }

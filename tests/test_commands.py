@@ -151,6 +151,72 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
     assert "the closest have seed 0 instead of 4" in log
 
 
+def test_several_seeds_are_summarised_and_reported(tmp_path: Path) -> None:
+    flags = ["--exp", "mem_inf", "--train_missing", "--seeds", "0,3"]
+    output = run(tmp_path / "td", *flags)
+    assert "Over seeds 0, 3:" in output
+    assert output.count("Results: ") == 2
+    rows = [result_rows(part)["label_diff"] for part in re.findall(r"Results: \S+", output)]
+    mean = sum(float(row["auc"]) for row in rows) / 2
+    assert re.search(rf"^label_diff +{mean:.3f} \[.*\d$", output, re.MULTILINE)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "td").rglob("*.csv")}
+    assert run(tmp_path / "td", *flags, "--skip_finished").count("finished already") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "2 attacks in 1 comparisons, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+    printed = run(tmp_path / "td", "--exp", "report", "--comparison", "scratch")
+    assert f"{mean:.3f} [" in printed
+
+
+def test_posteriors_that_are_there_are_used_again(tmp_path: Path) -> None:
+    flags = ["--exp", "mem_inf", "--train_missing", "--skip_finished"]
+    run(tmp_path / "td", *flags)
+    for side in ("shadow", "target"):
+        shutil.rmtree(tmp_path / "td" / f"{side}_models")
+    kept = result_rows(run(tmp_path / "td", *flags, "--attack_model", "LR"))
+    assert not (tmp_path / "td" / "target_models").exists()
+    fresh = result_rows(run(tmp_path / "new", "--exp", "mem_inf", "--train_missing", "--attack_model", "LR"))
+    assert kept == fresh
+
+
+def test_an_attack_transfers_to_another_family_and_other_data(tmp_path: Path) -> None:
+    family = ["--exp", "mem_inf", "--train_missing", "--original_model", "LR", "--shadow_original_model", "DT"]
+    output = run(tmp_path / "td", *family)
+    assert "LR target, attack learned on adult / income with DT" in output
+    assert set(result_rows(output)) == set(FEATURES)
+    location = ["--exp", "mem_inf", "--dataset_name", "location", "--original_label", "synthetic"]
+    complaint = run(tmp_path / "td", *location, "--shadow_dataset_name", "adult", code=2)
+    assert "adult / income has 2 classes, location / synthetic (synthetic) 9" in complaint
+
+
+def test_a_killed_attack_is_listed_as_unfinished(tmp_path: Path) -> None:
+    run(tmp_path / "td", "--exp", "mem_inf", "--train_missing")
+    flags = ["--exp", "mem_inf", "--train_missing", "--original_model", "MLP", *SMALL, "--num_process", "1"]
+    command = [sys.executable, "main.py", *flags, "--temp_data", str(tmp_path / "td")]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "td").rglob("unfinished.json")) and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
+    assert "1 attacks in 1 comparisons, 1 unfinished" in run(tmp_path / "td", "--exp", "report")
+    page = (tmp_path / "td" / "attack_data" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Interrupted runs" in page
+    run(tmp_path / "td", *flags, "--skip_finished")
+    assert "2 attacks in 1 comparisons, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+
+
+def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
+    flags = ["--exp", "mem_inf", "--train_missing", "--original_model", "LRTorch", "--num_epochs", "3"]
+    folder = result_folder(run(tmp_path / "td", *flags))
+    with open(folder / "curves.csv", newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 2 * 2 * 3
+    losses = [float(row["training_loss"]) for row in rows if (row["side"], row["model"]) == ("target", "original")]
+    assert losses[0] > losses[2] > 0
+    assert all(0 < float(row["held_out_accuracy"]) <= 1 for row in rows)
+    (kept,) = (path for path in (tmp_path / "td" / "target_models").iterdir())
+    assert kept.name.startswith("adult-income_LRTorch_scratch-")
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
@@ -169,6 +235,13 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
         ("--original_model=MLPTorch --batch_size=500", "--batch_size 500: a set holds 400 records"),
         ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
         ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
+        ("--original_model=LRTorch --cuda=0 --device=cpu", "--cuda 0 and --device cpu name different devices"),
+        ("--seeds=0,0", "names a seed twice: 0,0"),
+        ("--seeds=0,x", "--seeds: expected a whole number, found 'x'"),
+        ("--seed=1 --seeds=2,3", "--seed and --seeds: name one of them"),
+        ("--max_leaf_nodes=5 --original_model=LR", "--max_leaf_nodes 5: shapes trees (DT, RF), not LR and LR"),
+        ("--shadow_original_model=SVM", "--shadow_original_model: invalid choice: 'SVM'"),
+        ("--shadow_dataset_name=stl10", "--dataset_name stl10: no raw file of stl10 / object in"),
         ("--seed=x", "--seed: expected a whole number, found 'x'"),
         ("--no_such_flag", "unrecognized arguments: --no_such_flag"),
         ("--is_sample=false", "run once with --is_sample true"),
