@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,31 @@ def _load_datasets(settings: Settings) -> dict[str, Dataset]:
 
 
 @dataclass(frozen=True)
-class TrainSet:
-    """Train and keep all models of one sample set; runs in a worker process."""
+class TrainSets:
+    """Train and keep all models of some sample sets of one side; runs in a worker process."""
 
     study: Study
 
-    def __call__(self, which: tuple[str, int]) -> None:
-        side, index = which
-        study = self.study
-        sample_set, method = study.sample_set(side, index), study.method[side]
-        seed = utils.integer_seed(study.settings.seed, side, index, "model")
-        deletions = self._deletions(side, index, sample_set)
-        original, unlearned = method.train_and_unlearn(sample_set.records, deletions, seed)
+    def __call__(self, group: Sequence[tuple[str, int]]) -> None:
+        study, side = self.study, group[0][0]
+        method = study.method[side]
+        work = [self._work(side, index) for _, index in group]
+        plans = [method.plan(*known) for known in work]
+        jobs = [job for plan in plans if plan for job in plan.jobs]
+        fitted = iter(study.trainer[side].fit(jobs))
+        for (_, index), plan, known in zip(group, plans, work, strict=True):
+            if plan is None:
+                self._keep(side, index, *method.train_and_unlearn(*known))
+            else:
+                self._keep(side, index, *plan.assemble([next(fitted) for _ in plan.jobs]))
+
+    def _work(self, side: str, index: int) -> tuple[np.ndarray, list[Deletion], int]:
+        sample_set = self.study.sample_set(side, index)
+        seed = utils.integer_seed(self.study.settings.seed, side, index, "model")
+        return sample_set.records, self._deletions(side, index, sample_set), seed
+
+    def _keep(self, side: str, index: int, original: Ensemble, unlearned: list[Ensemble]) -> None:
+        study, sample_set = self.study, self.study.sample_set(side, index)
         accuracy = posteriors_of.accuracies(
             [original, *unlearned],
             sample_set.records,
@@ -95,7 +108,8 @@ def train_missing(study: Study, watch: utils.Stopwatch) -> int:
     with watch.stage("check cache"):
         todo = study.untrained()
     with watch.stage("train models"):
-        for _ in utils.parallel_map(TrainSet(study), todo, study.processes, "training", study.settings.quiet):
+        groups = study.grouped(todo)
+        for _ in utils.parallel_map(TrainSets(study), groups, study.processes, "training", study.settings.quiet):
             pass
     return len(todo)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -71,6 +72,17 @@ class Study:
             for side, index in self.sets()
             if self.settings.retrain or not self.store[side].is_current(index, self.sample_set(side, index))
         ]
+
+    def grouped(self, which: Sequence[tuple[str, int]]) -> list[list[tuple[str, int]]]:
+        """Sample sets of one side that are trained together: each alone on a CPU, whose processes share the work; on a
+        GPU as many as fill a stack."""
+        groups = []
+        for side in SIDES:
+            mine = [key for key in which if key[0] == side]
+            drawn, trainer = self.settings.sides[side], self.trainer[side]
+            together = 1 if trainer.device == "cpu" else max(1, trainer.size // (1 + drawn.unlearning_size))
+            groups += [mine[start : start + together] for start in range(0, len(mine), together)]
+        return groups
 
 
 def open_study(settings: Settings, dataset: dict[str, Dataset]) -> Study:

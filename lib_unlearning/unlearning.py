@@ -64,6 +64,7 @@ class ModelTrainer:
     (None: the zoo's own number)."""
 
     device = "cpu"
+    size = 1  # models trained together
 
     def __init__(self, dataset: Dataset, model_name: str, max_leaf_nodes: int | None = None) -> None:
         self.dataset = dataset
@@ -109,8 +110,24 @@ class Deletion:
     seed: int | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """All training that a sample set needs, known before any of it is done.
+
+    Attributes:
+        jobs: one a constituent.
+        assemble: fitted models of the jobs, in their order -> original and unlearned models.
+    """
+
+    jobs: list[FitJob]
+    assemble: Callable[[Sequence[Any]], tuple[Ensemble, list[Ensemble]]]
+
+
 class UnlearningMethod(ABC):
     """What every unlearning method can do; experiments know nothing else of it."""
+
+    def __init__(self, trainer: ModelTrainer) -> None:
+        self.trainer = trainer
 
     @abstractmethod
     def train(self, records: np.ndarray, seed: int) -> Ensemble:
@@ -120,10 +137,18 @@ class UnlearningMethod(ABC):
     def unlearn(self, original: Ensemble, deletions: Sequence[Deletion], seed: int) -> list[Ensemble]:
         """One unlearned model per deletion, each starting from `original`, which was trained with `seed`."""
 
+    def plan(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Plan | None:
+        """The work of `train` and `unlearn`, so that the jobs of many sample sets can be trained together; None for a
+        method that must see a model before it knows what to train."""
+        return None
+
     def train_and_unlearn(
         self, records: np.ndarray, deletions: Sequence[Deletion], seed: int
     ) -> tuple[Ensemble, list[Ensemble]]:
-        """Original and unlearned models; a method that knows all its work in advance may do it in one go."""
+        """Original and unlearned models, by the method's plan where it has one."""
+        plan = self.plan(records, deletions, seed)
+        if plan is not None:
+            return plan.assemble(self.trainer.fit(plan.jobs))
         original = self.train(records, seed)
         return original, self.unlearn(original, deletions, seed)
 
@@ -136,7 +161,7 @@ class ShardedRetraining(UnlearningMethod):
     """
 
     def __init__(self, trainer: ModelTrainer, num_shard: int) -> None:
-        self.trainer = trainer
+        super().__init__(trainer)
         self.num_shard = num_shard
 
     def train(self, records: np.ndarray, seed: int) -> Ensemble:
@@ -153,16 +178,17 @@ class ShardedRetraining(UnlearningMethod):
         fitted = iter(self.trainer.fit(self._retraining(changed, deletions, seed)))
         return [self._assemble(original, shards, fitted) for shards in changed]
 
-    def train_and_unlearn(
-        self, records: np.ndarray, deletions: Sequence[Deletion], seed: int
-    ) -> tuple[Ensemble, list[Ensemble]]:
-        """Original and unlearned models, all constituents handed to the trainer at once."""
+    def plan(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Plan:
+        """Every shard of the original, then every shard that a deletion touches."""
         shards = np.array_split(records, self.num_shard)
         changed = [self._changed_shards(shards, deletion) for deletion in deletions]
-        jobs = [*self._jobs(dict(enumerate(shards)), seed), *self._retraining(changed, deletions, seed)]
-        fitted = iter(self.trainer.fit(jobs))
-        original = Ensemble([next(fitted) for _ in shards], shards)
-        return original, [self._assemble(original, parts, fitted) for parts in changed]
+
+        def assemble(models: Sequence[Any]) -> tuple[Ensemble, list[Ensemble]]:
+            fitted = iter(models)
+            original = Ensemble([next(fitted) for _ in shards], shards)
+            return original, [self._assemble(original, parts, fitted) for parts in changed]
+
+        return Plan([*self._jobs(dict(enumerate(shards)), seed), *self._retraining(changed, deletions, seed)], assemble)
 
     def _retraining(
         self, changed: Sequence[Mapping[int, np.ndarray]], deletions: Sequence[Deletion], seed: int

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import models
+from exp import TrainSets
 from lib_unlearning import posterior
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.evaluation_cases import EvaluationCases
+from lib_unlearning.model_store import TrainedSet
+from lib_unlearning.record_split import SampleSet
+from lib_unlearning.study import open_study
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, ModelTrainer
+from parameter_parser import parse_settings
 
 NOBODY = np.array([], dtype=int)
 RECORDS = np.random.default_rng(0).permutation(600)[:100]
@@ -98,3 +105,56 @@ def test_accuracy_by_hand(dataset: Dataset) -> None:
     found = posterior.accuracies([original], RECORDS, held_out, dataset, 1000)
     right = original.predict_proba(dataset.features).argmax(axis=1) == dataset.labels
     np.testing.assert_allclose(found, [[right[RECORDS].mean(), right[held_out].mean()]])
+
+
+def test_sample_sets_trained_together_equal_each_alone(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: jobs of several sample sets in one call of the trainer, each set's models kept apart."""
+    settings = parse_settings(
+        [
+            "--exp=model_train",
+            "--original_model=LRTorch",
+            "--num_epochs=2",
+            "--batch_size=16",
+            "--unlearning_method=sisa",
+            "--shadow_set_num=3",
+            "--target_set_num=2",
+            "--shadow_set_size=60",
+            "--target_set_size=50",
+            "--shadow_num_shard=3",
+            "--target_num_shard=2",
+            "--shadow_unlearning_size=2",
+            "--target_unlearning_size=2",
+        ]
+    )
+    kept: dict[str, dict[tuple[str, int], TrainedSet]] = {"alone": {}, "together": {}}
+    for way, found in kept.items():
+        study = open_study(settings, {"shadow": dataset, "target": dataset})
+        for side, store in study.store.items():
+            monkeypatch.setattr(store, "save", _keeper(found, side))
+        if way == "together":
+            for trainer in study.trainer.values():
+                monkeypatch.setattr(trainer, "device", "cuda:0")
+            groups = study.grouped(study.sets())
+            assert [len(group) for group in groups] == [3, 2]
+            for trainer in study.trainer.values():
+                monkeypatch.setattr(trainer, "device", "cpu")
+        else:
+            groups = study.grouped(study.sets())
+            assert [len(group) for group in groups] == [1] * 5
+        for group in groups:
+            TrainSets(study)(group)
+    assert kept["alone"].keys() == kept["together"].keys()
+    for key, alone in kept["alone"].items():
+        together = kept["together"][key]
+        pairs = zip([alone.original, *alone.unlearned], [together.original, *together.unlearned], strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(
+                one.predict_proba(dataset.features), other.predict_proba(dataset.features), atol=1e-5
+            )
+
+
+def _keeper(found: dict[tuple[str, int], TrainedSet], side: str) -> Callable[[int, SampleSet, TrainedSet], None]:
+    def keep(index: int, _: SampleSet, trained: TrainedSet) -> None:
+        found[side, index] = trained
+
+    return keep

@@ -138,9 +138,8 @@ def model_label(settings: Settings) -> str:
 
 
 def data_label(settings: Settings, side: str = "") -> str:
-    """A data set as figures name it."""
-    name = f"{settings[f'{side}dataset_name']} / {settings[f'{side}original_label']}"
-    return f"{name} (synthetic)" if settings[f"{side}original_label"] == "synthetic" else name
+    """A data set as figures name it; invented ones have "synthetic" for a label."""
+    return f"{settings[f'{side}dataset_name']} / {settings[f'{side}original_label']}"
 
 
 def defense_label(settings: Settings) -> str:

@@ -19,11 +19,26 @@ _MOST_PANELS = 6  # in one figure; tables hold all
 
 def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
     """The figure of a comparison's panels (one or more), those with the most cases."""
-    shown = found[:_MOST_PANELS]
+    shown = main_panels(found)[:_MOST_PANELS]
     figure = _KINDS[comparison.kind](shown)
     left_out = f" {len(found) - len(shown)} more panels are in the tables." if len(found) > len(shown) else ""
     caption = f"{comparison.title}: AUC with 95 % intervals over seeds and sample sets; {cases_of(shown)}.{left_out}"
     return Drawing(name, figure, caption, f"{comparison.title}, {len(shown)} panels of AUC")
+
+
+def main_panels(found: Sequence[Panel]) -> list[Panel]:
+    """Panels with at least half as many points as the largest of their axis: by-products of other sweeps stay out."""
+    largest = {panel.axis: max(len(other.points) for other in found if other.axis is panel.axis) for panel in found}
+    return [panel for panel in found if 2 * len(panel.points) >= largest[panel.axis]]
+
+
+def titles(found: Sequence[Panel]) -> list[str]:
+    """A title for each panel; where two would be the same, the size of the sample sets tells them apart."""
+    plain = [panel_title(panel) for panel in found]
+    return [
+        f"{title}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(title) > 1 else title
+        for title, panel in zip(plain, found, strict=True)
+    ]
 
 
 def cases_of(found: Sequence[Panel]) -> str:
@@ -110,7 +125,7 @@ def _dots(found: Sequence[Panel]) -> Any:
     rows = sum(len(panel.points) for panel in found)
     heights = [len(panel.points) for panel in found]
     figure, axes = canvas(len(found), 1, 7.2, (0.62 * rows + 1.2 * len(found)) / len(found), height_ratios=heights)
-    for panel, place in zip(found, axes.flat, strict=True):
+    for panel, title, place in zip(found, titles(found), axes.flat, strict=True):
         features = _features(panel)
         for number, feature in enumerate(features):
             offset = (number - (len(features) - 1) / 2) * 0.13
@@ -121,7 +136,7 @@ def _dots(found: Sequence[Panel]) -> Any:
         place.grid(visible=False, axis="y")
         _chance(place, lying=True)
         place.set_xlabel("AUC of the attack")
-        place.set_title(panel_title(panel))
+        place.set_title(title)
     _legend(figure, axes.flat[0])
     return figure
 
@@ -129,7 +144,7 @@ def _dots(found: Sequence[Panel]) -> Any:
 def _curves(found: Sequence[Panel]) -> Any:
     """AUC over a number."""
     figure, places = _grid(len(found), 3.7, 2.75)
-    for panel, place in zip(found, places, strict=True):
+    for panel, title, place in zip(found, titles(found), places, strict=True):
         across = [value for value, _ in panel.points]
         for feature in _features(panel):
             _bars(place, feature, across, [_auc(finding, feature) for _, finding in panel.points], lying=False)
@@ -140,7 +155,7 @@ def _curves(found: Sequence[Panel]) -> Any:
         _chance(place, lying=False)
         place.set_xlabel(panel.axis.label)
         place.set_ylabel("AUC of the attack")
-        place.set_title(_in_two_lines(panel_title(panel)), fontsize=8.5)
+        place.set_title(_in_two_lines(title), fontsize=8.5)
     _share_height(places)
     _legend(figure, places[0])
     return figure
@@ -160,7 +175,7 @@ def _share_height(places: Sequence[Any]) -> None:
 def _overfitting(found: Sequence[Panel]) -> Any:
     """AUC over the gap between accuracy on training and on held-out records."""
     figure, places = _grid(len(found), 3.7, 2.9)
-    for panel, place in zip(found, places, strict=True):
+    for panel, title, place in zip(found, titles(found), places, strict=True):
         gaps = [overfitting_level(finding) for _, finding in panel.points]
         for feature in (CHOSEN, BASELINE):
             _bars(place, feature, gaps, [_auc(finding, feature) for _, finding in panel.points], lying=False)
@@ -171,7 +186,7 @@ def _overfitting(found: Sequence[Panel]) -> Any:
         place.set_xlabel("accuracy on training less on held-out records")
         place.set_ylabel("AUC of the attack")
         unit = "epochs" if "batch_size" in panel.settings else "leaves"
-        place.set_title(f"{_in_two_lines(panel_title(panel))} (numbers: {unit})", fontsize=8.5)
+        place.set_title(f"{_in_two_lines(title)} (numbers: {unit})", fontsize=8.5)
     _share_height(places)
     _legend(figure, places[0])
     return figure
@@ -189,7 +204,7 @@ _HEAT_FEATURES = ("sorted_diff", "label_logit")
 def _heat(found: Sequence[Panel]) -> Any:
     """Shadow side x target side, AUC in the cells; without and with the record's label."""
     figure, axes = canvas(len(found), len(_HEAT_FEATURES), 3.9, 3.3)
-    for panel, row in zip(found, axes, strict=True):
+    for panel, title, row in zip(found, titles(found), axes, strict=True):
         sources = list(dict.fromkeys(shadow for (shadow, _), _ in panel.points))
         targets = list(dict.fromkeys(target for (_, target), _ in panel.points))
         names = sorted({*sources, *targets})
@@ -208,7 +223,7 @@ def _heat(found: Sequence[Panel]) -> Any:
             place.grid(visible=False)
             place.set_xlabel(f"target {panel.axis.label}")
             place.set_ylabel(f"shadow {panel.axis.label}")
-            place.set_title(f"{feature}\n{panel_title(panel)}", fontsize=8)
+            place.set_title(f"{feature}\n{title}", fontsize=8)
     return figure
 
 
@@ -219,7 +234,7 @@ def _defense(found: Sequence[Panel]) -> Any:
     figure, axes = canvas(
         len(found), 2, 3.9, (0.3 * total + 1.3 * len(found)) / len(found), height_ratios=heights, sharey="row"
     )
-    for panel, (left, right) in zip(found, axes, strict=True):
+    for panel, title, (left, right) in zip(found, titles(found), axes, strict=True):
         points = sorted(panel.points, key=lambda point: _defense_order(str(point[0])))
         across = np.arange(len(points))
         for feature, offset in ((CHOSEN, -0.12), (BASELINE, 0.12)):
@@ -233,7 +248,7 @@ def _defense(found: Sequence[Panel]) -> Any:
             place.grid(visible=False, axis="y")
         left.set_xlabel("AUC of the attack")
         right.set_xlabel("held-out accuracy of the unlearned models")
-        left.set_title(_in_two_lines(panel_title(panel)), fontsize=8.5)
+        left.set_title(_in_two_lines(title), fontsize=8.5)
     _legend(figure, axes[0][0])
     return figure
 

@@ -11,7 +11,7 @@ from lib_unlearning.report import METRICS, OUTCOMES
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected, with_interval
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import Panel
-from lib_unlearning.reporting.figures import panel_title
+from lib_unlearning.reporting.figures import main_panels, panel_title, titles
 
 _FIRST = (CHOSEN, BASELINE)
 _PARTS = ("value", "low", "high", "error")
@@ -82,17 +82,19 @@ def comparison_markdown(title: str, found: Sequence[Panel]) -> str:
 
 
 def short_markdown(found: Sequence[Panel]) -> str:
-    """One table an axis: a row a point, a column a panel, the chosen attack's AUC with interval (classical attack)."""
+    """One table an axis: a row a point, a column a panel, the chosen attack's AUC with interval (classical attack).
+
+    Small panels, by-products of other sweeps, are left to the full tables.
+    """
     parts = []
     for axis in dict.fromkeys(panel.axis for panel in found):
-        columns = [panel for panel in found if panel.axis is axis]
-        columns.sort(key=panel_title)
+        columns = sorted((panel for panel in main_panels(found) if panel.axis is axis), key=panel_title)
         points = list(dict.fromkeys(value for panel in columns for value, _ in panel.points))
         if all(isinstance(value, int) for value in points):
             points.sort()
         cells = [{value: _short_cell(finding) for value, finding in panel.points} for panel in columns]
         rows = [[_position(value), *(column.get(value, "") for column in cells)] for value in points]
-        parts.append(markdown([axis.label, *(panel_title(panel) for panel in columns)], rows))
+        parts.append(markdown([axis.label, *titles(columns)], rows))
     return "\n\n".join(parts) + "\n"
 
 
