@@ -22,7 +22,7 @@ UNFINISHED = "unfinished.json"
 STATE_DIR_NAME = "unlearning-leakage"
 
 # Raised whenever code changes what a cached file would contain.
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 # How the records are divided (REFERENCE section 2).
 SHADOW_SHARE = 0.5

@@ -167,7 +167,8 @@ class _StackTraining:
             check_epoch(self.name, self.settings, self.rate, epoch, history[:, epoch])
         kept = {key: tensor.detach().cpu() for key, tensor in self.weights.items()}
         mean, std = (None if part is None else part.cpu() for part in (self.mean, self.std))
-        return Stack(self.name, self.shape, self.num_classes, kept, mean, std, history, self.device)
+        seeds = np.array([job.seed for job in self.jobs], dtype=np.int64)
+        return Stack(self.name, self.shape, self.num_classes, kept, mean, std, seeds, history, self.device)
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """One pass of every model over its records; mean loss and accuracy [M, 2]."""
@@ -273,7 +274,7 @@ def train_alone(
         history[0, epoch, 2] = module_accuracy(module, dataset, name, held_out, device)
         check_epoch(name, settings, rate, epoch, history[:, epoch])
     weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module.state_dict().items()}
-    return Stack(name, tuple(shape), dataset.num_classes, weights, None, None, history, device)
+    return Stack(name, tuple(shape), dataset.num_classes, weights, None, None, np.array([job.seed]), history, device)
 
 
 def module_step(

@@ -57,6 +57,7 @@ def _write(path: Path, value: Any, context: str) -> None:
             arrays[name] = torch.stack([getattr(model.stack, name)[model.index] for model in models]).numpy()
     if stack.epsilon is not None:
         arrays["stack_epsilon"] = np.array([model.stack.epsilon[model.index] for model in models])
+    arrays["seeds"] = np.array([model.stack.seeds[model.index] for model in models])
     arrays["history"] = np.stack([model.stack.history[model.index] for model in models])
     arrays["records"] = np.concatenate([shards[key] for key in distinct])
     arrays["lengths"] = np.array([len(shards[key]) for key in distinct])
@@ -89,6 +90,7 @@ def _assemble(arrays: dict[str, np.ndarray], about: dict[str, Any], device: str)
         weights={name: tensors[prefix + name] for name in _layer_order(about)},
         mean=tensors.get("mean"),
         std=tensors.get("std"),
+        seeds=arrays["seeds"],
         history=arrays["history"],
         device=device,
         epsilon=arrays.get("stack_epsilon"),

@@ -30,6 +30,7 @@ class Stack:
         shape: of one record. num_classes: c.
         weights: name -> [M, ...] float32 on the CPU.
         mean, std: [M, d] of each model's training records for tables; None for images.
+        seeds: [M] that initial weights, order and dropout came from.
         history: [M, epochs, 3] mean loss and accuracy on the training batches, accuracy on held-out records.
         epsilon: [M] privacy spent by DP-SGD; None for none.
     """
@@ -40,6 +41,7 @@ class Stack:
     weights: Weights
     mean: torch.Tensor | None
     std: torch.Tensor | None
+    seeds: np.ndarray
     history: np.ndarray
     device: str = "cpu"
     epsilon: np.ndarray | None = None

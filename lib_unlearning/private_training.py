@@ -63,7 +63,8 @@ def train_private(
         check_epoch(name, settings, rate, epoch, history[:, epoch])
     weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module._module.state_dict().items()}
     epsilon = np.array([engine.get_epsilon(privacy.delta)])
-    return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, history, device, epsilon)
+    seeds = np.array([job.seed])
+    return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, seeds, history, device, epsilon)
 
 
 @lru_cache(maxsize=8)  # said once a process

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/sweep.sh"
 
 studies() {
-    local targets=(DT LR) families=(DT LR RF MLP "LRTorch") nine=(synthetic) two=("adult income")
+    local targets=(DT LR) families=(DT LR RF MLP LRTorch) nine=(synthetic) two=("adult income")
     if $SMALL; then targets=(DT) families=(DT LR); fi
     if $REAL_LOCATION; then nine+=(foursquare foursquare_5); fi
     if compgen -G "$FOLDER/dataset/US_Accidents*" > /dev/null; then two+=("accident severity"); fi
@@ -24,7 +24,9 @@ studies() {
     done
     for shadow in "${families[@]}"; do
         for target in "${families[@]}"; do
-            study $ADULT --shadow_original_model $shadow --original_model $target --num_epochs 60
+            local epochs=""
+            if [[ "$shadow $target" == *LRTorch* ]]; then epochs="--num_epochs 60"; fi
+            study $ADULT --shadow_original_model "$shadow" --original_model "$target" $epochs
         done
     done
 }

@@ -31,9 +31,7 @@ def build_report(temp_data: Path, only: str | None) -> None:
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
         _write_tables(folder, only, found)
-        drawing = figures.draw(only, COMPARISONS[only], found)
-        style.save(drawing, folder / "figures")
-        style.close(drawing)
+        _figures(folder, only, found)
         print(tables.comparison_markdown(COMPARISONS[only].title, found))
         print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
@@ -54,8 +52,15 @@ def _write_tables(folder: Path, name: str, found: list[Panel]) -> None:
 
 def _section(folder: Path, name: str, found: list[Panel]) -> Section:
     _write_tables(folder, name, found)
-    drawing = figures.draw(name, COMPARISONS[name], found)
-    return Section(name, COMPARISONS[name], found, _kept(drawing, folder), drawing.caption)
+    return Section(name, COMPARISONS[name], found, _figures(folder, name, found))
+
+
+def _figures(folder: Path, name: str, found: list[Panel]) -> list[tuple[str, str]]:
+    """Element and caption of each figure of a comparison, whose files are written."""
+    drawings = [figures.draw(name, COMPARISONS[name], found)]
+    if name == "defense" and (trade := figures.draw_trade("privacy_utility", found)) is not None:
+        drawings.append(trade)
+    return [(_kept(drawing, folder), drawing.caption) for drawing in drawings]
 
 
 def _kept(drawing: style.Drawing, folder: Path) -> str:

@@ -253,6 +253,32 @@ def _defense(found: Sequence[Panel]) -> Any:
     return figure
 
 
+def draw_trade(name: str, found: Sequence[Panel]) -> Drawing | None:
+    """Privacy against utility of the panels with DP-SGD: a curve over its noise; None without such a panel."""
+    shown = [panel for panel in found if any(finding.outcomes["epsilon"] is not None for _, finding in panel.points)]
+    if not shown:
+        return None
+    figure, places = _grid(len(shown), 4.6, 3.3)
+    for panel, title, place in zip(shown, titles(shown), places, strict=True):
+        points = sorted(panel.points, key=lambda point: point[1].outcomes["epsilon"] or float("inf"))
+        accuracy = [finding.outcomes["unlearned_held_out_accuracy"] for _, finding in points]
+        for feature in (CHOSEN, BASELINE):
+            _bars(place, feature, accuracy, [_auc(finding, feature) for _, finding in points], lying=False)
+        for x, (value, finding) in zip(accuracy, points, strict=True):
+            spent = finding.outcomes["epsilon"]
+            label = "no defense" if spent is None else f"{str(value).removeprefix('DP-SGD, ')}, epsilon {spent:.3g}"
+            at = (x, _auc(finding, CHOSEN).estimate.value)
+            place.annotate(label, at, textcoords="offset points", xytext=(5, 6), fontsize=7.5)
+        _chance(place, lying=False)
+        place.margins(x=0.25)
+        place.set_xlabel("held-out accuracy of the unlearned models")
+        place.set_ylabel("AUC of the attack")
+        place.set_title(_in_two_lines(title), fontsize=8.5)
+    _legend(figure, places[0])
+    caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of(shown)}."
+    return Drawing(name, figure, caption, "AUC of the attack over accuracy under DP-SGD")
+
+
 def _defense_order(label: str) -> tuple[int, float, str]:
     kinds = ("none", "top", "label", "temperature", "DP-SGD")
     rank = next((number for number, kind in enumerate(kinds) if label.startswith(kind)), len(kinds))

@@ -57,13 +57,12 @@ nav { columns: 2 14rem; margin: 1rem 0; padding: 0; } nav a { display: block; co
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison that has results: its panels, its figure as an SVG element, and the figure's caption."""
+    """A comparison that has results: its panels and its figures, each an SVG element and a caption."""
 
     name: str
     comparison: Comparison
     panels: list[Panel]
-    svg: str
-    caption: str
+    figures: list[tuple[str, str]]
 
 
 def strength(finding: Finding) -> float:
@@ -224,11 +223,11 @@ def _card(figure: str, text: str) -> str:
 
 
 def _section(section: Section) -> str:
-    shown = [f"<h3>{escape(describe(panel))}</h3>{_table(*panel_rows(panel))}" for panel in section.panels]
+    tables = [f"<h3>{escape(describe(panel))}</h3>{_table(*panel_rows(panel))}" for panel in section.panels]
     return (
         f"<h2 id='{section.name}'>{escape(section.comparison.title)}</h2><p>{escape(section.comparison.lesson)}</p>"
-        f"{_figure(section.svg, section.caption)}"
-        f"<details open><summary>Tables</summary>{''.join(shown)}</details>"
+        f"{''.join(_figure(*shown) for shown in section.figures)}"
+        f"<details open><summary>Tables</summary>{''.join(tables)}</details>"
     )
 
 
