@@ -201,6 +201,16 @@ def _key(finding: Finding) -> str:
     return repr(sorted((name, str(part)) for name, part in finding.settings.items() if name != "samples_to_evaluate"))
 
 
+def _transfers(found: Panels) -> Verdict | None:
+    pairs = [
+        _Pair(f"{source} -> {aim}", _above(finding.features[CHOSEN]["auc"].estimate, 0.5))
+        for panel in found["transfer"]
+        for (source, aim), finding in panel.points
+        if source != aim
+    ]
+    return _counted("An attack learned on other data or another family works", pairs, "AUC above 0.5")
+
+
 def _defense_claim(kind: str, claim: str) -> Callable[[Panels], Verdict | None]:
     return lambda found: _counted(claim, _defended(found["defense"], kind), "AUC without less with the defense")
 
@@ -231,6 +241,7 @@ _CLAIMS: tuple[Callable[[Panels], Verdict | None], ...] = (
         "AUC for the fewest less for the most deletions",
     ),
     _online_weakens,
+    _transfers,
     _defense_claim("label only", "Publishing the label alone helps"),
     _defense_claim("temperature", "Temperature scaling helps"),
     _defense_claim("DP-SGD", "DP-SGD helps"),

@@ -316,7 +316,9 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
                 groups.setdefault(utils.digest(fixed), []).append(finding)
         for group in groups.values():
             points = sorted(((axis.value(finding.settings), finding) for finding in group), key=_position)
-            if len(points) >= comparison.least and _is_shown(comparison, points):
+            if comparison.kind == "heat":
+                points = _with_partners(points)
+            if len(points) >= comparison.least:
                 found.append(Panel(axis, points))
     return sorted(found, key=lambda panel: -sum(finding.outcomes["positives"] for _, finding in panel.points))
 
@@ -326,6 +328,7 @@ def _position(point: tuple[Any, Finding]) -> Any:
     return (str(value),) if isinstance(value, tuple) else (value,)
 
 
-def _is_shown(comparison: Comparison, points: Sequence[tuple[Any, Finding]]) -> bool:
-    """A heat map needs a pair of unlike sides."""
-    return comparison.kind != "heat" or any(shadow != target for (shadow, target), _ in points)
+def _with_partners(points: Sequence[tuple[Any, Finding]]) -> list[tuple[Any, Finding]]:
+    """The cells of a heat map, less those of names that no attack was transferred from or to."""
+    transferred = {name for pair, _ in points if pair[0] != pair[1] for name in pair}
+    return [point for point in points if point[0][0] in transferred]

@@ -26,12 +26,13 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     floor = len(finding.seeds) / finding.outcomes["negatives"]  # of one run: runs are averaged, not pooled
     rates = np.geomspace(floor, 1, 200)
     for feature in (name for name in SHOWN if name in finding.features):
-        curves = [np.interp(rates, *_steps(folder, feature)) for folder in finding.folders]
+        curves = [_true_rates(folder, feature, rates) for folder in finding.folders]
         style = ":" if feature == BASELINE else "-"
         place.plot(rates, np.mean(curves, axis=0), color=COLOURS[feature], label=LABELS[feature], linestyle=style)
     place.plot([floor / 10, 1], [floor / 10, 1], color="#8c959f", linewidth=1, linestyle="--")
     place.axvspan(floor / 10, floor, color="#8c959f", alpha=0.25, linewidth=0)
-    place.text(floor / 3.16, 0.5, "not resolvable", rotation=90, ha="center", va="center", fontsize=8)
+    beside = place.get_xaxis_transform()
+    place.text(floor / 3.16, 0.5, "not resolvable", rotation=90, ha="center", va="center", fontsize=8, transform=beside)
     place.set_xscale("log")
     place.set_yscale("log")
     place.set_xlim(floor / 10, 1)
@@ -47,12 +48,10 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
 
 
-def _steps(folder: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of one run, with the highest true rate at each false rate."""
-    scores, member = _scores(folder, feature, "")
-    fpr, tpr = roc_points(scores, member)
-    last = np.append(np.flatnonzero(np.diff(fpr)), len(fpr) - 1)
-    return fpr[last], tpr[last]
+def _true_rates(folder: Path, feature: str, rates: np.ndarray) -> np.ndarray:
+    """Highest true positive rate of one run at each false positive rate, by thresholds that really exist."""
+    fpr, tpr = roc_points(*_scores(folder, feature, ""))
+    return tpr[np.searchsorted(fpr, rates + 1e-12, side="right") - 1]
 
 
 def histogram(name: str, finding: Finding) -> Drawing:

@@ -34,10 +34,10 @@ def main_panels(found: Sequence[Panel]) -> list[Panel]:
 
 def titles(found: Sequence[Panel]) -> list[str]:
     """A title for each panel; where two would be the same, the size of the sample sets tells them apart."""
-    plain = [panel_title(panel) for panel in found]
+    plain = [(panel.axis.label, panel_title(panel)) for panel in found]
     return [
-        f"{title}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(title) > 1 else title
-        for title, panel in zip(plain, found, strict=True)
+        f"{key[1]}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(key) > 1 else key[1]
+        for key, panel in zip(plain, found, strict=True)
     ]
 
 
