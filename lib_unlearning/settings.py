@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,8 @@ class Settings:
         for side, part in self.sides.items():
             found |= {f"{side}_{name}": value for name, value in asdict(part).items()}
         if self.trains_networks:
-            found |= asdict(replace(self.training, ensemble_size=None, privacy=None))
+            # How many train together changes rounding only; privacy has columns of its own.
+            left_out = ("ensemble_size", "privacy")
+            found |= {name: value for name, value in vars(self.training).items() if name not in left_out}
             found |= asdict(self.training.privacy) if self.training.privacy else {}
         return found

@@ -44,7 +44,7 @@ def result_rows(output: str) -> dict[str, dict[str, str]]:
 
 
 def result_folder(output: str) -> Path:
-    return Path(output.strip().rpartition("Results: ")[2])
+    return Path(re.findall(r"Results: (\S+)", output)[-1])
 
 
 def readme_commands() -> list[list[str]]:

@@ -126,8 +126,12 @@ def sized(name: str, value: int) -> list[str]:
 # comparison -> (flags of each point, positions expected)
 POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
     "scratch": (
-        [["--attack_model=RF"], ["--original_model=LR", "--attack_model=RF"]],
-        ["DT / DT", "DT / RF", "LR / RF"],
+        [
+            ["--attack_model=RF"],
+            ["--original_model=LRTorch", "--num_epochs=60"],
+            ["--original_model=LRTorch", "--num_epochs=60", "--batch_size=256"],
+        ],
+        ["DT / DT", "DT / RF", "LRTorch, 60 epochs / DT", "LRTorch, 60 epochs of batches of 256 / DT"],
     ),
     "overfitting": ([["--max_leaf_nodes=50"], ["--max_leaf_nodes=2"]], [2, 10, 50]),
     "sisa": ([["--unlearning_method=sisa", *sized("num_shard", count)] for count in (20, 5)], [5, 20]),
@@ -153,7 +157,7 @@ POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
         ],
         [("DT", "DT"), ("DT", "LR"), ("LR", "DT"), ("LR", "LR")],
     ),
-    "defense": ([["--top_k=0"], ["--temperature=5"]], ["label only", "none", "temperature 5"]),
+    "defense": ([["--top_k=0"], ["--temperature=5"]], ["none", "label only", "temperature 5"]),
     "placebo": ([["--placebo"]], ["DT / scratch / DT"]),
 }
 

@@ -132,6 +132,8 @@ def model_label(settings: Settings) -> str:
     name = str(settings["original_model"])
     if "num_epochs" in settings:
         name += f", {settings['num_epochs']} epochs"
+    if settings.get("batch_size", 64) != 64:
+        name += f" of batches of {settings['batch_size']}"
     if settings.get("max_leaf_nodes") is not None:
         name += f", {settings['max_leaf_nodes']} leaves"
     return name
@@ -312,7 +314,8 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
         groups: dict[str, list[Finding]] = {}
         for finding in findings:
             if comparison.wanted(finding.settings) and axis.wanted(finding.settings):
-                fixed = {name: value for name, value in finding.settings.items() if name not in axis.free}
+                known = finding.settings.items()
+                fixed = {name: value for name, value in known if name not in axis.free and value is not None}
                 groups.setdefault(utils.digest(fixed), []).append(finding)
         for group in groups.values():
             points = sorted(((axis.value(finding.settings), finding) for finding in group), key=_position)
@@ -325,7 +328,16 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
 
 def _position(point: tuple[Any, Finding]) -> Any:
     value = point[0]
-    return (str(value),) if isinstance(value, tuple) else (value,)
+    return _defense_order(str(value)) if isinstance(value, str | tuple) else (value,)
+
+
+def _defense_order(label: str) -> tuple[int, float, str]:
+    """Defenses by kind and strength; all other texts by the alphabet."""
+    kinds = ("none", "top", "label only", "temperature", "DP-SGD")
+    rank = next((number for number, kind in enumerate(kinds) if label.startswith(kind)), -1)
+    number = label.rpartition(" ")[2]
+    strength = float(number) if rank >= 0 and number.replace(".", "").isdigit() else 0.0
+    return rank, strength, label
 
 
 def _with_partners(points: Sequence[tuple[Any, Finding]]) -> list[tuple[Any, Finding]]:

@@ -27,9 +27,9 @@ def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
 
 
 def main_panels(found: Sequence[Panel]) -> list[Panel]:
-    """Panels with at least half as many points as the largest of their axis: by-products of other sweeps stay out."""
+    """Panels with at least a third of the points of the largest of their axis: by-products of other sweeps stay out."""
     largest = {panel.axis: max(len(other.points) for other in found if other.axis is panel.axis) for panel in found}
-    return [panel for panel in found if 2 * len(panel.points) >= largest[panel.axis]]
+    return [panel for panel in found if 3 * len(panel.points) >= largest[panel.axis]]
 
 
 def titles(found: Sequence[Panel]) -> list[str]:
@@ -235,7 +235,7 @@ def _defense(found: Sequence[Panel]) -> Any:
         len(found), 2, 3.9, (0.3 * total + 1.3 * len(found)) / len(found), height_ratios=heights, sharey="row"
     )
     for panel, title, (left, right) in zip(found, titles(found), axes, strict=True):
-        points = sorted(panel.points, key=lambda point: _defense_order(str(point[0])))
+        points = panel.points
         across = np.arange(len(points))
         for feature, offset in ((CHOSEN, -0.12), (BASELINE, 0.12)):
             _bars(left, feature, across + offset, [_auc(finding, feature) for _, finding in points], lying=True)
@@ -277,13 +277,6 @@ def draw_trade(name: str, found: Sequence[Panel]) -> Drawing | None:
     _legend(figure, places[0])
     caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of(shown)}."
     return Drawing(name, figure, caption, "AUC of the attack over accuracy under DP-SGD")
-
-
-def _defense_order(label: str) -> tuple[int, float, str]:
-    kinds = ("none", "top", "label", "temperature", "DP-SGD")
-    rank = next((number for number, kind in enumerate(kinds) if label.startswith(kind)), len(kinds))
-    number = label.rpartition(" ")[2]
-    return rank, float(number) if number.replace(".", "").isdigit() else 0.0, label
 
 
 _KINDS: dict[str, Callable[[Sequence[Panel]], Any]] = {
