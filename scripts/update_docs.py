@@ -41,6 +41,11 @@ def main() -> int:
     if not (report / "tables").is_dir():
         print(f"update_docs.py: error: no tables in {report}; run main.py --exp report first", file=sys.stderr)
         return 2
+    wanted = {name for document in DOCUMENTS for name in blocks((PROJECT / document).read_text(encoding="utf-8"))}
+    missing = sorted(name for name in wanted if not (report / "tables" / f"{name}.md").exists())
+    if missing:
+        print(f"update_docs.py: error: {report} lacks {', '.join(missing)}; run the sweeps first", file=sys.stderr)
+        return 2
     results = PROJECT / RESULTS
     results.mkdir(parents=True, exist_ok=True)
     for table in sorted((report / "tables").glob("*.md")):
