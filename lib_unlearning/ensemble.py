@@ -45,7 +45,7 @@ def _epoch_batches(
     return rows.reshape(shape).swapaxes(0, 1), counts.reshape(shape).swapaxes(0, 1)
 
 
-def _moments(inputs: torch.Tensor, positions: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+def moments(inputs: torch.Tensor, positions: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation [M, d] of each model's training records; a constant column is left as it is."""
     means, deviations = [], []
     for rows in positions:
@@ -140,7 +140,7 @@ class _StackTraining:
         self.mean: torch.Tensor | None = None
         self.std: torch.Tensor | None = None
         if not self.architecture.for_images:
-            self.mean, self.std = _moments(self.inputs, self.positions)
+            self.mean, self.std = moments(self.inputs, self.positions)
         self.weights = self._initial_weights()
         self.rate = settings.lr or self.architecture.learning_rate
         self.optimizer = _StackedOptimizer(settings.optim, self.rate, self.weights)

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import utils
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.ensemble import check_epoch, module_accuracy, module_step
-from lib_unlearning.network_stack import Stack
+from lib_unlearning.ensemble import check_epoch, module_accuracy, module_step, moments
+from lib_unlearning.network_stack import Stack, standardised
 from lib_unlearning.networks import ARCHITECTURES, PRIVATE, fresh_weights
 from lib_unlearning.unlearning import FitJob, Privacy, TrainingSettings
 from utils import LOGGER, UserError
@@ -78,10 +78,8 @@ def _inputs(
     if for_images:
         return torch.from_numpy(dataset.images(job.records)), None, None
     rows = torch.from_numpy(np.array(dataset.rows(job.records), dtype=np.float32))
-    deviation = rows.double().std(dim=0, correction=0)
-    std = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).float()
-    mean = rows.double().mean(dim=0).float()
-    return (rows - mean) / std, mean.unsqueeze(0), std.unsqueeze(0)
+    mean, std = moments(rows, [np.arange(len(rows))])
+    return standardised(rows.unsqueeze(0), mean, std)[0], mean, std
 
 
 def _loader(

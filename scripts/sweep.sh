@@ -52,3 +52,17 @@ _choose_location() {
             REAL_LOCATION=false
         }
 }
+
+# Requests of 1 to 100 records, asked about as one value of --samples_to_evaluate says.
+request_sizes() {
+    local question="$1" data targets=(DT LR) sizes=(1 2 5 10 20 50 100)
+    if $SMALL; then targets=(DT) sizes=(1 10 100); fi
+    for data in "$ADULT" "$LOCATION"; do
+        for target in "${targets[@]}"; do
+            for count in "${sizes[@]}"; do
+                study $data --original_model "$target" --samples_to_evaluate "$question" \
+                    --shadow_unlearning_num "$count" --target_unlearning_num "$count"
+            done
+        done
+    done
+}
