@@ -243,6 +243,9 @@ def _defense(found: Sequence[Panel]) -> Any:
         left.set_ylim(len(points) - 0.4, -0.6)
         accuracy = [finding.outcomes["unlearned_held_out_accuracy"] for _, finding in points]
         right.plot(accuracy, across, linestyle="none", marker="s", markersize=4.5, color=COLOURS["direct_diff"])
+        middle = (min(accuracy) + max(accuracy)) / 2
+        reach = max(0.05, 0.6 * (max(accuracy) - min(accuracy)))  # equal accuracies shall look equal
+        right.set_xlim(middle - reach, middle + reach)
         _chance(left, lying=True)
         for place in (left, right):
             place.grid(visible=False, axis="y")
