@@ -47,14 +47,11 @@ def fit_seconds(settings: Settings, side: str, size: int) -> float:
     from lib_unlearning.ensemble import NetworkTrainer
 
     together = _STACK if settings.training.privacy is None else 1
-    one, three = (
-        _timed(
-            NetworkTrainer(dataset, origin.original_model, replace(settings.training, num_epochs=epochs)),
-            records,
-            together,
-        )
-        for epochs in (1, 3)
-    )
+    times = []
+    for epochs in (1, 3):
+        trainer = NetworkTrainer(dataset, origin.original_model, replace(settings.training, num_epochs=epochs))
+        times.append(_timed(trainer, records, together))
+    one, three = times
     # What a network costs before its first epoch, DP-SGD's set-up above all, is not paid again with every epoch.
     return one + (settings.training.num_epochs - 1) * max(0.0, three - one) / 2
 
