@@ -50,7 +50,8 @@ details { margin: .6rem 0; } summary { cursor: pointer; color: var(--soft); }
 nav { columns: 2 14rem; margin: 1rem 0; padding: 0; } nav a { display: block; color: inherit; }
 .holds { color: var(--good); font-weight: 600; } .fails { color: var(--accent); font-weight: 600; }
 @media print { body { max-width: none; font-size: 11px; } details > summary { display: none; } nav { display: none; }
-  figure, .card { break-inside: avoid; } figure svg { max-height: 23cm; } .scroll { overflow: visible; border: 0; } table { font-size: 7px; }
+  figure, .card { break-inside: avoid; } figure svg { max-height: 23cm; }
+  .scroll { overflow: visible; border: 0; } table { font-size: 7px; }
   th, td { padding: .15rem .25rem; white-space: normal; } h2 { break-after: avoid; } }
 """
 
