@@ -183,10 +183,10 @@ def _overfitting(found: Sequence[Panel]) -> Any:
             at = (gap, _auc(finding, CHOSEN).estimate.value)
             place.annotate(f"{value}", at, textcoords="offset points", xytext=(4, 5), fontsize=7.5)
         _chance(place, lying=False)
-        place.set_xlabel("accuracy on training less on held-out records")
         place.set_ylabel("AUC of the attack")
         unit = "epochs" if "batch_size" in panel.settings else "leaves"
-        place.set_title(f"{_in_two_lines(title)} (numbers: {unit})", fontsize=8.5)
+        place.set_xlabel(f"training less held-out accuracy (numbers: {unit})")
+        place.set_title(_in_two_lines(title), fontsize=8.5)
     _share_height(places)
     _legend(figure, places[0])
     return figure
