@@ -82,10 +82,10 @@ class _StackedOptimizer:
         self.optimizer = getattr(torch.optim, kind)(list(weights.values()), lr=learning_rate, fused=fused)
 
     @torch.no_grad()
-    def step(self, active: np.ndarray) -> None:
-        """Update the weights [M, ...] by their gradients; active [M] marks the models that had a batch."""
-        self.in_step = self.in_step and bool(active.all())
-        had_batch = torch.from_numpy(active).to(self.steps.device)
+    def step(self, had_batch: torch.Tensor, everyone: bool) -> None:
+        """Update the weights [M, ...] by their gradients; had_batch [M] marks the models that had a batch, `everyone`
+        says the same of all, so that a device need not be asked."""
+        self.in_step = self.in_step and everyone
         self.steps += had_batch
         if self.in_step:
             self.optimizer.step()
@@ -175,15 +175,16 @@ class _StackTraining:
         rows, counted = _epoch_batches(self.jobs, self.positions, epoch, self.settings.batch_size)
         active = np.asarray(counted.any(axis=2))  # [steps, M]
         share = counted / np.maximum(counted.sum(axis=2, keepdims=True), 1)
-        on_device = [torch.from_numpy(part).to(self.device) for part in (rows, counted, share.astype(np.float32))]
+        arrays = (rows, counted, share.astype(np.float32), active)
+        on_device = [torch.from_numpy(part).to(self.device) for part in arrays]
         units, bases = self.architecture.dropout_units, self._dropout_bases(epoch)
         total = torch.zeros(len(self.jobs), 2, device=self.device)
-        for step, (batch, counts, weight) in enumerate(zip(*on_device, strict=True)):
+        for step, (batch, counts, weight, had_batch) in enumerate(zip(*on_device, strict=True)):
             records = standardised(self.inputs[batch], self.mean, self.std)  # [M, b, ...]
             labels = self.labels[batch]
             masks = None if bases is None else _dropout_masks(bases, self.records[batch], units)
             logits = self.gradients(records, labels, weight, masks)
-            self.optimizer.step(active[step])
+            self.optimizer.step(had_batch, bool(active[step].all()))
             total += _outcome(logits, labels, counts)
         return total.cpu().numpy() / np.array([[len(job.records)] for job in self.jobs])
 
