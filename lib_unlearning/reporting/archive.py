@@ -59,6 +59,16 @@ class Finding:
     chosen: list[str]
     folders: list[Path]
 
+    @property
+    def usual_choice(self) -> str:
+        """The feature that most seeds chose, of equals the first in the alphabet."""
+        return max(sorted(set(self.chosen)), key=self.chosen.count)
+
+    @property
+    def overfitting_level(self) -> float:
+        """Accuracy of the original models on training records less that on held-out ones."""
+        return float(self.outcomes["original_training_accuracy"] - self.outcomes["original_held_out_accuracy"])
+
 
 def read_runs(attack_data: Path) -> list[Run]:
     """All finished attacks under a folder, in the order of their names; a damaged file is named and left out."""

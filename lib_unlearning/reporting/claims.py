@@ -138,17 +138,13 @@ def _beats_classical(found: Panels) -> Verdict | None:
 def _best_where_general(found: Panels) -> Verdict | None:
     pairs = []
     for panel in found["overfitting"]:
-        ranked = sorted((finding for _, finding in panel.points), key=_gap)
+        ranked = sorted((finding for _, finding in panel.points), key=lambda finding: finding.overfitting_level)
         gains = [finding.features[CHOSEN]["auc_gain"] for finding in (ranked[0], ranked[-1])]
-        name = f"{_named(ranked[0])}, gap {_gap(ranked[0]):+.3f} against {_named(ranked[-1])}, {_gap(ranked[-1]):+.3f}"
+        least, most = ((_named(finding), finding.overfitting_level) for finding in (ranked[0], ranked[-1]))
+        name = f"{least[0]}, gap {least[1]:+.3f} against {most[0]}, {most[1]:+.3f}"
         pairs.append(_Pair(name, _gain_difference(gains)))
     claim = "The advantage over the classical attack is largest where the model generalises well"
     return _counted(claim, pairs, "gain of the least overfitted model less that of the most overfitted")
-
-
-def _gap(finding: Finding) -> float:
-    outcomes = finding.outcomes
-    return float(outcomes["original_training_accuracy"] - outcomes["original_held_out_accuracy"])
 
 
 def _gain_difference(gains: Sequence[Any]) -> Estimate:

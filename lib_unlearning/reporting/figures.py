@@ -176,7 +176,7 @@ def _overfitting(found: Sequence[Panel]) -> Any:
     """AUC over the gap between accuracy on training and on held-out records."""
     figure, places = _grid(len(found), 3.7, 2.9)
     for panel, title, place in zip(found, titles(found), places, strict=True):
-        gaps = [overfitting_level(finding) for _, finding in panel.points]
+        gaps = [finding.overfitting_level for _, finding in panel.points]
         for feature in (CHOSEN, BASELINE):
             _bars(place, feature, gaps, [_auc(finding, feature) for _, finding in panel.points], lying=False)
         for gap, (value, finding) in zip(gaps, panel.points, strict=True):
@@ -190,12 +190,6 @@ def _overfitting(found: Sequence[Panel]) -> Any:
     _share_height(places)
     _legend(figure, places[0])
     return figure
-
-
-def overfitting_level(finding: Finding) -> float:
-    """Accuracy of the original models on training records less that on held-out ones."""
-    outcomes = finding.outcomes
-    return float(outcomes["original_training_accuracy"] - outcomes["original_held_out_accuracy"])
 
 
 _HEAT_FEATURES = ("sorted_diff", "label_logit")

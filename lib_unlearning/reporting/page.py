@@ -168,12 +168,12 @@ def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[tupl
     if audited:
         best = max(audited, key=strength)
         auc = best.features[CHOSEN]["auc"].estimate
-        chosen = max(set(best.chosen), key=best.chosen.count)
         settings = best.settings
         cards.append(
             (
                 with_interval(auc, ".2f"),
-                f"strongest attack: {chosen} with {settings['attack_model']}, {data_label(settings)}, {_target(best)}",
+                f"strongest attack: {best.usual_choice} with {settings['attack_model']}, "
+                f"{data_label(settings)}, {_target(best)}",
             )
         )
         ahead = [found for found in audited if (found.features[CHOSEN]["auc_gain"].estimate.low or 0) > 0]

@@ -63,7 +63,7 @@ def _position(value: Any) -> str:
 
 def _p_value(finding: Finding, corrected: dict[str, float]) -> str:
     """The chosen feature's; seeds that chose different ones have each feature's in the CSV."""
-    chosen = max(set(finding.chosen), key=finding.chosen.count)
+    chosen = finding.usual_choice
     return f"{corrected[chosen]:.2g}" if chosen in corrected else "-"
 
 
