@@ -15,10 +15,13 @@ import numpy as np
 
 import config
 import utils
+from lib_unlearning.cache.files import digest_file, file_name
+from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset, load_dataset, read_description, save_dataset
+from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.options import whole
 from lib_unlearning.readers import accident, adult, download, images, location, own_table
 from lib_unlearning.readers.raw import RawDataset, check
-from utils import LOGGER, UserError
 
 DRIVE_FOLDER = "INSTA_DRIVE_FOLDER"  # environment variable: the authors' folder is not under a fixed address
 OWN = "csv"  # anybody's own table; its label is a column of it
@@ -250,20 +253,20 @@ def resolve_label(name: str, label: str | None) -> str:
     return label or next(iter(labels))
 
 
-def obtain_dataset(name: str, label: str, temp_data: Path) -> Dataset:
+def obtain_dataset(name: str, label: str, layout: Layout) -> Dataset:
     """Load a data set, preparing it first where that was not done yet.
 
     Raises:
         UserError: raw files are missing or damaged, or the processed form is.
     """
-    folder = _folder(name, label, temp_data)
+    folder = _folder(name, label, layout)
     if not (folder / "dataset.json").exists():
-        prepare_dataset(name, label, temp_data, None, Options(label_column=label))
+        prepare_dataset(name, label, layout, None, Options(label_column=label))
     return load_dataset(folder)
 
 
-def prepare_dataset(name: str, label: str, temp_data: Path, source: Path | None, options: Options) -> None:
-    """Read the raw files of a data set and write its processed form under `temp_data`.
+def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, options: Options) -> None:
+    """Read the raw files of a data set and write its processed form under `layout`.
 
     Args:
         source: file or folder with the raw form; None looks into `temp_data/dataset`.
@@ -272,7 +275,7 @@ def prepare_dataset(name: str, label: str, temp_data: Path, source: Path | None,
         UserError: the files are missing, unreadable, or no data set that can be studied.
     """
     form = _form(name, label)
-    path = source if source is not None else _find(name, label, form, temp_data)
+    path = source if source is not None else _find(name, label, form, layout)
     LOGGER.info("preparing %s / %s from %s", name, label, path if form.recognise else form.source)
     raw = check(form.read(path, options), path)
     counts = np.bincount(raw.labels, minlength=len(raw.classes)).tolist()
@@ -286,26 +289,26 @@ def prepare_dataset(name: str, label: str, temp_data: Path, source: Path | None,
         "shape": list(raw.features.shape[1:]),
         "source": form.source,
         "source_file": path.name if form.recognise else None,
-        "source_sha256": download.file_digest(path) if form.recognise and path.is_file() else None,
+        "source_sha256": digest_file(path) if form.recognise and path.is_file() else None,
         "licence": form.licence,
         "citation": form.citation,
     }
-    save_dataset(_folder(name, label, temp_data), raw.features, raw.labels, description)
+    save_dataset(_folder(name, label, layout), raw.features, raw.labels, description)
 
 
 def _form(name: str, label: str) -> Form:
     return _OWN_FORM if name == OWN else DATASETS[name][label]
 
 
-def _folder(name: str, label: str, temp_data: Path) -> Path:
-    return temp_data / config.PROCESSED_DATASET / f"{name}_{utils.file_name(label)}"
+def _folder(name: str, label: str, layout: Layout) -> Path:
+    return layout.processed_data / f"{name}_{file_name(label)}"
 
 
-def _find(name: str, label: str, form: Form, temp_data: Path) -> Path:
+def _find(name: str, label: str, form: Form, layout: Layout) -> Path:
     """The raw file or folder of a data set, recognised by its content among those in `temp_data/dataset`."""
     if form.recognise is None:
-        return temp_data
-    for folder in (temp_data / config.DATASET, config.TEMP_DATA_DIR / config.DATASET):
+        return layout.root
+    for folder in (layout.raw_data, Layout(config.TEMP_DATA_DIR).raw_data):
         for path in _candidates(folder):
             if form.recognise(path):
                 if not path.resolve().is_relative_to(folder.resolve()):
@@ -314,9 +317,7 @@ def _find(name: str, label: str, form: Form, temp_data: Path) -> Path:
     fetch = (
         f"; or: python data_prepare.py --dataset_name {name} --original_label {label} --download" if form.fetch else ""
     )
-    raise UserError(
-        f"--dataset_name {name}: no raw file of {name} / {label} in {temp_data / config.DATASET}; {form.get}{fetch}"
-    )
+    raise UserError(f"--dataset_name {name}: no raw file of {name} / {label} in {layout.raw_data}; {form.get}{fetch}")
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -328,17 +329,17 @@ def _candidates(folder: Path) -> Iterator[Path]:
 # ---------------------------------------------------------------- command line
 
 
-def list_datasets(temp_data: Path) -> Iterator[str]:
+def list_datasets(layout: Layout) -> Iterator[str]:
     """A line or two a data set: ready or not, its size, balance, source, licence and digest."""
     known = [(name, label) for name, labels in DATASETS.items() for label in labels]
     for name, label in known:
-        folder = _folder(name, label, temp_data)
+        folder = _folder(name, label, layout)
         form = DATASETS[name][label]
         if not (folder / "dataset.json").exists():
             yield f"{name} / {label}: not ready. {form.source}; {form.licence}. To get it: {form.get}"
             continue
         yield _summary(folder)
-    for folder in sorted((temp_data / config.PROCESSED_DATASET).glob(f"{OWN}_*")):
+    for folder in sorted(layout.processed_data.glob(f"{OWN}_*")):
         yield _summary(folder)
 
 
@@ -367,8 +368,8 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--label_column", help="label column of your own table (--dataset_name csv)")
     add("--download", action="store_true", help="fetch the raw files first")
     add("--force", action="store_true", help="prepare again what is ready")
-    add("--min_checkins", type=utils.whole_number(1), default=2, help="check-ins a venue must have (2)")
-    add("--min_class_size", type=utils.whole_number(2), default=10, help="venues a root category must have (10)")
+    add("--min_checkins", type=whole(1), default=2, help="check-ins a venue must have (2)")
+    add("--min_class_size", type=whole(2), default=10, help="venues a root category must have (10)")
     add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave")
     add("--quiet", action="store_true", help="no progress bars")
     return parser
@@ -377,22 +378,22 @@ def _build_parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> None:
     """Prepare or list data sets as the arguments say."""
     parsed = _build_parser().parse_args(arguments)
-    temp_data = parsed.temp_data.expanduser().absolute()
+    layout = Layout(parsed.temp_data.expanduser().absolute())
     if parsed.list:
-        print("\n".join(list_datasets(temp_data)))
+        print("\n".join(list_datasets(layout)))
         return
     name = parsed.dataset_name
     label = resolve_label(name, parsed.label_column if name == OWN else parsed.original_label)
     if name == OWN and parsed.source is None:
         raise UserError("--source is missing: name the file of your own table")
-    folder, form = _folder(name, label, temp_data), _form(name, label)
+    folder, form = _folder(name, label, layout), _form(name, label)
     if parsed.download:
         if form.fetch is None:
             raise UserError(f"--download: {name} / {label} has nothing to fetch; it {form.get}")
-        form.fetch(temp_data / config.DATASET, parsed.quiet)
+        form.fetch(layout.raw_data, parsed.quiet)
     if parsed.force or parsed.source is not None or not (folder / "dataset.json").exists():
         check_ins = location.CheckInOptions(parsed.min_checkins, parsed.min_class_size)
-        prepare_dataset(name, label, temp_data, parsed.source, Options(check_ins, label))
+        prepare_dataset(name, label, layout, parsed.source, Options(check_ins, label))
     load_dataset(folder)
     print(_summary(folder))
 
@@ -400,12 +401,7 @@ def run(arguments: Sequence[str]) -> None:
 def main() -> int:
     """Run what the command line asks for; the exit code is 2 after a user's mistake."""
     utils.set_up_logging("info")
-    try:
-        run(sys.argv[1:])
-    except UserError as error:
-        print(f"data_prepare.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return utils.run_command("data_prepare.py", lambda: run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

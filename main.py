@@ -10,25 +10,22 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 import utils
-from parameter_parser import settings_or_exit
+
+
+def _run() -> None:
+    from parameter_parser import parse_settings
+
+    settings = parse_settings(sys.argv[1:])
+    utils.set_up_logging(settings.log_level)
+    from exp import run_experiment  # after --help and mistakes were answered
+
+    run_experiment(settings)
 
 
 def main() -> int:
     """Run what the command line asks for; the exit code is 2 after a user's mistake."""
     utils.set_up_logging("warning")
-    settings = settings_or_exit()
-    utils.set_up_logging(settings.log_level)
-    from exp import run_experiment  # after --help and mistakes were answered
-
-    try:
-        run_experiment(settings)
-    except utils.UserError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("main.py: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
-    return 0
+    return utils.run_command("main.py", _run)
 
 
 if __name__ == "__main__":

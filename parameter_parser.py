@@ -1,440 +1,482 @@
-"""Command line -> Settings, validated once; nothing else reads argv."""
+"""Command line -> Settings, validated once; nothing else reads argv. `FLAGS` is the table of all flags but options.
+
+Options of unlearning methods and model families come from the dataclasses in their registries.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import config
 import data_prepare
 import models
 import utils
+from lib_unlearning import __version__
 from lib_unlearning.attack import ATTACK_MODELS
+from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
+from lib_unlearning.options import Option, boolean, distinct, number, options_of, whole
+from lib_unlearning.parallel import usable_cores
+from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
 from lib_unlearning.settings import Origin, Settings
-from lib_unlearning.unlearning import UNLEARNING_METHODS, Privacy, TrainingSettings
-from utils import UserError
+from lib_unlearning.training.tasks import Privacy, TrainingSettings
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
-EXPERIMENTS = ("model_train", "mem_inf", "report")
-OPTIMIZERS = ("Adam", "SGD")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-ACCOUNTANTS = ("rdp", "prv")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# What each experiment does; exp.py has a class for each.
+EXPERIMENTS = {
+    "model_train": "train and cache models",
+    "mem_inf": "attack them",
+    "report": "one page on all attacks so far",
+    "sweep": "all settings of a --comparison, or of all of them, then the report",
+    "status": "what is cached, its size, what is unfinished",
+    "clean": "delete what is cached, by --name",
+}
 
 
-def _boolean(text: str) -> bool:
-    answers = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    try:
-        return answers[text.lower()]
-    except KeyError:
-        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}") from None
+@dataclass(frozen=True)
+class Flag:
+    """A flag: how it is parsed, where the help shows it, whether it shapes the cached models."""
+
+    option: Option
+    group: str
+    trains: bool = False
 
 
-def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0 and finite, found {text}")
-    return value
+def _flag(group: str, name: str, default: Any, help: str, trains: bool = False, **more: Any) -> Flag:
+    return Flag(Option(name, default, help, **more), group, trains)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    found = tuple(utils.whole_number(0)(part) for part in text.split(","))
-    if len(set(found)) != len(found):
-        raise argparse.ArgumentTypeError(f"names a seed twice: {text}")
-    return found
+def _flags() -> Iterator[Flag]:
+    """All flags in the order of the help; made anew, as plug-ins fill the registries that they choose from."""
+    group = "experiment"
+    told = "; ".join(f"{name}: {what}" for name, what in EXPERIMENTS.items())
+    targets, names = tuple(models.TARGET_MODELS), (*data_prepare.DATASETS, data_prepare.OWN)
+    yield _flag(group, "exp", None, told, choices=tuple(EXPERIMENTS))
+    yield _flag(group, "dataset_name", "adult", f"{', '.join(names)}", True, choices=names, metavar="NAME")
+    yield _flag(group, "original_label", None, "column to predict (default: the data set's own)", True, metavar="LABEL")
+    known = ", ".join(targets)
+    yield _flag(group, "original_model", "DT", f"target model: {known}", True, choices=targets, metavar="M")
+    for name, choices in (("dataset_name", names), ("original_label", None), ("original_model", targets)):
+        help = f"--{name} of the shadow side (the target's)"
+        yield _flag(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
+    yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
+    methods = tuple(UNLEARNING_METHODS)
+    yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
+    yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
+    yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
+    yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
+    help = "run for several seeds, e.g. 0,1,2, and summarise"
+    yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
+    help = "give each unlearned model a seed of its own, as a provider would"
+    yield _flag(group, "fresh_retrain_seed", False, help, True, kind=boolean)
+    help = "of the report or the sweep, the one to make (all)"
+    yield _flag(group, "comparison", None, help, choices=tuple(COMPARISONS), metavar="NAME")
+    yield _flag(group, "small", False, "sweep: a minute or two instead of hours", kind=boolean)
+    yield _flag(group, "name", None, "clean: part of the names of what to delete (everything)", metavar="TEXT")
+    yield _flag(group, "plugin", None, "file or module that adds to the registries; repeatable", True, metavar="FILE")
+
+    sizes: tuple[tuple[str, int, str, int], ...] = (
+        ("set_num", 10, "sample sets, one original model each", 1),
+        ("set_size", 2000, "records a sample set", 2),
+        ("unlearning_size", 20, "deletion requests a set", 1),
+        ("unlearning_num", 1, "records a deletion request", 1),
+    )
+    for side in SIDES:
+        for name, default, help, lowest in sizes:
+            yield _flag(f"{side} side", f"{side}_{name}", default, help, True, kind=whole(lowest), metavar="N")
+
+    group = "execution and cache"
+    yield _flag(group, "is_sample", True, "draw the record split; false: reuse the saved one", True, kind=boolean)
+    help = "query the models; false: reuse the saved posteriors"
+    yield _flag(group, "is_obtain_posterior", True, help, kind=boolean)
+    yield _flag(group, "num_process", usable_cores(), "processes (usable cores)", kind=whole(1), metavar="N")
+    yield _flag(group, "is_train_multiprocess", True, "false: work in one process", kind=boolean)
+    yield _flag(group, "retrain", False, "train again what is already cached", kind=boolean)
+    yield _flag(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
+    yield _flag(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
+    yield _flag(group, "trust_cache", False, "open cached models that this installation did not write", kind=boolean)
+    help = "folder for what runs leave"
+    yield _flag(group, "temp_data", config.TEMP_DATA_DIR, help, True, kind=Path, metavar="DIR")
+    help = "say what would be trained and asked, how long it takes here and how much disk, and do nothing"
+    yield _flag(group, "dry_run", False, help, kind=boolean)
+    yield _flag(group, "yes", False, "clean: do not ask", kind=boolean)
+    yield _flag(group, "config", None, "YAML file of these flags; the command line wins", kind=Path, metavar="FILE")
+    yield _flag(group, "save_config", None, "write the flags of this run as YAML", kind=Path, metavar="FILE")
+    yield _flag(group, "quiet", False, "no progress bars, no log below warnings", kind=boolean)
+    yield _flag(group, "log_level", "info", "log messages to show", choices=LOG_LEVELS)
+
+    group = "networks"
+    help = "GPU number (default: a GPU if there is one, else the CPU)"
+    yield _flag(group, "cuda", None, help, True, kind=whole(0), metavar="N")
+
+    group = "defenses"
+    help = "publish less than the posterior; needs --top_k or --temperature"
+    yield _flag(group, "is_defense", None, help, kind=boolean)
+    yield _flag(group, "top_k", None, "entries to publish, 0 for the label alone", kind=whole(0), metavar="K")
+    yield _flag(group, "temperature", None, "publish softmax(log p / T)", kind=number(above=0), metavar="T")
+    yield _flag(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
+
+    group = "of the paper's released code, without effect here"
+    for name in _IDLE:
+        yield _flag(group, name, None, "accepted, does nothing", kind=whole(0), metavar="N")
 
 
-def _share(text: str) -> float:
-    value = _positive_number(text)
-    if value > 1:
-        raise argparse.ArgumentTypeError(f"must be at most 1, found {text}")
-    return value
+_IDLE = ("num_threads", "n_accumulation_steps")
 
 
-# Flags that shape the cached models, hence belong to the training command that an attack may have to name.
-_TRAINING_FLAGS = (
-    "dataset_name",
-    "original_label",
-    "original_model",
-    "shadow_dataset_name",
-    "shadow_original_label",
-    "shadow_original_model",
-    "max_leaf_nodes",
-    "unlearning_method",
-    *(
-        f"{side}_{name}"
-        for side in SIDES
-        for name in ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
-    ),
-    "is_sample",
-    "fresh_retrain_seed",
-    "seed",
-    "seeds",
-    "temp_data",
-)
-# Flags of models trained by gradient descent in torch; scikit-learn's models have no use for them.
-_TORCH_FLAGS = ("num_epochs", "batch_size", "optim", "lr", "cuda", "device", "ensemble_size", "amp")
-_DP_FLAGS = ("sigma", "max_per_sample_grad_norm", "delta", "sample_rate", "secure_rng", "target_epsilon", "accountant")
-# Names of flags that are not their destination's.
-_FLAG_SPELLINGS = {"max_per_sample_grad_norm": "--max-per-sample-grad_norm", "sample_rate": "--sample-rate"}
+@dataclass(frozen=True)
+class OptionSet:
+    """A dataclass of options with who has it: names of families, or an unlearning method."""
+
+    kind: type
+    group: str
+    owners: tuple[str, ...]
+
+
+def option_sets() -> list[OptionSet]:
+    """The option classes of all registries, each once."""
+    found: dict[type, list[str]] = {}
+    for name, family in models.TARGET_MODELS.items():
+        found.setdefault(family.Options, []).append(name)
+    sets = [
+        OptionSet(kind, f"options of {', '.join(names)}", tuple(names))
+        for kind, names in found.items()
+        if list(options_of(kind))
+    ]
+    methods: dict[type, list[str]] = {}
+    for name, method in UNLEARNING_METHODS.items():
+        methods.setdefault(method.Options, []).append(name)
+    sets += [
+        OptionSet(kind, f"options of {', '.join(names)}", tuple(names))
+        for kind, names in methods.items()
+        if list(options_of(kind))
+    ]
+    return [*sets, OptionSet(Privacy, "DP-SGD (--is_dp_defense true)", ("DP-SGD",))]
+
+
+def _sided(found: Option) -> Iterator[Option]:
+    """An option as the flags it has: one, or one a side."""
+    if not found.per_side:
+        yield found
+        return
+    for side in SIDES:
+        yield Option(**{**vars(found), "name": f"{side}_{found.name}", "per_side": False})
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of `main.py`."""
+    """The parser of `main.py`; raises `UserError` when two plug-ins want the same flag for different things."""
     parser = utils.OneLineParser(
         prog="main.py",
-        usage="python main.py --exp {model_train,mem_inf,report} [flags]",
+        usage=f"python main.py --exp {{{','.join(EXPERIMENTS)}}} [flags]",
         description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
         allow_abbrev=False,
     )
-    _add_experiment(parser)
-    for side in SIDES:
-        _add_side(parser, side)
-    _add_execution(parser)
-    _add_torch(parser)
-    _add_defense(parser)
+    parser.add_argument("--version", action="version", version=f"unlearning-leakage {__version__}")
+    groups: dict[str, Any] = {}
+    known: dict[str, Option] = {}
+
+    def add(found: Option, group: str) -> None:
+        if found.name in known:
+            if known[found.name] != found:
+                raise UserError(f"option {found.name} of {group}: another one has this name; rename it in the plug-in")
+            return
+        known[found.name] = found
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add_argument(groups[group], found)
+
+    for flag in _flags():
+        add(flag.option, flag.group)
+    for options in option_sets():
+        for found in options_of(options.kind):
+            for part in _sided(found):
+                add(part, options.group)
     return parser
 
 
-def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("experiment")
-    add = group.add_argument
-    add(
-        "--exp",
-        choices=EXPERIMENTS,
-        required=True,
-        help="train and cache models, attack them, or report on all attacks",
-    )
-    names = ", ".join(data_prepare.NAMES)
-    add("--dataset_name", choices=data_prepare.NAMES, default="adult", help=f"{names} (adult)", metavar="NAME")
-    add("--original_label", help="column to predict (default: the data set's own)", metavar="LABEL")
-    targets = (*models.TARGET_MODELS, *models.NETWORKS)
-    add("--original_model", choices=targets, default="DT", help=f"target model: {', '.join(targets)} (DT)", metavar="M")
-    for name, what in (("dataset_name", data_prepare.NAMES), ("original_label", None), ("original_model", targets)):
-        add(f"--shadow_{name}", choices=what, help=f"--{name} of the shadow side (the target's)", metavar="NAME")
-    add(
-        "--max_leaf_nodes",
-        type=utils.whole_number(2),
-        help="leaves of a tree target (DT 10, RF unlimited)",
-        metavar="N",
-    )
-    add("--attack_model", choices=list(ATTACK_MODELS), default="DT", help="attack model (DT)")
-    add("--unlearning_method", choices=list(UNLEARNING_METHODS), default="scratch", help="how to forget (scratch)")
-    questions = list(SAMPLES_TO_EVALUATE)
-    add("--samples_to_evaluate", choices=questions, default="in_out", help="what is asked (in_out)")
-    add(
-        "--placebo",
-        type=_boolean,
-        metavar="BOOL",
-        nargs="?",
-        const=True,
-        default=False,
-        help="query strangers only: must find nothing",
-    )
-    add("--seed", type=utils.whole_number(0), default=0, help="seed of every random choice (0)", metavar="N")
-    add("--seeds", type=_seeds, help="run for several seeds, e.g. 0,1,2, and summarise", metavar="N,...")
-    add(
-        "--comparison", choices=list(COMPARISONS), help="of the report, the one to print and draw (all)", metavar="NAME"
-    )
-    add(
-        "--fresh_retrain_seed",
-        type=_boolean,
-        metavar="BOOL",
-        nargs="?",
-        const=True,
-        default=False,
-        help="give each unlearned model a seed of its own, as a provider would (false)",
-    )
+def _add_argument(group: Any, found: Option) -> None:
+    shown = str(found.default).lower() if isinstance(found.default, bool) else found.default
+    # What is None or depends on the machine says so in its own words.
+    told = found.default is None or "(" in found.help or found.name == "temp_data"
+    more: dict[str, Any] = {
+        "dest": found.name,
+        "default": found.default,
+        "help": (found.help if told else f"{found.help} ({shown})").replace("%", "%%"),
+        "choices": found.choices,
+        "metavar": found.metavar,
+        "type": found.kind,
+    }
+    if found.kind is boolean:
+        more |= {"nargs": "?", "const": True, "metavar": "BOOL"}
+    if found.name == "plugin":
+        more["action"] = "append"
+        del more["choices"], more["type"]
+    group.add_argument(*(found.flags or (f"--{found.name}",)), required=found.name == "exp", **more)
 
 
-def _add_side(parser: argparse.ArgumentParser, side: str) -> None:
-    add = parser.add_argument_group(f"{side} side").add_argument
-    add(
-        f"--{side}_set_num",
-        type=utils.whole_number(1),
-        default=10,
-        help="sample sets, one original model each (10)",
-        metavar="N",
-    )
-    add(f"--{side}_set_size", type=utils.whole_number(2), default=2000, help="records a sample set (2000)", metavar="N")
-    add(
-        f"--{side}_unlearning_size",
-        type=utils.whole_number(1),
-        default=20,
-        help="deletion requests a set (20)",
-        metavar="N",
-    )
-    add(
-        f"--{side}_unlearning_num",
-        type=utils.whole_number(1),
-        default=1,
-        help="records a deletion request (1)",
-        metavar="N",
-    )
-    add(f"--{side}_num_shard", type=utils.whole_number(1), default=10, help="shards of SISA (10)", metavar="N")
+# ---------------------------------------------------------------- files of flags
 
 
-def _add_execution(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("execution and cache").add_argument
-    add(
-        "--is_sample",
-        type=_boolean,
-        metavar="BOOL",
-        default=True,
-        help="draw the record split; false: reuse the saved one (true)",
-    )
-    add(
-        "--is_obtain_posterior",
-        type=_boolean,
-        metavar="BOOL",
-        default=True,
-        help="query the models; false: reuse the saved posteriors (true)",
-    )
-    add(
-        "--num_process",
-        type=utils.whole_number(1),
-        default=utils.usable_cores(),
-        help="processes (usable cores)",
-        metavar="N",
-    )
-    add(
-        "--is_train_multiprocess", type=_boolean, metavar="BOOL", default=True, help="false: work in one process (true)"
-    )
-    add("--retrain", action="store_true", help="train again what is already cached")
-    add("--train_missing", action="store_true", help="mem_inf: train models that are not cached")
-    add("--skip_finished", action="store_true", help="mem_inf: keep results that are there")
-    add("--trust_cache", action="store_true", help="open cached models that this installation did not write")
-    add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave", metavar="DIR")
-    add("--quiet", action="store_true", help="no progress bars, no log below warnings")
-    add("--log_level", choices=LOG_LEVELS, default="info", help="log messages to show (info)")
+def _with_config(arguments: Sequence[str]) -> list[str]:
+    """The arguments behind those of the file that `--config` names."""
+    early = utils.OneLineParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    path = early.parse_known_args(list(arguments))[0].config
+    if path is None:
+        return list(arguments)
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path}: {error_text(error)}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"--config {path}: not a list of `flag: value` lines")
+    return [*_as_arguments(found), *arguments]
 
 
-def _add_torch(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("training of networks (LRTorch, MLPTorch, scnn, resnet50, densenet)").add_argument
-    add(
-        "--num_epochs",
-        type=utils.whole_number(1),
-        default=100,
-        help="passes over the training records (100)",
-        metavar="N",
-    )
-    add("--batch_size", type=utils.whole_number(1), default=64, help="records a gradient step (64)", metavar="N")
-    add("--optim", choices=OPTIMIZERS, default="Adam", help="optimizer (Adam)")
-    add("--lr", type=_positive_number, help="learning rate (default: the model's own)", metavar="X")
-    add("--device", choices=DEVICES, default="auto", help="where networks are trained (auto: a GPU if there is one)")
-    add("--ensemble_size", type=utils.whole_number(1), help="networks trained together (as many as suit)", metavar="N")
-    add(
-        "--cuda",
-        type=utils.whole_number(0),
-        help="GPU number (default: a GPU if there is one, else the CPU)",
-        metavar="N",
-    )
-    add("--amp", action="store_true", help="compute products in bfloat16 (mixed precision)")
+def _as_arguments(values: Mapping[str, Any]) -> list[str]:
+    words = []
+    for name, value in values.items():
+        several = value if name == "plugin" and isinstance(value, list) else [value]
+        words += [f"{_spelling(str(name))}={_as_text(part)}" for part in several if part is not None]
+    return words
 
 
-def _add_defense(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("defenses").add_argument
-    add(
-        "--is_defense",
-        type=_boolean,
-        metavar="BOOL",
-        help="publish less than the posterior; needs --top_k or --temperature (false)",
-    )
-    add("--top_k", type=utils.whole_number(0), help="entries to publish, 0 for the label alone", metavar="K")
-    add("--temperature", type=_positive_number, help="publish softmax(log p / T)", metavar="T")
-    add("--is_dp_defense", type=_boolean, metavar="BOOL", default=False, help="train networks with DP-SGD (false)")
-    add("--sigma", type=_positive_number, default=1.0, help="DP-SGD noise multiplier (1.0)", metavar="X")
-    add(
-        "-c",
-        "--max-per-sample-grad_norm",
-        type=_positive_number,
-        default=1.0,
-        help="DP-SGD clip norm (1.0)",
-        metavar="X",
-    )
-    add(
-        "--target_epsilon", type=_positive_number, help="privacy budget: --sigma is then chosen to meet it", metavar="X"
-    )
-    add("--delta", type=_share, default=1e-5, help="DP-SGD delta (1e-5)", metavar="X")
-    add("-sr", "--sample-rate", type=_share, help="DP-SGD share of records a step (batch_size / n)", metavar="X")
-    add(
-        "--secure_rng",
-        type=_boolean,
-        metavar="BOOL",
-        nargs="?",
-        const=True,
-        default=False,
-        help="DP-SGD noise from a secure generator",
-    )
-    add("--accountant", choices=ACCOUNTANTS, default="rdp", help="how spent privacy is computed (rdp)")
+def _spelling(name: str) -> str:
+    """The longest flag of an option."""
+    spelled = {found.name: found.flags for options in option_sets() for found in options_of(options.kind)}
+    return max(spelled.get(name) or (f"--{name}",), key=len)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _save_config(path: Path, given: Mapping[str, Any]) -> None:
+    import yaml
+
+    from lib_unlearning.cache.files import write_text
+
+    plain = {
+        name: value if isinstance(value, bool | int | float | list) else _as_text(value)
+        for name, value in given.items()
+    }
+    write_text(path, yaml.safe_dump(plain, sort_keys=True))
+
+
+# ---------------------------------------------------------------- settings
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
-    """Settings of a command line.
+    """Settings of a command line; plug-ins are imported on the way.
 
     Raises:
-        UserError: a flag is unknown, its value impossible, or what it asks for is not built yet.
+        UserError: a flag is unknown, or its value impossible.
     """
+    arguments = _with_config(arguments)
+    plugins = _plugins(arguments)
     parser = build_parser()
-    options = parser.parse_args(arguments)
-    origins = _origins(options)
-    networks = [origin.original_model for origin in origins.values() if origin.original_model in models.NETWORKS]
-    _warn_of_idle_flags(parser, options, bool(networks))
-    if options.seeds and options.seed != parser.get_default("seed"):
+    parsed = parser.parse_args(arguments)
+    values = vars(parsed)
+    given = {name: value for name, value in values.items() if value != parser.get_default(name)}
+    if parsed.original_label == "default":
+        parsed.original_label = None
+    if parsed.seeds and "seed" in given:
         raise UserError("--seed and --seeds: name one of them")
-    seeds = options.seeds or (options.seed,)
-    return Settings(
-        exp=options.exp,
+    _note_of_the_papers_flags(given)
+    origins = _origins(values)
+    used = _used_options(values, origins)
+    _warn_of_idle_options(given, used, values)
+    side_options = {side: _side_options(values, side) for side in SIDES}
+    method_options = {side: _method_options(values, side) for side in SIDES}
+    seeds = parsed.seeds or (parsed.seed,)
+    settings = Settings(
+        exp=parsed.exp,
         origins=origins,
-        attack_model=options.attack_model,
-        unlearning_method=options.unlearning_method,
-        samples_to_evaluate=options.samples_to_evaluate,
-        sides={side: _side_settings(options, side) for side in SIDES},
-        max_leaf_nodes=_leaves(options, origins),
-        is_sample=options.is_sample,
-        is_obtain_posterior=options.is_obtain_posterior,
-        num_process=options.num_process if options.is_train_multiprocess else 1,
-        top_k=_published_entries(options),
-        temperature=None if options.is_defense is False else options.temperature,
-        training=_training(options, networks),
+        attack_model=parsed.attack_model,
+        unlearning_method=parsed.unlearning_method,
+        samples_to_evaluate=parsed.samples_to_evaluate,
+        sides={side: _side_settings(values, side) for side in SIDES},
+        side_options=side_options,
+        method_options=method_options,
+        is_sample=parsed.is_sample,
+        is_obtain_posterior=parsed.is_obtain_posterior,
+        num_process=parsed.num_process if parsed.is_train_multiprocess else 1,
+        top_k=_published_entries(parsed),
+        temperature=None if parsed.is_defense is False else parsed.temperature,
         seeds=seeds,
         seed=seeds[0],
-        fresh_retrain_seed=options.fresh_retrain_seed,
-        placebo=options.placebo,
-        retrain=options.retrain,
-        train_missing=options.train_missing,
-        skip_finished=options.skip_finished,
-        comparison=options.comparison,
-        trust_cache=options.trust_cache,
-        temp_data=options.temp_data.expanduser().absolute(),
-        quiet=options.quiet,
-        log_level="warning" if options.quiet and options.log_level == "info" else options.log_level,
-        training_command=_training_command(parser, options, bool(networks)),
+        fresh_retrain_seed=parsed.fresh_retrain_seed,
+        placebo=parsed.placebo,
+        retrain=parsed.retrain,
+        train_missing=parsed.train_missing,
+        skip_finished=parsed.skip_finished,
+        comparison=parsed.comparison,
+        small=parsed.small,
+        dry_run=parsed.dry_run,
+        name=parsed.name,
+        yes=parsed.yes,
+        trust_cache=parsed.trust_cache,
+        temp_data=parsed.temp_data.expanduser().absolute(),
+        quiet=parsed.quiet,
+        log_level="warning" if parsed.quiet and parsed.log_level == "info" else parsed.log_level,
+        plugins=plugins,
+        given={name: value for name, value in given.items() if name not in ("config", "save_config")},
+        training_command=_training_command(given, used, parsed.samples_to_evaluate),
     )
-
-
-def _origins(options: argparse.Namespace) -> dict[str, Origin]:
-    name = options.dataset_name
-    target = Origin(name, data_prepare.resolve_label(name, options.original_label), options.original_model)
-    shadow_name = options.shadow_dataset_name or name
-    label = options.shadow_original_label or (target.original_label if shadow_name == name else None)
-    if shadow_name in data_prepare.DATASETS and label not in (None, *data_prepare.DATASETS[shadow_name]):
-        known = ", ".join(data_prepare.DATASETS[shadow_name])
-        raise UserError(f"--shadow_original_label {label}: {shadow_name} has {known}; name one of them")
-    shadow = Origin(
-        shadow_name,
-        data_prepare.resolve_label(shadow_name, label),
-        options.shadow_original_model or target.original_model,
-    )
-    return {"shadow": shadow, "target": target}
-
-
-def _leaves(options: argparse.Namespace, origins: dict[str, Origin]) -> int | None:
-    trees = [origin.original_model for origin in origins.values()]
-    if options.max_leaf_nodes is not None and not set(trees) <= {"DT", "RF"}:
-        raise UserError(f"--max_leaf_nodes {options.max_leaf_nodes}: shapes trees (DT, RF), not {' and '.join(trees)}")
-    leaves: int | None = options.max_leaf_nodes
-    return leaves
-
-
-def _warn_of_idle_flags(parser: argparse.ArgumentParser, options: argparse.Namespace, network: bool) -> None:
-    idle = [*(() if network else _TORCH_FLAGS), *(() if options.is_dp_defense else _DP_FLAGS)]
-    for name in idle:
-        if getattr(options, name) != parser.get_default(name):
-            reason = "--is_dp_defense true" if name in _DP_FLAGS else f"a network, not {options.original_model}"
-            utils.LOGGER.warning("--%s has no effect without %s", name, reason)
-
-
-def _training(options: argparse.Namespace, networks: Sequence[str]) -> TrainingSettings:
-    if options.is_dp_defense and not networks:
-        raise UserError(
-            f"--is_dp_defense true: DP-SGD trains networks, not {options.original_model}; "
-            f"name one of {', '.join(models.NETWORKS)}"
+    for side in SIDES:
+        complaint = UNLEARNING_METHODS[parsed.unlearning_method].complaint(
+            method_options[side], side, settings.sides[side].set_size
         )
-    smallest = min(options.shadow_set_size, options.target_set_size)
-    if networks and options.batch_size > smallest:
-        raise UserError(f"--batch_size {options.batch_size}: a set holds {smallest} records; lower it")
-    if options.cuda is not None and options.device not in ("auto", "cuda"):
-        raise UserError(f"--cuda {options.cuda} and --device {options.device} name different devices; leave one out")
-    privacy = Privacy(
-        sigma=options.sigma,
-        clip=options.max_per_sample_grad_norm,
-        delta=options.delta,
-        sample_rate=options.sample_rate,
-        target_epsilon=options.target_epsilon,
-        secure_rng=options.secure_rng,
-        accountant=options.accountant,
-    )
-    gpu = f"cuda:{options.cuda or 0}" if options.cuda is not None or options.device == "cuda" else options.device
-    return TrainingSettings(
-        num_epochs=options.num_epochs,
-        batch_size=options.batch_size,
-        optim=options.optim,
-        lr=options.lr,
-        device=gpu,
-        ensemble_size=options.ensemble_size,
-        amp=options.amp,
-        privacy=privacy if options.is_dp_defense else None,
-    )
+        if complaint:
+            raise UserError(complaint)
+    if parsed.save_config is not None:
+        _save_config(parsed.save_config, settings.given)
+    return settings
 
 
-def _side_settings(options: argparse.Namespace, side: str) -> SideSettings:
-    values = vars(options)
-    names = ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
+def _plugins(arguments: Sequence[str]) -> dict[str, str]:
+    early = utils.OneLineParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--plugin", action="append", default=[])
+    return load_plugins(early.parse_known_args(list(arguments))[0].plugin)
+
+
+def _note_of_the_papers_flags(given: Mapping[str, Any]) -> None:
+    for name in _IDLE:
+        if name in given:
+            LOGGER.warning("--%s: a flag of the paper's released code; it does nothing here", name)
+    if "top_k" in given and "is_defense" not in given:
+        LOGGER.warning("--top_k defends here; the paper's released code would want --is_defense true as well")
+
+
+def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
+    name = values["dataset_name"]
+    model = values["original_model"]
+    label = data_prepare.resolve_label(name, values["original_label"])
+    shadow_name = values["shadow_dataset_name"] or name
+    shadow_label = values["shadow_original_label"] or (label if shadow_name == name else None)
+    if shadow_name in data_prepare.DATASETS and shadow_label not in (None, *data_prepare.DATASETS[shadow_name]):
+        known = ", ".join(data_prepare.DATASETS[shadow_name])
+        raise UserError(f"--shadow_original_label {shadow_label}: {shadow_name} has {known}; name one of them")
+    shadow_model = values["shadow_original_model"] or model
+    _check_networks(values, [shadow_model, model])
+    return {
+        "shadow": Origin(
+            shadow_name,
+            data_prepare.resolve_label(shadow_name, shadow_label),
+            shadow_model,
+            _family_options(values, shadow_model),
+        ),
+        "target": Origin(name, label, model, _family_options(values, model)),
+    }
+
+
+def _check_networks(values: Mapping[str, Any], families: Sequence[str]) -> None:
+    networks = [name for name in families if models.TARGET_MODELS[name].network]
+    if values["is_dp_defense"] and not networks:
+        known = ", ".join(name for name, family in models.TARGET_MODELS.items() if family.network)
+        raise UserError(
+            f"--is_dp_defense true: DP-SGD trains networks, not {values['original_model']}; name one of {known}"
+        )
+    smallest = min(values[f"{side}_set_size"] for side in SIDES)
+    if networks and values["batch_size"] > smallest:
+        raise UserError(f"--batch_size {values['batch_size']}: a set holds {smallest} records; lower it")
+    if values["cuda"] is not None and values["device"] not in ("auto", "cuda"):
+        raise UserError(
+            f"--cuda {values['cuda']} and --device {values['device']} name different devices; leave one out"
+        )
+
+
+def _instance(kind: type, values: Mapping[str, Any], side: str) -> Any:
+    """A dataclass of options with the values of its flags."""
+    found = {part.name: values[f"{side}_{part.name}" if part.per_side else part.name] for part in options_of(kind)}
+    return kind(**found)
+
+
+def _family_options(values: Mapping[str, Any], model: str) -> Any:
+    kind = models.TARGET_MODELS[model].Options
+    if kind is not TrainingSettings:
+        return _instance(kind, values, "target")
+    on_gpu = values["cuda"] is not None or values["device"] == "cuda"
+    device = f"cuda:{values['cuda'] or 0}" if on_gpu else values["device"]
+    plain = _instance(kind, {**values, "device": device}, "target")
+    privacy = _instance(Privacy, values, "target") if values["is_dp_defense"] else None
+    return TrainingSettings(**{**vars(plain), "privacy": privacy})
+
+
+def _side_options(values: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """The options of all methods that each side has its own of: columns of every result row."""
+    return {
+        part.name: values[f"{side}_{part.name}"]
+        for method in UNLEARNING_METHODS.values()
+        for part in options_of(method.Options)
+        if part.per_side
+    }
+
+
+def _method_options(values: Mapping[str, Any], side: str) -> Any:
+    return _instance(UNLEARNING_METHODS[values["unlearning_method"]].Options, values, side)
+
+
+def _used_options(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> set[str]:
+    """Names of the option flags that have an effect on what these settings train."""
+    kinds: list[type] = [type(origin.options) for origin in origins.values()]
+    kinds.append(UNLEARNING_METHODS[values["unlearning_method"]].Options)
+    kinds += [Privacy] if values["is_dp_defense"] else []
+    names = {part.name for kind in kinds for found in options_of(kind) for part in _sided(found)}
+    return names | {"cuda"} if TrainingSettings in kinds else names
+
+
+def _warn_of_idle_options(given: Mapping[str, Any], used: set[str], values: Mapping[str, Any]) -> None:
+    known = {part.name: options for options in option_sets() for o in options_of(options.kind) for part in _sided(o)}
+    known["cuda"] = known["num_epochs"]
+    for name in given:
+        if name in known and name not in used:
+            LOGGER.warning(
+                "--%s has no effect on %s unlearned by %s: it is of %s",
+                name,
+                values["original_model"],
+                values["unlearning_method"],
+                ", ".join(known[name].owners),
+            )
+
+
+def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:
+    names = ("set_num", "set_size", "unlearning_size", "unlearning_num")
     settings = SideSettings(*(values[f"{side}_{name}"] for name in names))
     if settings.unlearning_num >= settings.set_size:
         raise UserError(
             f"--{side}_unlearning_num {settings.unlearning_num}: a set holds {settings.set_size} records and must keep "
             f"one; lower it or raise --{side}_set_size"
         )
-    if settings.num_shard > settings.set_size:
-        raise UserError(
-            f"--{side}_num_shard {settings.num_shard}: a set holds {settings.set_size} records; "
-            f"lower it or raise --{side}_set_size"
-        )
     return settings
 
 
-def _published_entries(options: argparse.Namespace) -> int | None:
-    if options.is_defense and options.top_k is None and options.temperature is None:
+def _published_entries(parsed: argparse.Namespace) -> int | None:
+    if parsed.is_defense and parsed.top_k is None and parsed.temperature is None:
         raise UserError("--is_defense true: add --top_k K (--top_k 0 for the label alone) or --temperature T")
-    return None if options.is_defense is False else options.top_k
+    return None if parsed.is_defense is False else parsed.top_k
 
 
-def _training_command(parser: argparse.ArgumentParser, options: argparse.Namespace, network: bool) -> str:
+def _training_command(given: Mapping[str, Any], used: set[str], question: str) -> str:
+    """The command that trains the models that these flags attack."""
+    trains = {flag.option.name for flag in _flags() if flag.trains} | used
+    if SAMPLES_TO_EVALUATE[question].online_learning:
+        trains.add("samples_to_evaluate")
     words = ["python", "main.py", "--exp", "model_train"]
-    names = list(_TRAINING_FLAGS)
-    if network:
-        names += [*_TORCH_FLAGS, "is_dp_defense", *_DP_FLAGS]
-    if SAMPLES_TO_EVALUATE[options.samples_to_evaluate].online_learning:
-        names.append("samples_to_evaluate")
-    for name in names:
-        value = getattr(options, name)
-        if value != parser.get_default(name):
-            flag = _FLAG_SPELLINGS.get(name, f"--{name}")
-            words += [flag] if name == "amp" else [flag, _as_argument(value)]
+    for name, value in given.items():
+        for part in value if name == "plugin" else [value]:
+            words += [_spelling(name), _as_text(part)] if name in trains else []
     return shlex.join(words)
-
-
-def _as_argument(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def settings_or_exit(arguments: Sequence[str] | None = None) -> Settings:
-    """Settings of this process's command line; a mistake in it is told on one line, with exit code 2."""
-    try:
-        return parse_settings(sys.argv[1:] if arguments is None else arguments)
-    except UserError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -16,10 +16,11 @@ from scipy.stats import norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import utils
-from lib_unlearning import metrics
 from lib_unlearning.metrics import Estimate
 from lib_unlearning.reporting.combine import combine
+
+import utils
+from lib_unlearning import metrics
 
 STUDIES = 1000
 RESAMPLES = 400

@@ -25,14 +25,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from lib_unlearning.ensemble import NetworkTrainer
+from lib_unlearning.networks import ARCHITECTURES, fresh_weights
+from lib_unlearning.record_random import record_order
 from torch.nn import functional
 
 import config
 import data_prepare
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.ensemble import NetworkTrainer
-from lib_unlearning.networks import ARCHITECTURES, fresh_weights
-from lib_unlearning.record_random import record_order
 from lib_unlearning.unlearning import FitJob, TrainingSettings
 
 SIZE = 2000

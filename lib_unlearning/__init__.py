@@ -1,1 +1,3 @@
-"""Membership inference against machine unlearning (Chen et al., ACM CCS 2021)."""
+"""Library of the project; `main.py` is the research command line around it."""
+
+__version__ = "0.2.0"

@@ -1,16 +1,79 @@
-"""Attack models: trained on the shadow side's features, asked about the target side's (paper section 4.4)."""
+"""Attacks: fitted on the shadow side's view, scored on the target side's (paper section 4.4).
+
+An attack sees a side through its `View` only, and the defense lies inside that: nobody can go round it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-import utils
-from lib_unlearning.construct_feature import FEATURES
+from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES
 from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.seeds import integer_seed
+
+# What an attack may need of a view.
+POSTERIORS = "posteriors"  # both versions' answers to the cases
+ASK = "ask"  # answers to records of the adversary's choice
+CLASS_ORDER = "class order"  # columns that mean the same on both sides
+
+ORIGINAL = -1  # as a version: the original model; others are numbers of deletion requests
+
+
+@dataclass(frozen=True)
+class View:
+    """One side as the adversary sees it.
+
+    Attributes:
+        cases: both versions' published answers to the cases, and on the shadow side the truth about them.
+        offers: what attacks may rely on.
+        answer: (sample set, version, records [k]) -> published posteriors [k, c]; None where nobody can be asked.
+    """
+
+    cases: PosteriorSet
+    offers: frozenset[str] = frozenset({POSTERIORS, CLASS_ORDER})
+    answer: Callable[[int, int, np.ndarray], np.ndarray] | None = None
+
+    def select(self, chosen: np.ndarray) -> View:
+        """The same view of the cases that a mask [m] or indices choose."""
+        return dataclasses.replace(self, cases=self.cases.select(chosen))
+
+    def ask(self, sample_set: int, version: int, records: np.ndarray) -> np.ndarray:
+        """Published posteriors [k, c] of one model for records [k]; `version` is a request's number, or `ORIGINAL`."""
+        assert self.answer is not None
+        return self.answer(sample_set, version, records)
+
+
+class FittedAttack(ABC):
+    """An attack that has learned what it can."""
+
+    @abstractmethod
+    def score(self, view: View) -> np.ndarray:
+        """Probability [m] that each case of a view is a positive."""
+
+
+class Attack(ABC):
+    """One way to tell deleted records from strangers.
+
+    Attributes:
+        name: column of the results.
+        needs: what a view must offer.
+    """
+
+    name: str
+    needs: frozenset[str] = frozenset({POSTERIORS})
+
+    @abstractmethod
+    def fit(self, shadow: View, seed: int) -> FittedAttack:
+        """Learn from the shadow side's view, whose truth is known."""
+
+
+# ---------------------------------------------------------------- attack models
 
 
 def _decision_tree(seed: int) -> Any:
@@ -45,7 +108,7 @@ def _standardised(classifier: Any) -> Any:
     return make_pipeline(StandardScaler(), classifier)
 
 
-# To add an attack model: a factory, seed -> unfitted classifier, and one line here.
+# To add an attack model: a factory, seed -> unfitted classifier, and one line here or in a plug-in.
 ATTACK_MODELS: dict[str, Callable[[int], Any]] = {
     "DT": _decision_tree,
     "LR": _logistic_regression,
@@ -54,34 +117,48 @@ ATTACK_MODELS: dict[str, Callable[[int], Any]] = {
 }
 
 
+# ---------------------------------------------------------------- the paper's attacks
+
+
 @dataclass(frozen=True)
-class Attack:
-    """One fitted attack: how it sees a case and the classifier that judges it."""
+class FeatureAttack(Attack):
+    """A feature of the case, judged by a classifier: what the paper does."""
+
+    name: str
+    attack_model: str
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """Both answers; the order of classes where the feature is bound to it."""
+        return frozenset({POSTERIORS, CLASS_ORDER} if self.name in CLASS_BOUND else {POSTERIORS})
+
+    def fit(self, shadow: View, seed: int) -> FittedFeatureAttack:
+        """Train the classifier on the shadow cases."""
+        classifier = ATTACK_MODELS[self.attack_model](integer_seed(seed, "attack", self.name))
+        cases = shadow.cases
+        return FittedFeatureAttack(self.name, classifier.fit(FEATURES[self.name](cases), cases.member))
+
+
+@dataclass(frozen=True)
+class FittedFeatureAttack(FittedAttack):
+    """How it sees a case, and the classifier that judges it."""
 
     feature: str
     classifier: Any
 
-    def score(self, cases: PosteriorSet) -> np.ndarray:
-        """Probability [m] that each case is a positive."""
-        positive = list(self.classifier.classes_).index(1)
-        return self.classifier.predict_proba(FEATURES[self.feature](cases))[:, positive]
+    def score(self, view: View) -> np.ndarray:
+        """The classifier's probability [m] of a positive."""
+        positive = int(np.flatnonzero(self.classifier.classes_ == 1)[0])
+        scores: np.ndarray = self.classifier.predict_proba(FEATURES[self.feature](view.cases))[:, positive]
+        return scores
 
 
-def fit_attack(shadow: PosteriorSet, feature: str, attack_model: str, seed: int) -> Attack:
-    """Train one attack model on the shadow cases, seen through one feature."""
-    classifier = ATTACK_MODELS[attack_model](utils.integer_seed(seed, "attack", feature))
-    return Attack(feature, classifier.fit(FEATURES[feature](shadow), shadow.member))
+# Attacks that are more than a feature: name -> attack for the name of an attack model.
+ATTACKS: dict[str, Callable[[str], Attack]] = {}
 
 
-def cross_fitted_scores(shadow: PosteriorSet, feature: str, attack_model: str, seed: int) -> np.ndarray:
-    """Scores [m] of the shadow cases, each from an attack that was trained on the other half of the sample sets.
-
-    A single sample set is halved by deletion requests instead.
-    """
-    group = shadow.set if len(np.unique(shadow.set)) > 1 else shadow.request
-    half = np.searchsorted(np.unique(group), group) % 2
-    scores = np.full(len(shadow), 0.5)
-    for fold in np.unique(half) if len(np.unique(half)) > 1 else ():
-        trained_on, judged = shadow.select(half != fold), half == fold
-        scores[judged] = fit_attack(trained_on, feature, attack_model, seed).score(shadow.select(judged))
-    return scores
+def attacks_on(view: View, attack_model: str) -> dict[str, Attack]:
+    """Every attack that the view offers what it needs, features first."""
+    known: dict[str, Attack] = {name: FeatureAttack(name, attack_model) for name in FEATURES}
+    known |= {name: make(attack_model) for name, make in ATTACKS.items()}
+    return {name: attack for name, attack in known.items() if attack.needs <= view.offers}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-import utils
-from utils import UserError
+from lib_unlearning.cache.files import atomic_file, digest, digest_arrays, read_json, write_json
+from lib_unlearning.errors import UserError, error_text
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ def records_found_in(dataset: Dataset, other: Dataset, records: np.ndarray) -> n
 def save_dataset(folder: Path, features: np.ndarray, labels: np.ndarray, description: dict[str, Any]) -> None:
     """Write features [N, d] and labels [N] as npy files and their description as JSON, which is written last."""
     for name, array in (("features", features), ("labels", labels)):
-        with utils.atomic_file(folder / f"{name}.npy") as handle:
+        with atomic_file(folder / f"{name}.npy") as handle:
             np.save(handle, array, allow_pickle=False)
-    complete = {**description, "digest": utils.digest_arrays(features, labels)}
-    utils.write_json(folder / "dataset.json", {**complete, "description_digest": utils.digest(complete)})
+    complete = {**description, "digest": digest_arrays(features, labels)}
+    write_json(folder / "dataset.json", {**complete, "description_digest": digest(complete)})
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What dataset.json says; raises `UserError` when it is damaged or was edited."""
-    description = utils.read_json(folder / "dataset.json")
+    description = read_json(folder / "dataset.json")
     stated = description.pop("description_digest", None) if isinstance(description, dict) else None
-    if stated is None or stated != utils.digest(description):
+    if stated is None or stated != digest(description):
         raise UserError(
             f"{folder / 'dataset.json'} was edited or damaged (its digest differs); delete the folder and run again"
         )
@@ -95,7 +95,7 @@ def load_dataset(folder: Path) -> Dataset:
     try:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
-        found = utils.digest_arrays(features, labels)
+        found = digest_arrays(features, labels)
         if found != description["digest"]:
             raise ValueError(f"its arrays have digest {found[:12]}, not {description['digest'][:12]}")
         name, label, classes = description["name"], description["label"], len(description["classes"])
@@ -103,7 +103,7 @@ def load_dataset(folder: Path) -> Dataset:
         normalisation = (_channels(constants["mean"]), _channels(constants["std"])) if constants else None
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(
-            f"the processed data set {folder} is damaged ({utils.error_text(error)}); delete the folder and run again"
+            f"the processed data set {folder} is damaged ({error_text(error)}); delete the folder and run again"
         ) from error
     synthetic = bool(description.get("synthetic"))
     return Dataset(name, label, features, labels, classes, found, normalisation, synthetic)

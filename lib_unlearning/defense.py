@@ -6,6 +6,7 @@ They are applied to both models' answers before any feature is built: the advers
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,13 +43,18 @@ def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def defend(posteriors: PosteriorSet, k: int | None, temperature: float | None) -> PosteriorSet:
-    """What the adversary sees of both models: softened by `temperature`, then what `top_k` leaves; None: as it is."""
+@dataclass(frozen=True)
+class Publication:
+    """What the adversary sees of an answer: softened by `temperature`, then what `top_k` leaves; None: as it is."""
 
-    def published(part: np.ndarray) -> np.ndarray:
-        part = part if temperature is None else soften(part, temperature)
-        return part if k is None else top_k(part, k)
+    top_k: int | None = None
+    temperature: float | None = None
 
-    return dataclasses.replace(
-        posteriors, original=published(posteriors.original), unlearned=published(posteriors.unlearned)
-    )
+    def of(self, posteriors: np.ndarray) -> np.ndarray:
+        """What is published of posteriors [m, c]."""
+        part = posteriors if self.temperature is None else soften(posteriors, self.temperature)
+        return part if self.top_k is None else top_k(part, self.top_k)
+
+    def of_cases(self, cases: PosteriorSet) -> PosteriorSet:
+        """What is published of both models' answers."""
+        return dataclasses.replace(cases, original=self.of(cases.original), unlearned=self.of(cases.unlearned))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import utils
 from lib_unlearning.record_split import SampleSet, draw_without_replacement
+from lib_unlearning.seeds import spawn
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ def evaluation_cases(
         placebo: query negatives in the positives' place, so that there is nothing to find.
     """
     chosen = [
-        positives(sample_set, request, utils.spawn(seed, side, index, "positives", request))
+        positives(sample_set, request, spawn(seed, side, index, "positives", request))
         for request in range(len(sample_set.requests))
     ]
     sizes = [len(records) for records in chosen]
     total = sum(sizes)
     strangers = draw_without_replacement(
-        negative, 2 * total if placebo else total, lambda number: utils.spawn(seed, side, index, "negatives", number)
+        negative, 2 * total if placebo else total, lambda number: spawn(seed, side, index, "negatives", number)
     )
     positive_records = strangers[total:] if placebo else np.concatenate(chosen)
     request = np.repeat(np.arange(len(sizes)), sizes)

@@ -6,14 +6,19 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.cache.files import read_arrays, write_arrays
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.evaluation_cases import EvaluationCases
-from lib_unlearning.unlearning import Ensemble
-from utils import UserError
+from lib_unlearning.unlearning.base import Ensemble
+
+# Accuracy of a model is measured on at most this many training and as many held-out records: more would cost a forest
+# a noticeable part of its training time.
+_UTILITY_RECORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -77,15 +82,27 @@ def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset:
             constituents[id(constituent)] = constituent
             wanted.setdefault(id(constituent), []).append(rows)
     asked = {key: np.unique(np.concatenate(rows)) for key, rows in wanted.items()}
-    kind = type(next(iter(constituents.values())))
-    found = kind.predict_together([constituents[key] for key in asked], list(asked.values()), dataset)
-    answers = dict(zip(asked, found, strict=True))
+    answers = _answers([constituents[key] for key in asked], list(asked.values()), dataset)
+    found = dict(zip(asked, answers, strict=True))
     return [
         np.mean(
-            [answers[id(member)][np.searchsorted(asked[id(member)], rows)] for member in ensemble.constituents], axis=0
+            [found[id(member)][np.searchsorted(asked[id(member)], rows)] for member in ensemble.constituents], axis=0
         )
         for ensemble, rows in zip(ensembles, records, strict=True)
     ]
+
+
+def _answers(models: Sequence[Any], records: Sequence[np.ndarray], dataset: Dataset) -> list[np.ndarray]:
+    """Posteriors of each model for its own records; models of a type that answers together are asked together."""
+    answers: dict[int, np.ndarray] = {}
+    for kind in dict.fromkeys(type(model) for model in models):
+        rows = [number for number, model in enumerate(models) if type(model) is kind]
+        if hasattr(kind, "predict_together"):
+            found = kind.predict_together([models[row] for row in rows], [records[row] for row in rows], dataset)
+        else:
+            found = [models[row].predict_proba(dataset.rows(records[row])) for row in rows]
+        answers.update(zip(rows, found, strict=True))
+    return [answers[number] for number in range(len(models))]
 
 
 def obtain_posteriors(
@@ -109,7 +126,11 @@ def obtain_posteriors(
 
 
 def accuracies(
-    ensembles: Sequence[Ensemble], training: np.ndarray, held_out: np.ndarray, dataset: Dataset, limit: int
+    ensembles: Sequence[Ensemble],
+    training: np.ndarray,
+    held_out: np.ndarray,
+    dataset: Dataset,
+    limit: int = _UTILITY_RECORDS,
 ) -> np.ndarray:
     """Accuracy [len(ensembles), 2] on training and on held-out records, on at most `limit` evenly spaced of each.
 
@@ -146,7 +167,7 @@ class Answers:
         cases: posteriors of every case.
         utility: [sets, 1 + requests, 3] accuracy on training and on held-out records, epsilon spent; the original is 0.
         curves: [sets, 2, epochs, 3] training loss, training and held-out accuracy of networks after each epoch, mean
-            over original (0) and unlearned (1) models; no epochs for other models.
+            over original (0) and unlearned (1) models, NaN after their last epoch; no epochs for other models.
     """
 
     cases: PosteriorSet
@@ -156,35 +177,51 @@ class Answers:
 
 def gather(parts: Sequence[Answers]) -> Answers:
     """The answers of several sample sets, each with a leading axis of one set, as those of their side."""
+    epochs = max(part.curves.shape[2] for part in parts)
+    curves = [np.moveaxis(padded(np.moveaxis(part.curves, 2, 0), epochs), 0, 2) for part in parts]
     return Answers(
         concatenate([part.cases for part in parts]),
         np.concatenate([part.utility for part in parts]),
-        np.concatenate([part.curves for part in parts]),
+        np.concatenate(curves),
     )
 
 
 def training_curves(original: Ensemble, unlearned: Sequence[Ensemble]) -> np.ndarray:
     """Curves [1, 2, epochs, 3] of one sample set (see `Answers`)."""
-    means = []
-    for ensembles in ([original], unlearned):
-        members = [member for ensemble in ensembles for member in ensemble.constituents]
-        found = [getattr(member, "curve", np.zeros((0, 3))) for member in members]
-        means.append(np.mean(found, axis=0))
+    parts = [[original], list(unlearned)]
+    found = [[curve for ensemble in ensembles for curve in ensemble.fact("curve")] for ensembles in parts]
+    epochs = max((len(curve) for curves in found for curve in curves), default=0)
+    means = [_mean_of([padded(np.asarray(curve), epochs) for curve in curves], epochs) for curves in found]
     return np.stack(means)[np.newaxis]
+
+
+def padded(values: np.ndarray, length: int) -> np.ndarray:
+    """Values [n, ...] with rows of NaN up to a length."""
+    missing = np.full((length - len(values), *values.shape[1:]), np.nan)
+    return np.concatenate([values, missing])
+
+
+def _mean_of(curves: Sequence[np.ndarray], epochs: int) -> np.ndarray:
+    """Mean [epochs, 3] of curves, each epoch over those that lasted so long."""
+    if not curves:
+        return np.full((epochs, 3), np.nan)
+    stacked = np.stack(curves)
+    counts = (~np.isnan(stacked)).sum(axis=0)
+    return np.where(counts, np.nansum(stacked, axis=0), np.nan) / np.maximum(counts, 1)
 
 
 def save_answers(path: Path, answers: Answers) -> None:
     """Write a side's answers as one npz file."""
-    utils.write_arrays(path, {**vars(answers.cases), "utility": answers.utility, "curves": answers.curves})
+    write_arrays(path, {**vars(answers.cases), "utility": answers.utility, "curves": answers.curves})
 
 
 def load_answers(path: Path) -> Answers:
     """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
     if not path.exists():
         raise UserError(f"--is_obtain_posterior false: {path} does not exist; run once with --is_obtain_posterior true")
-    arrays = utils.read_arrays(path)
+    arrays = read_arrays(path)
     try:
         utility, curves = arrays.pop("utility"), arrays.pop("curves")
         return Answers(PosteriorSet(**arrays), utility, curves)
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no posteriors ({utils.error_text(error)}); delete it and run again") from error
+        raise UserError(f"{path} holds no posteriors ({error_text(error)}); delete it and run again") from error

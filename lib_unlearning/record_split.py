@@ -11,11 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-import config
-import utils
-from utils import UserError
+from lib_unlearning.cache.files import digest_arrays, read_arrays, write_arrays
+from lib_unlearning.errors import UserError
+from lib_unlearning.seeds import spawn
 
 SIDES = ("shadow", "target")
+# Of all records, of a side's, of its strangers.
+_SHADOW_SHARE = 0.5
+_POSITIVE_SHARE = 0.8
+_REPLACEMENT_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,6 @@ class SideSettings:
     set_size: int
     unlearning_size: int
     unlearning_num: int
-    num_shard: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SampleSet:
 
     def digest(self) -> str:
         """Hex SHA-256 of all indices."""
-        return utils.digest_arrays(self.records, self.requests, self.replacements)
+        return digest_arrays(self.records, self.requests, self.replacements)
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,16 @@ def draw_split(num_records: int, settings: dict[str, SideSettings], seed: int) -
 
 def side_records(num_records: int, side: str, seed: int) -> np.ndarray:
     """The half [N / 2] of a data set's records that a side works with, shuffled."""
-    shuffled = utils.spawn(seed, "split").permutation(num_records)
-    boundary = int(num_records * config.SHADOW_SHARE)
+    shuffled = spawn(seed, "split").permutation(num_records)
+    boundary = int(num_records * _SHADOW_SHARE)
     return shuffled[:boundary] if side == "shadow" else shuffled[boundary:]
 
 
 def draw_side(records: np.ndarray, side: str, settings: SideSettings, seed: int) -> SideSplit:
     """Cut a side's records [n] into pools and draw its sample sets; raises `UserError` when a pool is too small."""
-    num_positive = int(len(records) * config.POSITIVE_SHARE)
+    num_positive = int(len(records) * _POSITIVE_SHARE)
     positive, stranger = records[:num_positive], records[num_positive:]
-    num_replacement = int(len(stranger) * config.REPLACEMENT_SHARE)
+    num_replacement = int(len(stranger) * _REPLACEMENT_SHARE)
     replacement, negative = stranger[:num_replacement], stranger[num_replacement:]
     _check_pools(side, settings, positive, negative, replacement)
     sets = [_draw_set(side, index, settings, positive, replacement, seed) for index in range(settings.set_num)]
@@ -123,7 +126,7 @@ def _check_pools(
 def _draw_set(
     side: str, index: int, settings: SideSettings, positive: np.ndarray, replacement: np.ndarray, seed: int
 ) -> SampleSet:
-    records = utils.spawn(seed, side, index, "records").choice(positive, settings.set_size, replace=False)
+    records = spawn(seed, side, index, "records").choice(positive, settings.set_size, replace=False)
     shape = (settings.unlearning_size, settings.unlearning_num)
     return SampleSet(
         records=records,
@@ -139,7 +142,7 @@ def _draw_groups(pool: np.ndarray, shape: tuple[int, int], seed: int, *purpose: 
     per_round = usable // size
     rounds = -(-count // per_round)
     groups = [
-        utils.spawn(seed, *purpose, size, number).permutation(pool)[:usable].reshape(per_round, size)
+        spawn(seed, *purpose, size, number).permutation(pool)[:usable].reshape(per_round, size)
         for number in range(rounds)
     ]
     return np.concatenate(groups)[:count]
@@ -153,12 +156,12 @@ def save_split(path: Path, split: dict[str, SideSplit]) -> None:
             arrays[f"{side}_{pool}"] = getattr(part, pool)
         for field in ("records", "requests", "replacements"):
             arrays[f"{side}_{field}"] = np.stack([getattr(sample_set, field) for sample_set in part.sample_sets])
-    utils.write_arrays(path, arrays)
+    write_arrays(path, arrays)
 
 
 def load_split(path: Path) -> dict[str, SideSplit]:
     """Read a split that `save_split` wrote; raises `UserError` when the file is missing or damaged."""
-    arrays = utils.read_arrays(path)
+    arrays = read_arrays(path)
     try:
         return {side: _assemble(arrays, side) for side in SIDES}
     except (KeyError, ValueError) as error:

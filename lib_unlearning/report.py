@@ -6,16 +6,18 @@ import csv
 import io
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.cache.files import digest, file_name, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.metrics import TPR_NAMES, Estimate
+from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.posterior import Answers, PosteriorSet
 from lib_unlearning.settings import Settings
+from lib_unlearning.statistics.metrics import TPR_NAMES, Estimate
 
 Results = Mapping[str, Mapping[str, Estimate]]  # feature -> metric -> estimate
 
@@ -31,6 +33,12 @@ METRICS = (
 )
 
 
+# Files of a run.
+RESULTS = "results.json"
+SCORES = "scores.csv"
+CURVES = "curves.csv"
+TIMING = "timing.json"
+
 # Suffix of a metric's column -> attribute of its estimate.
 PARTS = {"": "value", "_low": "low", "_high": "high", "_se": "error"}
 # Columns of a row that are measured, not set; two runs that differ in nothing else but the seed are repetitions.
@@ -43,6 +51,46 @@ OUTCOMES = (
     "unlearned_held_out_accuracy",
     "epsilon",
 )
+
+
+def answers_name(settings: Settings, *more: str) -> str:
+    """Readable part of the names of files that belong to what the models were asked."""
+    parts = [
+        settings.named_by("dataset_name", "original_label", "original_model", joint="-"),
+        settings.unlearning_method,
+        settings.samples_to_evaluate,
+        *more,
+        f"seed{settings.seed}",
+    ]
+    return file_name("_".join([*parts, "placebo"] if settings.placebo else parts))
+
+
+def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings that shape the result, and nothing that varies from run to run."""
+    return {
+        **shaped_answers,
+        "attack_model": settings.attack_model,
+        "top_k": settings.top_k,
+        "temperature": settings.temperature,
+        "sides": {side: asdict(part) for side, part in settings.sides.items()},
+    }
+
+
+def run_name(settings: Settings, described: Mapping[str, Any]) -> str:
+    """Name of a run's folder: readable, and complete by a digest."""
+    return f"{answers_name(settings, settings.attack_model)}-{digest(described)[:10]}"
+
+
+def console(title: str, settings: Settings, answers: Answers, results: Results, headline: str) -> str:
+    """What a run prints: what was attacked, accuracies, the table, one sentence."""
+    question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
+    parts = [
+        heading(title, settings, answers),
+        "\n".join(utility_table(answers.utility)),
+        "\n".join(result_table(results, headline)),
+        verdict(results, headline, question, settings.placebo),
+    ]
+    return "\n\n".join(parts)
 
 
 def heading(title: str, settings: Settings, answers: Answers) -> str:
@@ -162,19 +210,26 @@ def result_rows(settings: Mapping[str, Any], results: Results, headline: str) ->
     return rows
 
 
-def save_results(folder: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
-    """Write results.csv, results.json and settings.json, all of them equal for equal settings."""
-    utils.write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
-    utils.write_json(folder / "results.json", rows)
-    utils.write_json(folder / "settings.json", settings)
+def save_run(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    cases: PosteriorSet,
+    scores: Mapping[str, np.ndarray],
+) -> None:
+    """Write results.csv, results.json, settings.json and scores.csv, all of them equal for equal settings."""
+    write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
+    write_json(folder / RESULTS, rows)
+    write_json(folder / "settings.json", settings)
+    _save_scores(folder / SCORES, cases, scores)
 
 
-def save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray]) -> None:
-    """Write one row a target case: where it comes from, its truth, and its score under each feature."""
+def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray]) -> None:
+    """A row a target case: where it comes from, its truth, and its score under each feature."""
     names = ["set", "request", "record", "label", "member"]
     columns = [getattr(cases, name).tolist() for name in names]
     columns += [np.round(values, 6).tolist() for values in scores.values()]
-    utils.write_text(path, csv_text([*names, *scores], zip(*columns, strict=True)))
+    write_text(path, csv_text([*names, *scores], zip(*columns, strict=True)))
 
 
 def save_curves(path: Path, curves: Mapping[str, np.ndarray]) -> None:
@@ -187,7 +242,7 @@ def save_curves(path: Path, curves: Mapping[str, np.ndarray]) -> None:
     ]
     if rows:
         names = ["side", "model", "epoch", "training_loss", "training_accuracy", "held_out_accuracy"]
-        utils.write_text(path, csv_text(names, rows))
+        write_text(path, csv_text(names, rows))
 
 
 def csv_text(header: Sequence[str], rows: Any) -> str:

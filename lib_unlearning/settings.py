@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import models
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
+from lib_unlearning.options import NoOptions, columns
 from lib_unlearning.record_split import SIDES, SideSettings
-from lib_unlearning.unlearning import TrainingSettings
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a side's models come from: data set, its label, model family."""
+    """Where a side's models come from: data set, its label, model family and what was chosen about it."""
 
     dataset_name: str
     original_label: str
     original_model: str
+    options: Any = field(default_factory=NoOptions)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Data set, label and family as columns."""
+        return {name: getattr(self, name) for name in ("dataset_name", "original_label", "original_model")}
 
 
 @dataclass(frozen=True)
@@ -27,14 +34,17 @@ class Settings:
     Attributes:
         origins: "shadow" / "target" -> data set and model family; they differ when an attack is transferred.
         sides: "shadow" / "target" -> what that side draws.
-        max_leaf_nodes: leaves of tree targets, None for the zoo's own number.
+        side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
+        method_options: "shadow" / "target" -> the method's options.
         num_process: worker processes, 1 for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
         seeds: seeds that the experiment is run for, one after another; `seed` is the one at hand.
         train_missing: whether an attack trains models that are not cached.
         skip_finished: whether an attack whose results are there is left as it is.
-        comparison: of the report, the one to print; None for all.
+        comparison: of the report or the sweep, the one to make; None for all.
+        plugins: name -> source digest of the code from outside.
+        given: the flags as they were given, by name; what `--save_config` writes.
         training_command: the command that trains the models these settings attack.
     """
 
@@ -44,13 +54,13 @@ class Settings:
     unlearning_method: str
     samples_to_evaluate: str
     sides: dict[str, SideSettings]
-    max_leaf_nodes: int | None
+    side_options: dict[str, dict[str, Any]]
+    method_options: dict[str, Any]
     is_sample: bool
     is_obtain_posterior: bool
     num_process: int
     top_k: int | None
     temperature: float | None
-    training: TrainingSettings
     seeds: tuple[int, ...]
     seed: int
     fresh_retrain_seed: bool
@@ -59,17 +69,33 @@ class Settings:
     train_missing: bool
     skip_finished: bool
     comparison: str | None
+    small: bool
+    dry_run: bool
+    name: str | None
+    yes: bool
     trust_cache: bool
     temp_data: Path
     quiet: bool
     log_level: str
+    plugins: dict[str, str]
+    given: dict[str, Any]
     training_command: str
+
+    @property
+    def layout(self) -> Layout:
+        """The folders of the run."""
+        return Layout(self.temp_data)
 
     @property
     def other_data(self) -> bool:
         """Whether the shadow side learns on another data set than the target side."""
         shadow, target = (self.origins[side] for side in SIDES)
         return (shadow.dataset_name, shadow.original_label) != (target.dataset_name, target.original_label)
+
+    @property
+    def online(self) -> bool:
+        """Whether new records take the place of deleted ones."""
+        return SAMPLES_TO_EVALUATE[self.samples_to_evaluate].online_learning
 
     def named_by(self, *fields: str, joint: str) -> str:
         """Readable name of both sides' origins by some of their fields; the shadow's only where it differs."""
@@ -78,23 +104,21 @@ class Settings:
         )
         return target if shadow == target else f"{target}_from_{shadow}"
 
-    @property
-    def trains_networks(self) -> bool:
-        """Whether one side's models are networks."""
-        return any(origin.original_model in models.NETWORKS for origin in self.origins.values())
-
     def flat(self) -> dict[str, Any]:
         """All that shapes a result, as name -> plain value: the first columns of every result row."""
-        found: dict[str, Any] = asdict(self.origins["target"])
-        found |= {f"shadow_{name}": value for name, value in asdict(self.origins["shadow"]).items()}
-        names = ("attack_model", "unlearning_method", "samples_to_evaluate", "placebo", "max_leaf_nodes", "top_k")
-        for name in (*names, "temperature", "fresh_retrain_seed", "seed"):
+        target, shadow = self.origins["target"], self.origins["shadow"]
+        chosen = columns(shadow.options) | columns(target.options) | columns(self.method_options["target"])
+        found: dict[str, Any] = dict(target.names)
+        found |= {f"shadow_{name}": value for name, value in shadow.names.items()}
+        for name in ("attack_model", "unlearning_method", "samples_to_evaluate", "placebo"):
+            found[name] = getattr(self, name)
+        found["max_leaf_nodes"] = chosen.pop("max_leaf_nodes", None)
+        for name in ("top_k", "temperature", "fresh_retrain_seed", "seed"):
             found[name] = getattr(self, name)
         for side, part in self.sides.items():
-            found |= {f"{side}_{name}": value for name, value in asdict(part).items()}
-        if self.trains_networks:
-            # How many train together changes rounding only; privacy has columns of its own.
-            left_out = ("ensemble_size", "privacy")
-            found |= {name: value for name, value in vars(self.training).items() if name not in left_out}
-            found |= asdict(self.training.privacy) if self.training.privacy else {}
-        return found
+            own = asdict(part) | self.side_options[side]
+            found |= {f"{side}_{name}": value for name, value in own.items()}
+            chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
+        if self.plugins:
+            found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
+        return found | chosen

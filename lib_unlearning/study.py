@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-import config
-import utils
-from lib_unlearning import sealed_pickle
+from lib_unlearning.cache.files import file_name, library_versions
+from lib_unlearning.cache.layout import CACHE_VERSION
+from lib_unlearning.cache.model_store import ModelStore
 from lib_unlearning.dataset import Dataset, records_found_in
-from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
-from lib_unlearning.model_store import ModelStore
-from lib_unlearning.network_file import NetworkFiles
+from lib_unlearning.errors import UserError
+from lib_unlearning.family import Family
+from lib_unlearning.options import shaping
 from lib_unlearning.posterior import evenly_spaced
 from lib_unlearning.record_split import (
     SIDES,
@@ -25,29 +25,26 @@ from lib_unlearning.record_split import (
     save_split,
     side_records,
 )
+from lib_unlearning.seeds import integer_seed
 from lib_unlearning.settings import Settings
-from lib_unlearning.unlearning import UNLEARNING_METHODS, ModelTrainer, UnlearningMethod
-from models import NETWORKS
-from utils import UserError
+from lib_unlearning.training.tasks import Trainer
+from lib_unlearning.unlearning.base import Deletion, UnlearningMethod
 
 _LIBRARIES = ("numpy", "scikit-learn", "scipy")
+# A network's accuracy after each epoch is measured on at most this many held-out records.
+_CURVE_RECORDS = 250
 
 
 @dataclass(frozen=True)
 class Study:
-    """What both experiments work on; everything but the settings has one entry a side: "shadow" and "target"."""
+    """What all experiments work on; everything but the settings has one entry a side: "shadow" and "target"."""
 
     settings: Settings
     dataset: dict[str, Dataset]
     split: dict[str, SideSplit]
-    trainer: dict[str, ModelTrainer]
+    trainer: dict[str, Trainer]
     method: dict[str, UnlearningMethod]
     store: dict[str, ModelStore]
-
-    @property
-    def online(self) -> bool:
-        """Whether new records take the place of deleted ones."""
-        return SAMPLES_TO_EVALUATE[self.settings.samples_to_evaluate].online_learning
 
     @property
     def processes(self) -> int:
@@ -62,6 +59,23 @@ class Study:
     def sample_set(self, side: str, index: int) -> SampleSet:
         """One sample set."""
         return self.split[side].sample_sets[index]
+
+    def training_of(self, side: str, index: int) -> tuple[np.ndarray, list[Deletion], int]:
+        """Training records [n] of a sample set, what is deleted from it, and the seed of its original model."""
+        settings, sample_set = self.settings, self.sample_set(side, index)
+        deletions = [
+            Deletion(
+                records=records,
+                replacements=newcomers if settings.online else newcomers[:0],
+                seed=integer_seed(settings.seed, side, index, "retrained model", request)
+                if settings.fresh_retrain_seed
+                else None,
+            )
+            for request, (records, newcomers) in enumerate(
+                zip(sample_set.requests, sample_set.replacements, strict=True)
+            )
+        ]
+        return sample_set.records, deletions, integer_seed(settings.seed, side, index, "model")
 
     def untrained(self) -> list[tuple[str, int]]:
         """The sample sets whose models are not cached, or all that are to be trained again."""
@@ -84,38 +98,49 @@ class Study:
             groups += [mine[start : start + together] for start in range(0, len(mine), together)]
         return groups
 
+    def shaped_answers(self) -> dict[str, Any]:
+        """All that shapes what the models answer to the cases."""
+        return {
+            "models": {side: self.store[side].shaped_by for side in SIDES},
+            "records": [self.sample_set(side, index).digest() for side, index in self.sets()],
+            "samples_to_evaluate": self.settings.samples_to_evaluate,
+            "placebo": self.settings.placebo,
+        }
 
-def open_study(settings: Settings, dataset: dict[str, Dataset]) -> Study:
+
+def open_study(
+    settings: Settings,
+    dataset: dict[str, Dataset],
+    families: Mapping[str, Family],
+    methods: Mapping[str, Callable[[Any, Dataset], UnlearningMethod]],
+) -> Study:
     """Draw or load the record split of each side's data set and find the caches.
+
+    Args:
+        families, methods: the registries that the settings' names are looked up in.
 
     Raises:
         UserError: a pool is too small, a network does not fit the data, or a device is not there.
     """
     split = _obtain_split(settings, dataset)
-    trainer = {side: _trainer(settings, side, dataset[side], split[side]) for side in SIDES}
-    factory = UNLEARNING_METHODS[settings.unlearning_method]
+    family = {side: families[settings.origins[side].original_model] for side in SIDES}
+    trainer = {}
+    for side in SIDES:
+        held_out = evenly_spaced(split[side].negative, _CURVE_RECORDS)
+        trainer[side] = family[side].trainer(dataset[side], settings.origins[side].options, held_out)
+    method = methods[settings.unlearning_method]
     return Study(
         settings=settings,
         dataset=dataset,
         split=split,
         trainer=trainer,
-        method={side: factory(trainer[side], settings.sides[side].num_shard) for side in SIDES},
-        store={side: _store(settings, side, dataset, trainer[side], split[side]) for side in SIDES},
+        method={side: method(settings.method_options[side], dataset[side]) for side in SIDES},
+        store={side: _store(settings, side, dataset, family[side], trainer[side], split[side]) for side in SIDES},
     )
 
 
-def _trainer(settings: Settings, side: str, dataset: Dataset, split: SideSplit) -> ModelTrainer:
-    name = settings.origins[side].original_model
-    if name not in NETWORKS:
-        return ModelTrainer(dataset, name, settings.max_leaf_nodes)
-    from lib_unlearning.ensemble import NetworkTrainer  # needs torch
-
-    held_out = evenly_spaced(split.negative, config.CURVE_RECORDS)
-    return NetworkTrainer(dataset, name, settings.training, held_out)
-
-
 def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, SideSplit]:
-    path = settings.temp_data / config.SPLIT_INDICES / f"{_split_name(settings)}.npz"
+    path = settings.layout.splits / f"{_split_name(settings)}.npz"
     if settings.is_sample:
         split = {side: _draw_side(settings, side, dataset) for side in SIDES}
         save_split(path, split)
@@ -136,7 +161,7 @@ def _split_name(settings: Settings) -> str:
         f"{side}-{part.set_num}x{part.set_size}-{part.unlearning_size}x{part.unlearning_num}"
         for side, part in settings.sides.items()
     )
-    return utils.file_name(f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}")
+    return file_name(f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}")
 
 
 def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> SideSplit:
@@ -150,10 +175,9 @@ def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> Si
 
 
 def _store(
-    settings: Settings, side: str, datasets: dict[str, Dataset], trainer: ModelTrainer, split: SideSplit
+    settings: Settings, side: str, datasets: dict[str, Dataset], family: Family, trainer: Trainer, split: SideSplit
 ) -> ModelStore:
-    dataset, drawn, model = datasets[side], settings.sides[side], settings.origins[side].original_model
-    sharded = settings.unlearning_method != "scratch"
+    dataset, drawn, origin = datasets[side], settings.sides[side], settings.origins[side]
     whole = len(split.positive) + len(split.negative) + len(split.replacement) == len(
         side_records(len(dataset), side, settings.seed)
     )
@@ -161,26 +185,22 @@ def _store(
         "dataset": dataset.title,
         "dataset_digest": dataset.digest,
         "side": side,
-        "original_model": model,
-        "max_leaf_nodes": settings.max_leaf_nodes,
+        "original_model": origin.original_model,
+        "model_options": shaping(origin.options),
         "unlearning_method": settings.unlearning_method,
+        "method_options": shaping(settings.method_options[side]),
         "set_size": drawn.set_size,
         "unlearning_size": drawn.unlearning_size,
         "unlearning_num": drawn.unlearning_num,
-        "num_shard": drawn.num_shard if sharded else None,
-        "online_learning": SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].online_learning,
+        "online_learning": settings.online,
         "fresh_retrain_seed": settings.fresh_retrain_seed,
         "seed": settings.seed,
         # Transfer between data sets that share records takes the target side's out of the shadow side's pools.
         "apart_from": None if whole else datasets["target"].digest,
-        "libraries": utils.library_versions(*_LIBRARIES),
-        "cache_version": config.CACHE_VERSION,
+        "libraries": library_versions(*_LIBRARIES, *family.libraries),
+        "plugins": settings.plugins,
+        "cache_version": CACHE_VERSION,
     }
-    parent = settings.temp_data / config.SIDE_MODELS[side]
-    readable = utils.file_name(f"{dataset.name}-{dataset.label}_{model}_{settings.unlearning_method}")
-    if model not in NETWORKS:
-        return ModelStore(parent, readable, shaped_by, settings.trust_cache, sealed_pickle)
-    # How many train together changes rounding only, and no result that an attack could use.
-    shaped_by["training"] = asdict(replace(settings.training, ensemble_size=None))
-    shaped_by["libraries"] |= utils.library_versions("torch", "torchvision", "opacus")
-    return ModelStore(parent, readable, shaped_by, settings.trust_cache, NetworkFiles(trainer.device))
+    readable = file_name(f"{dataset.name}-{dataset.label}_{origin.original_model}_{settings.unlearning_method}")
+    parent = settings.layout.models(side)
+    return ModelStore(parent, readable, shaped_by, settings.trust_cache, family.files(trainer.device))

@@ -9,11 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-import config
-import data_prepare
-from lib_unlearning import device, ensemble, networks
-from lib_unlearning.dataset import Dataset
 from lib_unlearning.ensemble import NetworkTrainer
 from lib_unlearning.linear_gradients import LinearGradients
 from lib_unlearning.model_store import TrainedSet
@@ -21,6 +16,11 @@ from lib_unlearning.network_file import NetworkFiles
 from lib_unlearning.network_stack import forward
 from lib_unlearning.record_random import base_key, keys_of, record_order
 from lib_unlearning.sealed_pickle import State
+
+import config
+import data_prepare
+from lib_unlearning import device, ensemble, networks
+from lib_unlearning.dataset import Dataset
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, ModelTrainer, Privacy, TrainingSettings
 from utils import UserError
 

@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from lib_unlearning.sealed_pickle import State
 
 from lib_unlearning import sealed_pickle
-from lib_unlearning.sealed_pickle import State
 from utils import UserError
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from lib_unlearning.model_store import TrainedSet
 
 import models
 from exp import TrainSets
 from lib_unlearning import posterior
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.evaluation_cases import EvaluationCases
-from lib_unlearning.model_store import TrainedSet
 from lib_unlearning.record_split import SampleSet
 from lib_unlearning.study import open_study
 from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, ModelTrainer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lib_unlearning.errors import LOGGER
 from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset
-from utils import LOGGER
 
 MAX_ROWS = 600_000  # the paper's share of the file
 MAX_BYTES = 8 * 2**30  # the largest release has 3.1 GB; only the first rows are kept in memory

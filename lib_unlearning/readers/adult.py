@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lib_unlearning.errors import UserError
 from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset
-from utils import UserError
 
 MAX_PICKLE = 2**30
 NUMERIC = ("age", "fnlwgt", "educational-num", "capital-gain", "capital-loss", "hours-per-week")

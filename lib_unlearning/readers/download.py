@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import subprocess
@@ -14,8 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-import utils
-from utils import LOGGER, UserError
+from lib_unlearning.cache.files import digest_file
+from lib_unlearning.errors import LOGGER, UserError, error_text
 
 _ATTEMPTS = 5
 _BLOCK = 2**16
@@ -47,10 +46,10 @@ def fetch(url: str, path: Path, checksum: tuple[str, str] | None, quiet: bool, p
                 part.unlink(missing_ok=True)
                 raise UserError(f"{url} cannot be fetched (HTTP {error.code} {error.reason})") from error
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            LOGGER.info("the line broke (%s)", utils.error_text(error))
+            LOGGER.info("the line broke (%s)", error_text(error))
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise UserError(f"cannot write {path}: {utils.error_text(error)}; free some space") from error
+            raise UserError(f"cannot write {path}: {error_text(error)}; free some space") from error
         time.sleep(pause * 2**attempt if attempt < _ATTEMPTS - 1 else 0)
     else:
         raise UserError(f"{url} cannot be fetched ({_ATTEMPTS} attempts); run again later, what was received is kept")
@@ -103,19 +102,10 @@ def _verify(part: Path, url: str, checksum: tuple[str, str] | None) -> None:
     if checksum is None:
         return
     algorithm, expected = checksum
-    found = file_digest(part, algorithm)
+    found = digest_file(part, algorithm)
     if found != expected:
         part.unlink()
         raise UserError(f"{url}: {algorithm} {found} differs from the published {expected}; run again or fetch by hand")
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as handle:
-        state = hashlib.new(algorithm)
-        while block := handle.read(2**20):
-            state.update(block)
-    return state.hexdigest()
 
 
 def fetch_wheel(requirement: str, sha256: str, path: Path) -> None:
@@ -134,7 +124,7 @@ def fetch_wheel(requirement: str, sha256: str, path: Path) -> None:
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
             raise UserError(f"pip cannot fetch {requirement} ({reason}); look at the network and run again")
-        found = file_digest(wheels[0])
+        found = digest_file(wheels[0])
         if found != sha256:
             raise UserError(f"{requirement}: sha256 {found} differs from the published {sha256}; do not use this file")
         os.replace(wheels[0], path)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.cache.files import atomic_file
+from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import safe_pickle
 from lib_unlearning.readers.raw import RawDataset
-from utils import LOGGER, UserError
 
 MAX_BYTES = 2 * 2**30
 # Means and standard deviations of the channels (of pixels in 0 .. 1), as everybody uses them.
@@ -96,10 +96,10 @@ def unpack_stl10(archive: Path, folder: Path) -> None:
             for member in members:
                 name, content = Path(member.name).name, members.extractfile(member)
                 if name in wanted and content is not None:
-                    with utils.atomic_file(folder / name) as handle:
+                    with atomic_file(folder / name) as handle:
                         shutil.copyfileobj(content, handle)
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise UserError(f"{archive} cannot be read ({utils.error_text(error)}); fetch it again") from error
+        raise UserError(f"{archive} cannot be read ({error_text(error)}); fetch it again") from error
 
 
 def _pooled(name: str, path: Path, parts: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> RawDataset:
@@ -122,7 +122,7 @@ def _bytes(path: Path) -> np.ndarray:
         with gzip.open(path) if packed else open(path, "rb") as handle:
             content = handle.read(MAX_BYTES + 1)
     except (OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again") from error
     if len(content) > MAX_BYTES:
         raise UserError(f"{path} unpacks to more than {MAX_BYTES} bytes; give the original file")
     return np.frombuffer(content, dtype=np.uint8)
@@ -168,7 +168,7 @@ class _unpacked:  # noqa: N801  a context manager, named as it reads
                         handle = archive.extractfile(member)
                         self.members[Path(member.name).name] = handle.read() if handle else b""
         except (OSError, EOFError, tarfile.TarError) as error:
-            raise UserError(f"{self.path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+            raise UserError(f"{self.path} cannot be read ({error_text(error)}); fetch it again") from error
         return self
 
     def read(self, name: str) -> bytes | None:
@@ -188,4 +188,4 @@ def _cifar_batch(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels, labels = np.asarray(batch[b"data"], dtype=np.uint8), np.asarray(batch[b"labels"], dtype=np.int64)
         return pixels.reshape(len(labels), 3, 32, 32), labels
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path} is no batch of CIFAR-10 ({utils.error_text(error)}); fetch it again") from error
+        raise UserError(f"{path} is no batch of CIFAR-10 ({error_text(error)}); fetch it again") from error

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.cache.files import atomic_file
+from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset
-from utils import LOGGER, UserError
+from lib_unlearning.seeds import spawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,8 +204,8 @@ def _extracted(path: Path) -> Path:
         with zipfile.ZipFile(path) as wheel, wheel.open(WHEEL_MEMBER) as source:
             content = source.read(tables.MAX_BYTES)
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again with --download") from error
-    with utils.atomic_file(member) as handle:
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again with --download") from error
+    with atomic_file(member) as handle:
         handle.write(content)
     return member
 
@@ -224,7 +225,7 @@ def synthesise(seed: int = 0, records: int = SYNTHETIC_RECORDS) -> RawDataset:
     Trained on 2,000 records, a tree of 10 leaves reaches an accuracy of 0.28 on them and 0.24 on others, the forest of
     500 trees 0.38 and 0.32, the largest class being 0.22 of all (`python benchmarks/synthetic_location.py`).
     """
-    rng = utils.spawn(seed, "synthetic location")
+    rng = spawn(seed, "synthetic location")
     weights = np.array([22, 18, 15, 12, 10, 8, 6, 5, 4], dtype=float)
     labels = rng.choice(len(weights), records, p=weights / weights.sum())
     rhythms = np.array([_rhythm(kind) for kind in range(len(weights))])

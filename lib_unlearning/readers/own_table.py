@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-import utils
+from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.readers import tables
 from lib_unlearning.readers.raw import RawDataset
-from utils import UserError
 
 MAX_CLASSES = 1000
 
@@ -68,6 +67,6 @@ def _read_parquet(path: Path) -> dict[str, tables.Column]:
             f"{path} is a Parquet file, which needs pyarrow: pip install pyarrow, or export it as CSV"
         ) from error
     except Exception as error:  # pyarrow has errors of its own for damaged files
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); write it again") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); write it again") from error
     text = table.astype(object).where(table.notna(), "")
     return {str(name): tables.column_of(map(str, text[name])) for name in text.columns}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import UserError
+from lib_unlearning.errors import UserError
 
 
 @dataclass(frozen=True)

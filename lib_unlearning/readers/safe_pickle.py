@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.readers import tables
-from utils import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +77,7 @@ def load(path: Path, limit: int) -> Any:
         size = path.stat().st_size
         content = path.read_bytes() if size <= limit else b""
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again") from error
     if size > limit:
         raise UserError(f"{path} has {size} bytes, more than the {limit} that are read; give a smaller file")
     return loads(io.BytesIO(content), path)
@@ -90,7 +89,7 @@ def loads(stream: io.BytesIO, path: Path, encoding: str = "ASCII") -> Any:
         return _restricted(stream, encoding).load()
     except Exception as error:  # damaged pickles raise anything
         raise UserError(
-            f"{path} is not a pickled table that can be opened safely ({utils.error_text(error)}); export it as CSV"
+            f"{path} is not a pickled table that can be opened safely ({error_text(error)}); export it as CSV"
         ) from error
 
 
@@ -112,7 +111,7 @@ def table(path: Path, label_names: tuple[str, ...], limit: int) -> tuple[np.ndar
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path} holds a damaged table ({utils.error_text(error)}); export it as CSV") from error
+        raise UserError(f"{path} holds a damaged table ({error_text(error)}); export it as CSV") from error
 
 
 def _split_off_label(

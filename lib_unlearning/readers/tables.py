@@ -17,8 +17,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-import utils
-from utils import UserError
+from lib_unlearning.errors import UserError, error_text
 
 # A table may unpack to this many bytes, as all of it is read into memory.
 MAX_BYTES = 2**30
@@ -66,7 +65,7 @@ def open_text(path: Path, encoding: str = "utf-8", limit: int = MAX_BYTES) -> io
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; name an existing file with --source") from error
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again") from error
     return io.TextIOWrapper(io.BufferedReader(_Bounded(stream, path, limit)), encoding=encoding, newline="")
 
 
@@ -176,7 +175,7 @@ def read_columns(
                 for position, builder in kept:
                     builder.add(row[position])
     except (OSError, *_DAMAGE) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); fetch it again or correct it") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again or correct it") from error
     if not len(kept[0][1].codes):
         raise UserError(f"{path} has a header and no rows; fetch it again")
     return {names[position]: builder.column() for position, builder in kept}

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-import config
-import utils
+from lib_unlearning.cache.files import digest, read_json
+from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.metrics import Estimate, auc_difference
+from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.record_split import SIDES
 from lib_unlearning.report import METRICS, OUTCOMES, PARTS
-from lib_unlearning.reporting.combine import Combined, combine, holm
-from utils import LOGGER, UserError
+from lib_unlearning.seeds import spawn
+from lib_unlearning.statistics.combine import Combined, combine, holm
+from lib_unlearning.statistics.metrics import Estimate, auc_difference
 
 CHOSEN = "chosen"  # as a feature: the one that each seed's shadow side chose
 
@@ -74,7 +76,7 @@ def read_runs(attack_data: Path) -> list[Run]:
     """All finished attacks under a folder, in the order of their names; a damaged file is named and left out."""
     runs = []
     for path in sorted(attack_data.glob("*/results.json")):
-        if (path.parent / config.UNFINISHED).exists():
+        if (path.parent / UNFINISHED).exists():
             continue
         try:
             runs.append(read_run(path))
@@ -85,7 +87,7 @@ def read_runs(attack_data: Path) -> list[Run]:
 
 def read_run(path: Path) -> Run:
     """The attack that a results.json tells of; raises `UserError` when the file is damaged or of an older release."""
-    rows = utils.read_json(path)
+    rows = read_json(path)
     try:
         chosen = next(row["feature"] for row in rows if row["chosen"])
         features = {row["feature"]: _estimates(row) for row in rows}
@@ -109,13 +111,13 @@ def _estimates(row: dict[str, Any]) -> dict[str, Estimate]:
     }
 
 
-def read_unfinished(temp_data: Path) -> list[tuple[Path, dict[str, Any]]]:
+def read_unfinished(layout: Layout) -> list[tuple[Path, dict[str, Any]]]:
     """Folder and settings of runs that began and did not end: interrupted, or still at work."""
     found = []
-    for parent in (config.ATTACK_DATA, *config.SIDE_MODELS.values()):
-        for path in sorted((temp_data / parent).glob(f"*/{config.UNFINISHED}")):
+    for parent in (layout.attack_data, *(layout.models(side) for side in SIDES)):
+        for path in sorted(parent.glob(f"*/{UNFINISHED}")):
             try:
-                found.append((path.parent, dict(utils.read_json(path))))
+                found.append((path.parent, dict(read_json(path))))
             except UserError as error:
                 LOGGER.warning("%s", error)
     return found
@@ -125,7 +127,7 @@ def combine_runs(runs: Sequence[Run]) -> list[Finding]:
     """Runs grouped by all settings but the seed, in the order in which each group's first run came."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        key = utils.digest({name: value for name, value in run.settings.items() if name != "seed"})
+        key = digest({name: value for name, value in run.settings.items() if name != "seed"})
         groups.setdefault(key, []).append(run)
     return [_finding(sorted(group, key=lambda run: run.settings["seed"])) for group in groups.values()]
 
@@ -204,7 +206,7 @@ def paired_difference(finding: Finding, feature: str, other: str, resamples: int
     parts = []
     for folder, seed in zip(finding.folders, finding.seeds, strict=True):
         columns = {name: np.array(values) for name, values in read_scores(folder).items()}
-        generator = utils.spawn(seed, "paired difference")
+        generator = spawn(seed, "paired difference")
         pair = (columns[feature], columns[other], columns["member"], columns["set"])
         parts.append(auc_difference(*pair, generator, resamples))
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
@@ -218,4 +220,4 @@ def read_scores(folder: Path) -> dict[str, list[float]]:
             rows = list(csv.DictReader(handle))
         return {name: [float(row[name]) for row in rows] for name in rows[0]}
     except (OSError, ValueError, IndexError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); run the attack again") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); run the attack again") from error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import config
-import utils
+from lib_unlearning.cache.files import file_name, write_text
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.errors import UserError
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, is_open, panels
 from lib_unlearning.reporting.page import Section
-from utils import UserError
 
 
-def build_report(temp_data: Path, only: str | None) -> None:
-    """Write `temp_data/attack_data/report` and print what it shows.
+def build_report(layout: Layout, only: str | None) -> None:
+    """Write the report's folder and print what it shows.
 
     Args:
         only: one comparison, whose table and figure alone are written and printed; None for all of them and the page.
@@ -21,11 +21,11 @@ def build_report(temp_data: Path, only: str | None) -> None:
     Raises:
         UserError: there is no result that could be shown.
     """
-    runs = archive.read_runs(temp_data / config.ATTACK_DATA)
+    runs = archive.read_runs(layout.attack_data)
     if not runs:
-        raise UserError(f"no results under {temp_data / config.ATTACK_DATA}; run main.py --exp mem_inf first")
+        raise UserError(f"no results under {layout.attack_data}; run main.py --exp mem_inf first")
     findings = archive.combine_runs(runs)
-    folder = temp_data / config.REPORT
+    folder = layout.report
     if only is not None:
         found = panels(COMPARISONS[only], findings)
         if not found:
@@ -37,17 +37,17 @@ def build_report(temp_data: Path, only: str | None) -> None:
         return
     sections = [_section(folder, name, found) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))]
     verdicts = claims.judge(findings)
-    utils.write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
+    write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
     details = _details(folder, findings)
-    unfinished = archive.read_unfinished(temp_data)
-    utils.write_text(folder / "report.html", page.render(findings, sections, verdicts, details, unfinished))
+    unfinished = archive.read_unfinished(layout)
+    write_text(folder / "report.html", page.render(findings, sections, verdicts, details, unfinished))
     print(f"{len(runs)} attacks in {len(sections)} comparisons, {len(unfinished)} unfinished: {folder / 'report.html'}")
 
 
 def _write_tables(folder: Path, name: str, found: list[Panel]) -> None:
-    utils.write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
-    utils.write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
-    utils.write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
+    write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
+    write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
+    write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
 
 
 def _section(folder: Path, name: str, found: list[Panel]) -> Section:
@@ -76,7 +76,7 @@ def _details(folder: Path, findings: list[archive.Finding]) -> list[tuple[str, s
     best: dict[str, archive.Finding] = {}
     for finding in findings:
         if not finding.settings["placebo"] and is_open(finding.settings):
-            name = utils.file_name(f"{finding.settings['dataset_name']}-{finding.settings['original_label']}")
+            name = file_name(f"{finding.settings['dataset_name']}-{finding.settings['original_label']}")
             if name not in best or page.strength(finding) > page.strength(best[name]):
                 best[name] = finding
     drawn = []

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.metrics import Estimate, within
 from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_difference, with_interval
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, model_label, panels
+from lib_unlearning.statistics.metrics import Estimate, within
 
 _ALWAYS, _SELDOM = 0.75, 0.25
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import utils
+from lib_unlearning.cache.files import digest
 
 if TYPE_CHECKING:
     from lib_unlearning.reporting.archive import Finding
@@ -316,7 +316,7 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
             if comparison.wanted(finding.settings) and axis.wanted(finding.settings):
                 known = finding.settings.items()
                 fixed = {name: value for name, value in known if name not in axis.free and value is not None}
-                groups.setdefault(utils.digest(fixed), []).append(finding)
+                groups.setdefault(digest(fixed), []).append(finding)
         for group in groups.values():
             points = sorted(((axis.value(finding.settings), finding) for finding in group), key=_position)
             if comparison.kind == "heat":

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.metrics import roc_points
 from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.comparisons import data_label, model_label
 from lib_unlearning.reporting.style import COLOURS, LABELS, SHOWN, Drawing, canvas
+from lib_unlearning.statistics.metrics import roc_points
 
 
 def _scores(folder: Path, feature: str, chosen: str) -> tuple[np.ndarray, np.ndarray]:

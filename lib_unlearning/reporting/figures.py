@@ -9,9 +9,9 @@ import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding
-from lib_unlearning.reporting.combine import Combined
 from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, model_label
 from lib_unlearning.reporting.style import COLOURS, LABELS, MARKERS, SHOWN, Drawing, canvas
+from lib_unlearning.statistics.combine import Combined
 
 _COLUMNS = 2  # of panels beside each other
 _MOST_PANELS = 6  # in one figure; tables hold all

@@ -10,11 +10,12 @@ from typing import Any
 
 import matplotlib as mpl
 
+from lib_unlearning.cache.files import atomic_file
+
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-import utils
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.reporting.archive import CHOSEN
 
@@ -90,7 +91,7 @@ def save(drawing: Drawing, folder: Path) -> None:
     for kind in ("png", "svg"):
         buffer = io.BytesIO()
         drawing.figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
-        with utils.atomic_file(folder / f"{drawing.name}.{kind}") as handle:
+        with atomic_file(folder / f"{drawing.name}.{kind}") as handle:
             handle.write(buffer.getvalue())
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-import utils
-from lib_unlearning.networks import Architecture
-from utils import UserError
+from lib_unlearning.errors import UserError
+from lib_unlearning.parallel import usable_cores
+from lib_unlearning.training.networks import Architecture
 
 # Beyond this a stack gains nothing on a CPU (benchmarks/ensemble.py).
 _CPU_STACK = 32
@@ -77,7 +77,7 @@ def _free_bytes(device: str) -> float:
         return float(torch.cuda.mem_get_info(device)[0])
     import psutil
 
-    return psutil.virtual_memory().available / utils.usable_cores()  # each worker process trains a stack
+    return psutil.virtual_memory().available / usable_cores()  # each worker process trains a stack
 
 
 def is_out_of_memory(error: BaseException) -> bool:

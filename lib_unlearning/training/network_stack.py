@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.device import pays
-from lib_unlearning.networks import ARCHITECTURES
+from lib_unlearning.training.device import pays
+from lib_unlearning.training.networks import ARCHITECTURES
 
 Weights = dict[str, torch.Tensor]
 
@@ -85,20 +86,21 @@ class Stack:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """One network of a stack, as every experiment sees a model."""
+    """One network of a stack (see `tasks.Model`)."""
 
     stack: Stack = field(repr=False)
     index: int
 
     @property
-    def epsilon(self) -> float:
-        """Privacy spent by DP-SGD, NaN without it."""
-        return float("nan") if self.stack.epsilon is None else float(self.stack.epsilon[self.index])
+    def weights(self) -> Weights:
+        """Name -> its own weights."""
+        return {name: tensor[self.index] for name, tensor in self.stack.weights.items()}
 
     @property
-    def curve(self) -> np.ndarray:
-        """[epochs, 3] mean training loss, training accuracy, held-out accuracy."""
-        return self.stack.history[self.index]
+    def facts(self) -> dict[str, Any]:
+        """`curve` [epochs, 3]: mean training loss, training and held-out accuracy; with DP-SGD also `epsilon`."""
+        spent = {} if self.stack.epsilon is None else {"epsilon": float(self.stack.epsilon[self.index])}
+        return {"curve": self.stack.history[self.index], **spent}
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, ...]."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import utils
+from lib_unlearning.seeds import seed_sequence
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
@@ -40,7 +40,7 @@ def keys_of(base: Any, numbers: Any) -> Any:
 
 def base_key(seed: int, *purpose: str | int) -> int:
     """The base key of one purpose, as a signed 64-bit integer."""
-    return int(utils.seed_sequence(seed, *purpose).generate_state(1, np.uint64).view(np.int64)[0])
+    return int(seed_sequence(seed, *purpose).generate_state(1, np.uint64).view(np.int64)[0])
 
 
 def record_order(seed: int, epoch: int, records: np.ndarray) -> np.ndarray:

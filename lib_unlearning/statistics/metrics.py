@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-import config
+from lib_unlearning.seeds import spawn
 
+BOOTSTRAP_RESAMPLES = 2000
+CONFIDENCE = 0.95
+FPR_LEVELS = (0.001, 0.01, 0.1)
 # Resampled ROC curves are computed in blocks of about this many numbers: memory stays bounded for any case count.
 _BLOCK = 4_000_000
 
-TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in config.FPR_LEVELS}
+TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in FPR_LEVELS}
+
+
+class Cases(Protocol):
+    """What metrics need to know of cases: label [m] and sample set [m]."""
+
+    @property
+    def member(self) -> np.ndarray:
+        """1 for a positive, 0 for a negative."""
+
+    @property
+    def set(self) -> np.ndarray:
+        """Number of the sample set."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,12 @@ def _ranked(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
 
 
+def plain_auc(scores: np.ndarray, member: np.ndarray) -> float:
+    """AUC of scores [m] for labels [m], ties counted half."""
+    whole = np.zeros(len(scores), dtype=int)
+    return float(roc_metrics(scores, member, whole, np.ones((1, 1)))["auc"][0])
+
+
 def roc_points(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rate [points] at every threshold that the scores [m] offer, from (0, 0) to (1, 1)."""
     order, ends = _ranked(scores)
@@ -73,7 +96,7 @@ def roc_points(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.n
 
 def resolvable_levels(negatives: int) -> list[float]:
     """The false-positive rates that a number of negatives can resolve."""
-    return [level for level in config.FPR_LEVELS if level * negatives >= 1 - 1e-9]
+    return [level for level in FPR_LEVELS if level * negatives >= 1 - 1e-9]
 
 
 def _rates(weight: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -151,7 +174,7 @@ def auc_difference(
     member: np.ndarray,
     sets: np.ndarray,
     generator: np.random.Generator,
-    resamples: int = config.BOOTSTRAP_RESAMPLES,
+    resamples: int = BOOTSTRAP_RESAMPLES,
 ) -> Estimate:
     """AUC of `scores` less that of `others` [m] on the same cases, both on the same resamples of sample sets."""
     names, columns = np.unique(sets, return_inverse=True)
@@ -169,7 +192,7 @@ def student_quantile(degrees: float) -> float:
     """Two-sided quantile of Student's t at the project's confidence level."""
     from scipy.special import stdtrit  # scipy.stats would take longer to import than the whole evaluation
 
-    return float(stdtrit(degrees, 0.5 + config.CONFIDENCE / 2))
+    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
 
 
 def evaluate(
@@ -178,7 +201,7 @@ def evaluate(
     member: np.ndarray,
     sets: np.ndarray,
     generator: np.random.Generator,
-    resamples: int = config.BOOTSTRAP_RESAMPLES,
+    resamples: int = BOOTSTRAP_RESAMPLES,
 ) -> dict[str, Estimate]:
     """All metrics of one attack.
 
@@ -198,3 +221,15 @@ def evaluate(
         values |= degradation_metrics(scores, baseline, member, columns, weights)
         values["auc_gain"] = values["auc"] - roc_metrics(baseline, member, columns, weights)["auc"]
     return {name: estimate(sampled, len(names), *range_of(name)) for name, sampled in values.items()}
+
+
+def evaluate_all(
+    scores: Mapping[str, np.ndarray], cases: Cases, seed: int, baseline: str = "basic_mia"
+) -> dict[str, dict[str, Estimate]]:
+    """`evaluate` for several attacks on the same cases, all on the same resamples; one of them is the baseline."""
+    return {
+        name: evaluate(
+            values, None if name == baseline else scores[baseline], cases.member, cases.set, spawn(seed, "bootstrap")
+        )
+        for name, values in scores.items()
+    }

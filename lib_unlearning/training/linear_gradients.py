@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from lib_unlearning.network_stack import Weights, layer_names
+from lib_unlearning.training.network_stack import Weights, layer_names
 
 
 class LinearGradients:

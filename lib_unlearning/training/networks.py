@@ -84,7 +84,7 @@ class Architecture:
     dropout_units: int = 0
 
 
-# To add a network: a builder and one line here, and its name in models.NETWORKS.
+# To add a network: a builder and one line here, and a line in models.py that names it.
 ARCHITECTURES: dict[str, Architecture] = {
     "LRTorch": Architecture(_logistic_regression, False, True, 0.01, linear=True),
     "MLPTorch": Architecture(_multilayer_perceptron, False, True, 0.001, linear=True),

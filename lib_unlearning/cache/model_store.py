@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-import utils
-from lib_unlearning import sealed_pickle
+from lib_unlearning.cache import sealed_pickle
+from lib_unlearning.cache.files import digest, read_json, remove_stale_temporaries, write_json
+from lib_unlearning.cache.trained_set import TrainedSet
+from lib_unlearning.errors import LOGGER
 from lib_unlearning.record_split import SampleSet
-from lib_unlearning.unlearning import Ensemble
-from utils import LOGGER
 
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class TrainedSet:
-    """All models of one sample set.
-
-    Attributes:
-        original: trained on the whole set.
-        unlearned: one model per deletion request.
-        accuracy: [1 + requests, 2] on training and held-out records; row 0 is the original.
-        epsilon: [1 + requests] privacy spent by DP-SGD, NaN without it.
-    """
-
-    original: Ensemble
-    unlearned: list[Ensemble]
-    accuracy: np.ndarray
-    epsilon: np.ndarray
 
 
 class Files(Protocol):
@@ -64,17 +44,21 @@ class ModelStore:
     ) -> None:
         self.files = files
         self.shaped_by = dict(shaped_by)
-        self.folder = parent / f"{readable}-{utils.digest(self.shaped_by)[:12]}"
+        self.folder = parent / f"{readable}-{digest(self.shaped_by)[:12]}"
         self.trust = trust
 
     def prepare(self) -> None:
         """Make the folder, clear what killed processes left, and say why nothing could be reused, if so."""
         if self.folder.exists():
-            utils.remove_stale_temporaries(self.folder)
+            remove_stale_temporaries(self.folder)
         else:
             self._explain_new_folder()
         if not (self.folder / MANIFEST).exists():
-            utils.write_json(self.folder / MANIFEST, self.shaped_by)
+            write_json(self.folder / MANIFEST, self.shaped_by)
+
+    def has(self, index: int) -> bool:
+        """Whether there are models of sample set `index`, of whichever records."""
+        return self._path(index).exists()
 
     def is_current(self, index: int, sample_set: SampleSet) -> bool:
         """Whether the models of sample set `index` are there and were trained on exactly these records.
@@ -101,15 +85,15 @@ class ModelStore:
         return self.folder / f"set_{index:04d}.models"
 
     def _context(self, sample_set: SampleSet) -> str:
-        return f"{utils.digest(self.shaped_by)} {sample_set.digest()}"
+        return f"{digest(self.shaped_by)} {sample_set.digest()}"
 
     def _explain_new_folder(self) -> None:
         """Log in which settings the most similar cache differs."""
-        manifests = (utils.read_json(path) for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")))
+        manifests = (read_json(path) for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")))
         differences = [self._differences(other) for other in manifests if isinstance(other, dict)]
         if differences:
             closest = min(differences, key=len)
-            LOGGER.info("%s: no cached models to reuse; the closest have %s", self.folder.name, ", ".join(closest))
+            LOGGER.debug("%s: no cached models to reuse; the closest have %s", self.folder.name, ", ".join(closest))
 
     def _differences(self, other: Mapping[str, Any]) -> list[str]:
         names = sorted(self.shaped_by.keys() | other.keys())

@@ -11,17 +11,18 @@ import torch
 from opacus import PrivacyEngine
 from torch.utils.data import DataLoader, TensorDataset
 
-import utils
+from lib_unlearning.cache.files import digest_arrays
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.ensemble import check_epoch, module_accuracy, module_step, moments
-from lib_unlearning.network_stack import Stack, standardised
-from lib_unlearning.networks import ARCHITECTURES, PRIVATE, fresh_weights
-from lib_unlearning.unlearning import FitJob, Privacy, TrainingSettings
-from utils import LOGGER, UserError
+from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.training.network_stack import Stack, standardised
+from lib_unlearning.training.networks import ARCHITECTURES, PRIVATE, fresh_weights
+from lib_unlearning.training.steps import check_epoch, module_accuracy, module_step, moments
+from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
 
 
 def train_private(
-    dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str, held_out: np.ndarray
+    dataset: Dataset, name: str, task: TrainingTask, settings: TrainingSettings, device: str, held_out: np.ndarray
 ) -> Stack:
     """Train one network with DP-SGD; a stack of one that knows the epsilon it spent.
 
@@ -40,15 +41,15 @@ def train_private(
         name += PRIVATE
     architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
     module = architecture.build(shape, dataset.num_classes)
-    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, job.seed))
+    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, task.seed))
     module.to(device).train()
-    records, mean, std = _inputs(dataset, job, architecture.for_images)
-    labels = torch.from_numpy(np.array(dataset.labels[job.records]))
-    own = utils.digest_arrays(np.sort(job.records))
-    loader = _loader(records, labels, utils.integer_seed(job.seed, "sampling", own), settings, privacy)
+    records, mean, std = _inputs(dataset, task, architecture.for_images)
+    labels = torch.from_numpy(np.array(dataset.labels[task.records]))
+    own = digest_arrays(np.sort(task.records))
+    loader = _loader(records, labels, integer_seed(task.seed, "sampling", own), settings, privacy)
     rate = settings.lr or architecture.learning_rate
     optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=rate)
-    noise_seed = utils.integer_seed(job.seed, "noise", own)
+    noise_seed = integer_seed(task.seed, "noise", own)
     engine, module, optimizer, loader = _made_private(module, optimizer, loader, settings, noise_seed, device)
     history = np.zeros((1, settings.num_epochs, 3))
     for epoch in range(settings.num_epochs):
@@ -58,12 +59,12 @@ def train_private(
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # on hooks that see no gradient of the input
                     history[0, epoch, :2] += module_step(module, optimizer, batch.to(device), truth.to(device))
-        history[0, epoch, :2] /= len(job.records)
+        history[0, epoch, :2] /= len(task.records)
         history[0, epoch, 2] = module_accuracy(module, dataset, name, held_out, device, (mean, std))
         check_epoch(name, settings, rate, epoch, history[:, epoch])
     weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module._module.state_dict().items()}
     epsilon = np.array([engine.get_epsilon(privacy.delta)])
-    seeds = np.array([job.seed])
+    seeds = np.array([task.seed])
     return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, seeds, history, device, epsilon)
 
 
@@ -73,11 +74,11 @@ def _note_replacement(name: str) -> None:
 
 
 def _inputs(
-    dataset: Dataset, job: FitJob, for_images: bool
+    dataset: Dataset, task: TrainingTask, for_images: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     if for_images:
-        return torch.from_numpy(dataset.images(job.records)), None, None
-    rows = torch.from_numpy(np.array(dataset.rows(job.records), dtype=np.float32))
+        return torch.from_numpy(dataset.images(task.records)), None, None
+    rows = torch.from_numpy(np.array(dataset.rows(task.records), dtype=np.float32))
     mean, std = moments(rows, [np.arange(len(rows))])
     return standardised(rows.unsqueeze(0), mean, std)[0], mean, std
 
@@ -129,5 +130,5 @@ def _made_private(
             return engine, *engine.make_private_with_epsilon(**budget, **common)
         except ValueError as error:
             raise UserError(
-                f"--target_epsilon {privacy.target_epsilon:g}: {utils.error_text(error)}; raise it, or train less"
+                f"--target_epsilon {privacy.target_epsilon:g}: {error_text(error)}; raise it, or train less"
             ) from error

@@ -18,10 +18,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import config
-import utils
-from utils import UserError
+from lib_unlearning.cache.files import atomic_file, locked
+from lib_unlearning.errors import UserError, error_text
 
+# The key lies outside temp_data, so that a copied folder never brings its own authority along.
+_STATE_FOLDER = "unlearning-leakage"
 MAGIC = b"unlearning-leakage 1\n"
 _DIGEST = hashlib.sha256().digest_size
 _HEADER = len(MAGIC) + 3 * _DIGEST
@@ -37,8 +38,9 @@ class State(Enum):
 
 def key_path() -> Path:
     """Where this user's key lies: the state folder of the operating system's user, never `temp_data`."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / config.STATE_DIR_NAME / "key"
+    import platformdirs
+
+    return platformdirs.user_state_path(_STATE_FOLDER) / "key"
 
 
 def obtain_key() -> bytes:
@@ -47,25 +49,26 @@ def obtain_key() -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = path.with_name(f".key.{os.getpid()}.tmp")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as handle:
-                handle.write(secrets.token_bytes(32))
-            try:
-                os.link(fresh, path)  # unlike a rename, it never replaces the key of a process that was faster
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
+            with locked(path):
+                if not path.exists():
+                    _make_key(path)
         key = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"the key of the model cache {path} is not available ({utils.error_text(error)}); "
+            f"the key of the model cache {path} is not available ({error_text(error)}); "
             "set XDG_STATE_HOME to a folder you can write to"
         ) from error
     if len(key) != 32:
         raise UserError(f"the key of the model cache {path} is damaged ({len(key)} bytes, not 32); delete it")
     return key
+
+
+def _make_key(path: Path) -> None:
+    fresh = path.with_name(".key.tmp")
+    fresh.unlink(missing_ok=True)  # of a process that died; the lock is ours
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+        handle.write(secrets.token_bytes(32))
+    os.replace(fresh, path)
 
 
 def write(path: Path, value: Any, context: str) -> None:
@@ -75,10 +78,19 @@ def write(path: Path, value: Any, context: str) -> None:
         UserError: the file cannot be written.
     """
     body = zlib.compress(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL), level=1)
-    with utils.atomic_file(path) as handle:
+    with atomic_file(path) as handle:
         handle.write(MAGIC + hashlib.sha256(body).digest() + _seal(context, body))
         handle.write(hashlib.sha256(context.encode()).digest())
         handle.write(body)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file starts as sealed pickles do."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def inspect(path: Path, context: str, trust: bool) -> State:
@@ -102,7 +114,7 @@ def read(path: Path, context: str, trust: bool) -> Any:
     try:
         return pickle.loads(zlib.decompress(body))
     except Exception as error:  # a trusted pickle of other library versions may fail in any way
-        raise UserError(f"{path} cannot be opened ({utils.error_text(error)}); delete it or add --retrain") from error
+        raise UserError(f"{path} cannot be opened ({error_text(error)}); delete it or add --retrain") from error
 
 
 def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
@@ -111,7 +123,7 @@ def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
     except FileNotFoundError:
         return State.MISSING, b""
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({utils.error_text(error)}); delete it or add --retrain") from error
+        raise UserError(f"{path} cannot be read ({error_text(error)}); delete it or add --retrain") from error
     checksum, seal, bound = (content[start : start + _DIGEST] for start in range(len(MAGIC), _HEADER, _DIGEST))
     body = content[_HEADER:]
     if not content.startswith(MAGIC) or checksum != hashlib.sha256(body).digest():

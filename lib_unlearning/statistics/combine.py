@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.metrics import Estimate, range_of, within
+from lib_unlearning.statistics.metrics import Estimate, range_of, within
 
 
 @dataclass(frozen=True)

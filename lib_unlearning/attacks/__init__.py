@@ -1,0 +1,1 @@
+"""What attacks have in common beyond a single one, and attacks that are more than a feature."""

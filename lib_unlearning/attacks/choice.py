@@ -1,0 +1,36 @@
+"""Which attack the adversary would use: chosen on the shadow side, where he knows the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lib_unlearning.attack import Attack, View
+from lib_unlearning.construct_feature import BASELINE
+from lib_unlearning.statistics.metrics import plain_auc
+
+
+def cross_fitted_scores(attack: Attack, shadow: View, seed: int) -> np.ndarray:
+    """Scores [m] of the shadow cases, each from an attack that was fitted on the other half of the sample sets.
+
+    A single sample set is halved by deletion requests instead.
+    """
+    cases = shadow.cases
+    group = cases.set if len(np.unique(cases.set)) > 1 else cases.request
+    half = np.searchsorted(np.unique(group), group) % 2
+    scores = np.full(len(cases), 0.5)
+    for fold in np.unique(half) if len(np.unique(half)) > 1 else ():
+        judged = half == fold
+        scores[judged] = attack.fit(shadow.select(~judged), seed).score(shadow.select(judged))
+    return scores
+
+
+def chosen_attack(attacks: Mapping[str, Attack], shadow: View, seed: int) -> str:
+    """The attack that tells the shadow cases apart best when cross-fitted; the classical one is no candidate."""
+    promise = {
+        name: plain_auc(cross_fitted_scores(attack, shadow, seed), shadow.cases.member)
+        for name, attack in attacks.items()
+        if name != BASELINE
+    }
+    return max(promise, key=lambda name: promise[name])

@@ -1,0 +1,140 @@
+"""Where the answers of both sides come from: a study of our own, so far."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lib_unlearning.attack import ASK, CLASS_ORDER, ORIGINAL, POSTERIORS, View
+from lib_unlearning.cache.files import digest
+from lib_unlearning.defense import Publication
+from lib_unlearning.errors import UserError
+from lib_unlearning.parallel import Stopwatch, parallel_map
+from lib_unlearning.posterior import (
+    Answers,
+    PosteriorSet,
+    gather,
+    in_order_of_original,
+    load_answers,
+    query,
+    save_answers,
+)
+from lib_unlearning.record_split import SIDES
+from lib_unlearning.study import Study
+from lib_unlearning.study_models import QuerySet, train_missing
+
+
+class AnswerSource(Protocol):
+    """Anything that can show both sides to an attack."""
+
+    def views(self) -> dict[str, View]:
+        """ "shadow" and "target" -> what the adversary sees of it."""
+
+
+class StudySource:
+    """The models of a study, trained and queried here.
+
+    Args:
+        name: start of the names of the files that keep the answers.
+        watch: told how long asking takes.
+    """
+
+    def __init__(self, study: Study, name: str, watch: Stopwatch) -> None:
+        self.study = study
+        self._name = name
+        self._watch = watch
+        self._answers: dict[str, Answers] | None = None
+        settings = study.settings
+        self._publication = Publication(settings.top_k, settings.temperature)
+
+    def check(self) -> None:
+        """Raise `UserError` when models are missing that nothing here would train."""
+        settings = self.study.settings
+        paths = self._paths()
+        kept = settings.skip_finished and all(path.exists() for path in paths.values())
+        if kept or settings.train_missing or not settings.is_obtain_posterior:
+            return
+        if not all(self.study.store[side].has(index) for side, index in self.study.sets()):
+            raise self._not_trained()
+
+    def _not_trained(self) -> UserError:
+        return UserError(f"the models for these settings are not trained; run: {self.study.settings.training_command}")
+
+    def answers(self) -> dict[str, Answers]:
+        """What the models of both sides give, asked now or, if so wished, an earlier time.
+
+        Raises:
+            UserError: the models are not trained, or the answers that shall be used again are not there.
+        """
+        if self._answers is None:
+            self._answers = self._obtain()
+        return self._answers
+
+    def views(self) -> dict[str, View]:
+        """Both sides behind the defense; where their data differ, without the order of classes."""
+        found = self.answers()
+        return {side: View(self._as_seen(found[side].cases), self._offers(), _Asked(self, side)) for side in SIDES}
+
+    def publish(self, posteriors: np.ndarray) -> np.ndarray:
+        """What the defense lets through of posteriors [m, c]."""
+        return self._publication.of(posteriors)
+
+    def _offers(self) -> frozenset[str]:
+        return frozenset({POSTERIORS} if self.study.settings.other_data else {POSTERIORS, CLASS_ORDER, ASK})
+
+    def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
+        seen = self._publication.of_cases(cases)
+        return in_order_of_original(seen) if self.study.settings.other_data else seen
+
+    def _obtain(self) -> dict[str, Answers]:
+        settings = self.study.settings
+        paths = self._paths()
+        kept = settings.skip_finished and all(path.exists() for path in paths.values())
+        if kept or not settings.is_obtain_posterior:
+            return {side: load_answers(path) for side, path in paths.items()}
+        if settings.train_missing:
+            train_missing(self.study, self._watch)
+        with self._watch.stage("query models"):
+            answers = self._ask_all()
+        for side, path in paths.items():
+            save_answers(path, answers[side])
+        return answers
+
+    def _paths(self) -> dict[str, Path]:
+        key = digest([self.study.shaped_answers()])[:12]
+        folder = self.study.settings.layout.posteriors
+        return {side: folder / f"{self._name}_{side}-{key}.npz" for side in SIDES}
+
+    def _ask_all(self) -> dict[str, Answers]:
+        study, which = self.study, self.study.sets()
+        found = list(parallel_map(QuerySet(study), which, study.processes, "querying", study.settings.quiet))
+        if any(answers is None for answers in found):
+            raise self._not_trained()
+        return {
+            side: gather([answers for (of, _), answers in zip(which, found, strict=True) if of == side and answers])
+            for side in SIDES
+        }
+
+
+class _Asked:
+    """Answers of one side's models to records of the adversary's choice; the last few sample sets stay open."""
+
+    def __init__(self, source: StudySource, side: str) -> None:
+        self.source = source
+        self.side = side
+        self._load = lru_cache(maxsize=2)(self._loaded)
+
+    def __call__(self, sample_set: int, version: int, records: np.ndarray) -> np.ndarray:
+        trained = self._load(sample_set)
+        model = trained.original if version == ORIGINAL else trained.unlearned[version]
+        return self.source.publish(query([model], [records], self.source.study.dataset[self.side])[0])
+
+    def _loaded(self, index: int) -> Any:
+        study = self.source.study
+        trained = study.store[self.side].load(index, study.sample_set(self.side, index))
+        if trained is None:
+            raise UserError(f"the models for these settings are not trained; run: {study.settings.training_command}")
+        return trained

@@ -1,0 +1,144 @@
+"""Files: digests, atomic writes, locks, and reading that names what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lib_unlearning.errors import UserError, error_text
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of a JSON-serialisable value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """Hex SHA-256 of arrays: their types, shapes and contents."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data)
+    return state.hexdigest()
+
+
+def digest_file(path: Path, algorithm: str = "sha256") -> str:
+    """Hex digest of a file's bytes."""
+    state = hashlib.new(algorithm)
+    with open(path, "rb") as handle:
+        while block := handle.read(2**20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Versions of installed distributions, without importing them."""
+    return {name: metadata.version(name) for name in names}
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only once it is complete.
+
+    Raises `UserError` naming the file when it cannot be written (full disk, read-only folder); nothing is left then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free some space or name another folder with --temp_data"
+        ) from error
+    finally:
+        # Leaving it behind would be the half-written file that this function exists to prevent.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path` (a file `.NAME.lock` beside it): one process at a time passes; a dead owner's is free."""
+    import filelock
+
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(lock)
+        held.acquire()
+    except OSError as error:
+        raise UserError(f"cannot lock {lock}: {error_text(error)}; name a folder you can write to") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def file_name(text: str) -> str:
+    """A name for files: letters, digits, - and _; a text that loses others gets a digest, so names stay distinct."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    return safe if safe == text else f"{safe}-{digest(text)[:6]}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_file(path) as handle:
+        handle.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented strict JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises `UserError` naming the file when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
+
+
+@contextlib.contextmanager
+def unfinished(path: Path, about: dict[str, Any]) -> Iterator[None]:
+    """Keep a marker file at `path` until the block ends well; it stays when the block fails or is killed."""
+    write_json(path, about)
+    yield
+    path.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write named arrays as an npz file that holds no pickles, atomically."""
+    with atomic_file(path) as handle:
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an npz file without pickles; raises `UserError` naming the file when it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds for damaged bytes
+        raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in `folder`; those of living processes stay."""
+    import psutil
+
+    for path in folder.glob(".*.tmp"):
+        pid = path.name.split(".")[-2]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,17 @@
+"""The project's log, and mistakes that a user can mend."""
+
+from __future__ import annotations
+
+import logging
+
+LOGGER = logging.getLogger("unlearning")
+
+
+class UserError(Exception):
+    """A mistake the user can mend: reported on one line, exit code 2, without a traceback."""
+
+
+def error_text(error: BaseException) -> str:
+    """The first line of an error's message."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]

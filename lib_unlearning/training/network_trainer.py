@@ -1,0 +1,108 @@
+"""Trains networks for any number of tasks: in stacks where they can be stacked, one by one where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.training.device import find_device, is_out_of_memory, make_reproducible, release, suitable_stack
+from lib_unlearning.training.ensemble import train_stack
+from lib_unlearning.training.network_stack import NetworkModel, Stack
+from lib_unlearning.training.networks import ARCHITECTURES
+from lib_unlearning.training.single import train_alone
+from lib_unlearning.training.tasks import SCHEDULE, WARM_START, Trainer, TrainingSettings, TrainingTask
+
+NOBODY = np.array([], dtype=np.int64)
+
+
+class NetworkTrainer(Trainer):
+    """Trains networks of one architecture, as many at a time as memory allows.
+
+    Args:
+        held_out: [h] records that are never trained on; each epoch's accuracy on them is part of the history.
+
+    Raises:
+        UserError: the network does not fit the kind of data, or the device is not there.
+    """
+
+    def __init__(
+        self, dataset: Dataset, model_name: str, settings: TrainingSettings, held_out: np.ndarray = NOBODY
+    ) -> None:
+        check_data(dataset, model_name)
+        self.dataset = dataset
+        self.title = model_name
+        self.settings = settings
+        self.held_out = held_out
+        # The budget of DP-SGD is counted from fresh weights on.
+        self.capabilities = frozenset() if settings.privacy else frozenset({WARM_START, SCHEDULE})
+        self.device = find_device(settings.device)
+        self.size = settings.ensemble_size or suitable_stack(
+            ARCHITECTURES[model_name], dataset.features.shape[1:], dataset.num_classes, settings.batch_size, self.device
+        )
+
+    def fit(self, tasks: Sequence[TrainingTask]) -> list[NetworkModel]:
+        """One trained network a task; when a device runs out of memory, fewer at a time.
+
+        Raises:
+            UserError: not even one network fits, or a loss is no longer finite.
+        """
+        self.check(tasks)
+        make_reproducible(self.device)
+        alike: dict[tuple[int | None, float | None], list[int]] = {}
+        for number, task in enumerate(tasks):
+            alike.setdefault((task.epochs, task.lr), []).append(number)
+        models: dict[int, NetworkModel] = {}
+        for (epochs, rate), numbers in alike.items():
+            settings = replace(
+                self.settings, num_epochs=epochs or self.settings.num_epochs, lr=rate or self.settings.lr
+            )
+            models.update(zip(numbers, self._fit_alike([tasks[n] for n in numbers], settings), strict=True))
+        return [models[number] for number in range(len(tasks))]
+
+    def _fit_alike(self, tasks: Sequence[TrainingTask], settings: TrainingSettings) -> list[NetworkModel]:
+        """Networks of tasks with one schedule."""
+        stackable = ARCHITECTURES[self.title].stackable and settings.privacy is None
+        models: list[NetworkModel] = []
+        while len(models) < len(tasks):
+            part = tasks[len(models) : len(models) + (self.size if stackable else 1)]
+            try:
+                stack = self._train(part, settings, stackable)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(len(part))
+                continue
+            models += [NetworkModel(stack, index) for index in range(len(part))]
+        return models
+
+    def _train(self, tasks: Sequence[TrainingTask], settings: TrainingSettings, stackable: bool) -> Stack:
+        if stackable:
+            return train_stack(self.dataset, self.title, tasks, settings, self.device, self.held_out)
+        if settings.privacy is None:
+            return train_alone(self.dataset, self.title, tasks[0], settings, self.device, self.held_out)
+        from lib_unlearning.training.private_training import train_private  # needs opacus
+
+        return train_private(self.dataset, self.title, tasks[0], settings, self.device, self.held_out)
+
+    def _shrink(self, tried: int) -> None:
+        if tried == 1:
+            raise UserError(
+                f"--original_model {self.title}: not even one network fits into the memory of {self.device}; "
+                "lower --batch_size"
+            )
+        release(self.device)
+        self.size = tried // 2
+        LOGGER.warning("out of memory on %s: going on with %d networks at a time", self.device, self.size)
+
+
+def check_data(dataset: Dataset, name: str) -> None:
+    """Refuse an image network on a table and the reverse."""
+    images = dataset.features.ndim == 4
+    if images and not ARCHITECTURES[name].for_images:
+        raise UserError(f"--original_model {name} learns from tables; {dataset.name} holds images: use scnn")
+    if ARCHITECTURES[name].for_images and not images:
+        raise UserError(f"--original_model {name} learns from images; {dataset.name} is a table: use MLPTorch")

@@ -1,0 +1,141 @@
+"""What is to be trained, who trains it, and what a trained model is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import UserError
+from lib_unlearning.options import boolean, number, option, whole
+
+# What a trainer may be able to do beyond training from scratch.
+WARM_START = "warm_start"  # `TrainingTask.start`
+SCHEDULE = "schedule"  # `TrainingTask.epochs` and `.lr`
+
+
+class Model(Protocol):
+    """A trained model.
+
+    It may also have a static `predict_together(models, records, dataset)`, posteriors of each of several models of its
+    type for its own records: asked at once, they answer faster. What it knows of itself (`epsilon` spent by DP-SGD,
+    `curve` [epochs, 3] of training loss, training and held-out accuracy) is in `facts`.
+    """
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Name -> what the model knows of itself."""
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Posteriors [m, c] for features [m, ...]."""
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One model to be trained.
+
+    Attributes:
+        records: [n] its records, in order.
+        seed: of all its randomness.
+        start: the model whose training is continued; None for fresh weights.
+        epochs, lr: other than the trainer's own.
+    """
+
+    records: np.ndarray
+    seed: int
+    start: Any = None
+    epochs: int | None = None
+    lr: float | None = None
+
+
+class Trainer(ABC):
+    """Trains models of one family on records of one data set.
+
+    Attributes:
+        dataset: the records.
+        title: the family's name, for messages.
+        capabilities: what tasks may ask for beyond training from scratch.
+        device: where it trains; "cpu" may be used by several processes.
+        size: models trained together.
+    """
+
+    dataset: Dataset
+    title: str
+    capabilities: frozenset[str] = frozenset()
+    device: str = "cpu"
+    size: int = 1
+
+    @abstractmethod
+    def fit(self, tasks: Sequence[TrainingTask]) -> list[Any]:
+        """One trained model a task, in their order; see `check` for what it refuses."""
+
+    def check(self, tasks: Sequence[TrainingTask]) -> None:
+        """Raise `UserError` when a task asks for what this trainer cannot do."""
+        asked = set()
+        for task in tasks:
+            asked |= {WARM_START} if task.start is not None else set()
+            asked |= {SCHEDULE} if (task.epochs, task.lr) != (None, None) else set()
+        lacking = sorted(asked - self.capabilities)
+        if lacking:
+            raise UserError(
+                f"--original_model {self.title}: its training has no {', '.join(lacking)}, which the unlearning method "
+                "asks for; name another model or method"
+            )
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """DP-SGD; `sample_rate` None is batch_size / n, `target_epsilon` None leaves sigma as given."""
+
+    sigma: float = option(1.0, "DP-SGD noise multiplier", kind=number(above=0), metavar="X")
+    clip: float = option(
+        1.0,
+        "DP-SGD clip norm",
+        kind=number(above=0),
+        metavar="X",
+        flags=("-c", "--max-per-sample-grad_norm"),
+    )
+    delta: float = option(1e-5, "DP-SGD delta", kind=number(above=0, at_most=1), metavar="X")
+    sample_rate: float | None = option(
+        None,
+        "DP-SGD share of records a step (batch_size / n)",
+        kind=number(above=0, at_most=1),
+        metavar="X",
+        flags=("-sr", "--sample-rate"),
+    )
+    target_epsilon: float | None = option(
+        None, "privacy budget: --sigma is then chosen to meet it", kind=number(above=0), metavar="X"
+    )
+    secure_rng: bool = option(False, "DP-SGD noise from a secure generator", kind=boolean, metavar="BOOL")
+    accountant: str = option("rdp", "how spent privacy is computed", choices=("rdp", "prv"))
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How networks are trained.
+
+    Attributes:
+        num_epochs: full passes over the training records.
+        lr: learning rate, None for the architecture's own.
+        device: "auto", "cpu", "mps" or "cuda:N".
+        ensemble_size: networks trained together, None for as many as suit the device; it changes rounding only.
+        amp: whether products are computed in bfloat16.
+        privacy: DP-SGD, None for none.
+    """
+
+    num_epochs: int = option(100, "passes over the training records", kind=whole(1), metavar="N")
+    batch_size: int = option(64, "records a gradient step", kind=whole(1), metavar="N")
+    optim: str = option("Adam", "optimizer", choices=("Adam", "SGD"))
+    lr: float | None = option(None, "learning rate (the model's own)", kind=number(above=0), metavar="X")
+    device: str = option(
+        "auto", "where networks are trained (auto: a GPU if there is one)", choices=("auto", "cpu", "cuda", "mps")
+    )
+    ensemble_size: int | None = option(
+        None, "networks trained together (as many as suit)", kind=whole(1), metavar="N", shapes=False
+    )
+    amp: bool = option(False, "compute products in bfloat16 (mixed precision)", kind=boolean, metavar="BOOL")
+    privacy: Privacy | None = None

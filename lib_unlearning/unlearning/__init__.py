@@ -1,0 +1,1 @@
+"""How models forget: one file a method."""
