@@ -253,14 +253,28 @@ def resolve_label(name: str, label: str | None) -> str:
     return label or next(iter(labels))
 
 
-def obtain_dataset(name: str, label: str, layout: Layout) -> Dataset:
-    """Load a data set, preparing it first where that was not done yet.
+def is_at_hand(name: str, label: str, layout: Layout) -> bool:
+    """Whether a data set is prepared, or its raw files are there."""
+    if (_folder(name, label, layout) / "dataset.json").exists():
+        return True
+    try:
+        _find(name, label, _form(name, label), layout)
+    except UserError:
+        return False
+    return True
+
+
+def obtain_dataset(name: str, label: str, layout: Layout, download: bool = False) -> Dataset:
+    """Load a data set, preparing it first where that was not done yet, and fetching it if so wished.
 
     Raises:
         UserError: raw files are missing or damaged, or the processed form is.
     """
     folder = _folder(name, label, layout)
     if not (folder / "dataset.json").exists():
+        form = _form(name, label)
+        if download and form.fetch is not None:
+            form.fetch(layout.raw_data, True)
         prepare_dataset(name, label, layout, None, Options(label_column=label))
     return load_dataset(folder)
 

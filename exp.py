@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import data_prepare
 import models
@@ -15,6 +18,7 @@ from lib_unlearning.attacks.choice import chosen_attack
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json
+from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
@@ -25,6 +29,9 @@ from lib_unlearning.statistics.metrics import evaluate_all
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+
+if TYPE_CHECKING:
+    from scripts.sweeps import Scope
 
 
 def _load_datasets(settings: Settings) -> dict[str, Dataset]:
@@ -56,6 +63,7 @@ class ModelTrain:
         """Train, cache, and print what there is now."""
         watch = Stopwatch()
         study = _open(self.settings, watch)
+        study.keep_split()
         with unfinished(study.store["target"].folder / UNFINISHED, self.settings.flat()):
             trained = train_missing(study, watch)
         total = len(study.sets())
@@ -77,6 +85,7 @@ class MemInf:
         """Attack, print the table and its meaning, write everything under `attack_data`; returns the run's folder."""
         settings, watch = self.settings, Stopwatch()
         study = _open(settings, watch)
+        study.keep_split()
         described = report.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / report.run_name(settings, described)
         marker = folder / UNFINISHED
@@ -123,15 +132,159 @@ class Report:
         build_report(self.settings.layout, self.settings.comparison)
 
 
-EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {"model_train": ModelTrain, "mem_inf": MemInf, "report": Report}
+class Sweep:
+    """All settings of one comparison, or of all of them, attacked one after another; then the report."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Say what it will take, do what is not done yet, and report."""
+        from scripts.sweeps import SWEEPS
+
+        only = self.settings.comparison
+        for name in [only] if only else SWEEPS:
+            self._sweep(name)
+        if self.settings.dry_run:
+            return
+        if only:
+            Report(self.settings).run()
+        Report(replace(self.settings, comparison=None)).run()
+
+    def _sweep(self, name: str) -> None:
+        from tqdm import tqdm
+
+        plan = self._plan(name)
+        print(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes", flush=True)
+        print(f"  from what is there: {self._cost(plan)}", flush=True)
+        if self.settings.dry_run:
+            return
+        hidden = True if self.settings.quiet else None
+        for settings in tqdm(plan, desc=name, unit="setting", disable=hidden):
+            with contextlib.redirect_stdout(io.StringIO()):
+                run_experiment(settings)
+
+    def _plan(self, name: str) -> list[Settings]:
+        from parameter_parser import parse_settings
+        from scripts.sweeps import SWEEPS
+
+        settings = self.settings
+        scope = self._scope()
+        seeds = settings.seeds if {"seed", "seeds"} & set(settings.given) else ((0,) if scope.small else (0, 1, 2))
+        common = ["--exp=mem_inf", "--train_missing", "--skip_finished", "--quiet"]
+        common += [f"--temp_data={settings.temp_data}", f"--seeds={','.join(map(str, seeds))}"]
+        common += [f"--num_process={settings.num_process}", *(f"--plugin={plugin}" for plugin in settings.plugins)]
+        return [parse_settings([*common, *line.split()]) for line in SWEEPS[name](scope)]
+
+    def _scope(self) -> Scope:
+        from scripts.sweeps import Scope
+
+        layout = self.settings.layout
+        try:
+            data_prepare.obtain_dataset("location", "foursquare", layout, download=True)
+            real = True
+        except UserError as error:
+            LOGGER.warning("location / foursquare cannot be had here (%s): synthetic venues take its place", error)
+            real = False
+        return Scope(self.settings.small, real, data_prepare.is_at_hand("accident", "severity", layout))
+
+    def _cost(self, plan: Sequence[Settings]) -> str:
+        from lib_unlearning.estimate import Estimator, told
+
+        estimator = Estimator()
+        logging.disable(logging.WARNING)
+        try:
+            costs = [estimator.cost(_open(settings, Stopwatch()), attacks=True) for settings in plan]
+        finally:
+            logging.disable(logging.NOTSET)
+        total = sum(costs[1:], costs[0]).times(len(plan[0].seeds))
+        return told(total, plan[0].num_process, self.settings.temp_data)
+
+
+class Status:
+    """What is cached, and what is unfinished."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Print an entry a line, with sizes."""
+        found = _entries(self.settings)
+        print("\n".join(map(str, found)) or f"nothing under {self.settings.temp_data}")
+        total = size_text(sum(entry.size for entry in found))
+        unfinished_runs = sum(entry.unfinished for entry in found)
+        print(f"{len(found)} entries, {total}, {unfinished_runs} unfinished, under {self.settings.temp_data}")
+
+
+class Clean:
+    """Deletes what runs left, by name; raw files stay."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Say what will go, ask, and delete it."""
+        found = _entries(self.settings)
+        if not found:
+            print(f"nothing to delete under {self.settings.temp_data}")
+            return
+        print("\n".join(map(str, found)))
+        total = size_text(sum(entry.size for entry in found))
+        if self.settings.dry_run or not self._agreed(f"delete these {len(found)} entries ({total})?"):
+            print("nothing was deleted")
+            return
+        for entry in found:
+            delete(entry)
+        print(f"{len(found)} entries deleted, {total}")
+
+    def _agreed(self, question: str) -> bool:
+        if self.settings.yes:
+            return True
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            raise UserError("--exp clean: nobody answers here; add --yes") from None
+
+
+def _entries(settings: Settings) -> list[Entry]:
+    """What lies under `--temp_data` and has `--name` in its name or kind."""
+    return [entry for entry in inventory(settings.layout) if (settings.name or "") in f"{entry.kind} {entry.path.name}"]
+
+
+# What parameter_parser.EXPERIMENTS explains.
+EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
+    "model_train": ModelTrain,
+    "mem_inf": MemInf,
+    "report": Report,
+    "sweep": Sweep,
+    "status": Status,
+    "clean": Clean,
+}
+_ONCE = ("report", "sweep", "status", "clean")  # whatever the seeds
 
 
 def run_experiment(settings: Settings) -> None:
     """Run the experiment that the settings name, once for each seed; several attacks are summarised at the end."""
     LOGGER.debug("%s", settings)
-    left = [EXPERIMENTS[settings.exp](replace(settings, seed=seed)).run() for seed in settings.seeds]
+    experiment = EXPERIMENTS[settings.exp]
+    if settings.exp in _ONCE:
+        experiment(settings).run()
+        return
+    if settings.dry_run:
+        _say_cost(settings)
+        return
+    left = [experiment(replace(settings, seed=seed)).run() for seed in settings.seeds]
     folders = [folder for folder in left if folder is not None]
     if len(folders) > 1:
         from lib_unlearning.reporting.archive import seed_summary
 
         print("\n".join(seed_summary(folders)))
+
+
+def _say_cost(settings: Settings) -> None:
+    from lib_unlearning.estimate import Estimator, told
+
+    study = _open(settings, Stopwatch())
+    print(report.described_study(study.dataset["target"].title, settings))
+    cost = Estimator().cost(study, attacks=settings.exp == "mem_inf").times(len(settings.seeds))
+    print(told(cost, study.processes, settings.temp_data))

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
+from lib_unlearning.seeds import spawn
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib_unlearning.metrics import Estimate
-from lib_unlearning.reporting.combine import combine
-
-import utils
-from lib_unlearning import metrics
+from lib_unlearning.statistics import metrics
+from lib_unlearning.statistics.combine import combine
+from lib_unlearning.statistics.metrics import Estimate
 
 STUDIES = 1000
 RESAMPLES = 400
@@ -40,8 +40,8 @@ def coverage(num_sets: int, distance: float, spread: float, seed: int) -> tuple[
     truth = norm.cdf(distance / np.sqrt(2 + spread**2))
     held = np.zeros(2)
     for study in range(STUDIES):
-        scores, member, sets = simulate(num_sets, distance, spread, utils.spawn(seed, "study", study))
-        generator = utils.spawn(seed, "bootstrap", study)
+        scores, member, sets = simulate(num_sets, distance, spread, spawn(seed, "study", study))
+        generator = spawn(seed, "bootstrap", study)
         weights = metrics.resampling_weights(num_sets, RESAMPLES, generator)
         sampled = metrics.roc_metrics(scores, member, sets, weights)["auc"]
         interval = metrics.estimate(sampled, num_sets, 0.0, 1.0)
@@ -57,7 +57,7 @@ def coverage_over_seeds(num_seeds: int, spread: float, studies: int, seed: int) 
 
     A seed's value varies with its sets (standard error 1) and, beyond that, from seed to seed by `spread`.
     """
-    rng, sets, held = utils.spawn(seed, "seeds"), 10, 0
+    rng, sets, held = spawn(seed, "seeds"), 10, 0
     for _ in range(studies):
         measured = rng.normal(scale=np.sqrt(sets), size=(num_seeds, sets)) + spread * rng.normal(size=(num_seeds, 1))
         runs = [Estimate(part.mean() / 100, None, None, part.std(ddof=1) / np.sqrt(sets) / 100) for part in measured]

@@ -25,21 +25,22 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from lib_unlearning.ensemble import NetworkTrainer
-from lib_unlearning.networks import ARCHITECTURES, fresh_weights
-from lib_unlearning.record_random import record_order
 from torch.nn import functional
 
 import config
 import data_prepare
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.unlearning import FitJob, TrainingSettings
+from lib_unlearning.training.network_trainer import NetworkTrainer
+from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
+from lib_unlearning.training.record_random import record_order
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 
 SIZE = 2000
 ALONE = 8  # networks that are timed one by one; the others would take as long each
 
 
-def train_plainly(dataset: Dataset, name: str, job: FitJob, settings: TrainingSettings, device: str) -> None:
+def train_plainly(dataset: Dataset, name: str, job: TrainingTask, settings: TrainingSettings, device: str) -> None:
     """The usual loop over batches of one network."""
     architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
     module = architecture.build(shape, dataset.num_classes)
@@ -58,7 +59,7 @@ def train_plainly(dataset: Dataset, name: str, job: FitJob, settings: TrainingSe
             optimizer.step()
 
 
-def models_per_second(train: Callable[[Sequence[FitJob]], object], jobs: Sequence[FitJob], device: str) -> float:
+def models_per_second(train: Callable[[Sequence[TrainingTask]], object], jobs: Sequence[TrainingTask], device: str) -> float:
     """Rate of training the jobs, after a warm-up."""
     train(jobs[:1])  # libraries, kernels
     _wait(device)
@@ -86,13 +87,13 @@ def main() -> None:
     arguments = parser.parse_args()
     name = arguments.original_model
     label = data_prepare.resolve_label(arguments.dataset_name, arguments.original_label)
-    dataset = data_prepare.obtain_dataset(arguments.dataset_name, label, config.TEMP_DATA_DIR)
+    dataset = data_prepare.obtain_dataset(arguments.dataset_name, label, Layout(config.TEMP_DATA_DIR))
 
     def trainer(size: int | None) -> NetworkTrainer:
         settings = TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)
         return NetworkTrainer(dataset, name, settings)
 
-    def one_by_one(jobs: Sequence[FitJob]) -> None:
+    def one_by_one(jobs: Sequence[TrainingTask]) -> None:
         for job in jobs:
             train_plainly(dataset, name, job, TrainingSettings(num_epochs=arguments.epochs), device)
 
@@ -105,7 +106,7 @@ def main() -> None:
     everyone = np.random.default_rng(0).permutation(len(dataset))[:SIZE]
     sizes = [int(size) for size in arguments.sizes.split(",") if size]
     for count in map(int, arguments.models.split(",")):
-        jobs = [FitJob(np.delete(everyone, number), 0) for number in range(count)]
+        jobs = [TrainingTask(np.delete(everyone, number), 0) for number in range(count)]
         ones = models_per_second(trainer(1).fit, jobs[:ALONE], device)
         usual = models_per_second(one_by_one, jobs[:ALONE], device)
         for size in sizes or [min(count, trainer(None).size)]:

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from lib_unlearning.parallel import usable_cores
+
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
@@ -20,7 +22,6 @@ from threadpoolctl import threadpool_limits
 import config
 import data_prepare
 import models
-import utils
 
 SETS = 4  # a side
 REQUESTS = 20
@@ -59,8 +60,8 @@ def main() -> None:
     fits = 2 * SETS * (1 + REQUESTS)
     one_fit = pure_fit_seconds(arguments.original_model, arguments.repeats)
     wall = command_seconds(arguments.original_model)
-    pure = fits * one_fit / utils.usable_cores()
-    print(f"{arguments.original_model}: {fits} models, one fit {one_fit:.4f} s, on {utils.usable_cores()} cores:")
+    pure = fits * one_fit / usable_cores()
+    print(f"{arguments.original_model}: {fits} models, one fit {one_fit:.4f} s, on {usable_cores()} cores:")
     print(f"pure fitting {pure:.1f} s, model_train {wall:.1f} s, ratio {wall / pure:.2f}")
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lib_unlearning.seeds import spawn
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import models
-import utils
 from lib_unlearning.readers import location
 
 TRAINING = 2000
@@ -28,10 +29,9 @@ def main() -> None:
     for name in ("DT", "RF"):
         accuracies = []
         for repeat in range(REPEATS):
-            order = utils.spawn(repeat, "order").permutation(len(data.labels))
+            order = spawn(repeat, "order").permutation(len(data.labels))
             chosen, held_out = order[:TRAINING], order[TRAINING : 2 * TRAINING]
-            model = models.make_target_model(name, 9, data.labels[chosen], repeat)
-            model.fit(data.features[chosen], data.labels[chosen])
+            (model,) = trainer.fit([TrainingTask(chosen, repeat)])
             accuracies.append(
                 [(model.predict_proba(data.features[r]).argmax(1) == data.labels[r]).mean() for r in (chosen, held_out)]
             )

@@ -95,16 +95,23 @@ def console(title: str, settings: Settings, answers: Answers, results: Results, 
 
 def heading(title: str, settings: Settings, answers: Answers) -> str:
     """What was attacked, how, and how many cases there are: two lines."""
+    positives = int(answers.cases.member.sum())
+    return (
+        f"{described_study(title, settings)}\n"
+        f"{len(answers.utility)} target sample sets, {positives} positives, {len(answers.cases) - positives} negatives"
+    )
+
+
+def described_study(title: str, settings: Settings) -> str:
+    """What is attacked, and how, on a line."""
     target, shadow = settings.origins["target"], settings.origins["shadow"]
     learned = f"{shadow.dataset_name} / {shadow.original_label} with {shadow.original_model}"
     origin = "" if shadow == target else f"attack learned on {learned}, "
-    positives = int(answers.cases.member.sum())
     return (
         f"{title}, {target.original_model} target, {origin}"
         f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
         f"{published(settings.top_k, settings.temperature)}, seed {settings.seed}"
-        f"{', placebo' if settings.placebo else ''}\n"
-        f"{len(answers.utility)} target sample sets, {positives} positives, {len(answers.cases) - positives} negatives"
+        f"{', placebo' if settings.placebo else ''}"
     )
 
 

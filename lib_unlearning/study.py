@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,11 @@ class Study:
         ]
         return sample_set.records, deletions, integer_seed(settings.seed, side, index, "model")
 
+    def keep_split(self) -> None:
+        """Write who holds which records, for `--is_sample false`."""
+        if self.settings.is_sample:
+            save_split(_split_path(self.settings), self.split)
+
     def untrained(self) -> list[tuple[str, int]]:
         """The sample sets whose models are not cached, or all that are to be trained again."""
         for store in self.store.values():
@@ -140,10 +146,9 @@ def open_study(
 
 
 def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, SideSplit]:
-    path = settings.layout.splits / f"{_split_name(settings)}.npz"
+    path = _split_path(settings)
     if settings.is_sample:
         split = {side: _draw_side(settings, side, dataset) for side in SIDES}
-        save_split(path, split)
         return split
     if not path.exists():
         raise UserError(f"--is_sample false: {path} does not exist; run once with --is_sample true")
@@ -156,12 +161,13 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
     return split
 
 
-def _split_name(settings: Settings) -> str:
+def _split_path(settings: Settings) -> Path:
     sizes = "_".join(
         f"{side}-{part.set_num}x{part.set_size}-{part.unlearning_size}x{part.unlearning_num}"
         for side, part in settings.sides.items()
     )
-    return file_name(f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}")
+    name = file_name(f"{settings.named_by('dataset_name', 'original_label', joint='-')}_{sizes}")
+    return settings.layout.splits / f"{name}.npz"
 
 
 def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> SideSplit:

@@ -1,7 +1,3 @@
 #!/usr/bin/env bash
 # 1 to 100 records exchanged for new ones.
 source "$(dirname "${BASH_SOURCE[0]}")/sweep.sh"
-
-studies() { request_sizes online_learning; }
-
-sweep online_learning "$@"

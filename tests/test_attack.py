@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lib_unlearning.attack import ATTACK_MODELS, cross_fitted_scores, fit_attack
+from lib_unlearning.attack import ATTACK_MODELS, FeatureAttack, View
+from lib_unlearning.attacks.choice import cross_fitted_scores
 from lib_unlearning.posterior import PosteriorSet, concatenate
 
 
@@ -26,15 +27,15 @@ def cases(seed: int, drop: float, count: int = 400) -> PosteriorSet:
 def test_attack_finds_what_is_there_and_nothing_else(attack_model: str) -> None:
     for drop, low, high in ((0.1, 0.95, 1.0), (0.0, 0.4, 0.6)):
         shadow, target = cases(0, drop), cases(1, drop)
-        scores = fit_attack(shadow, "label_diff", attack_model, 0).score(target)
+        scores = FeatureAttack("label_diff", attack_model).fit(View(shadow), 0).score(View(target))
         assert low <= roc_auc_score(target.member, scores) <= high
 
 
 @pytest.mark.parametrize("attack_model", ATTACK_MODELS)
 def test_one_row_gets_the_score_it_has_among_others(attack_model: str) -> None:
     """A scaler that was fitted again on the queried rows would turn a single row into zeros."""
-    target = cases(1, 0.1)
-    fitted = fit_attack(cases(0, 0.1), "direct_diff", attack_model, 0)
+    target = View(cases(1, 0.1))
+    fitted = FeatureAttack("direct_diff", attack_model).fit(View(cases(0, 0.1)), 0)
     together = fitted.score(target)
     alone = np.concatenate([fitted.score(target.select(np.array([i]))) for i in range(20)])
     np.testing.assert_allclose(alone, together[:20], atol=1e-9)
@@ -44,13 +45,14 @@ def test_one_row_gets_the_score_it_has_among_others(attack_model: str) -> None:
 def test_cross_fitting_never_judges_a_case_it_was_trained_on() -> None:
     rng = np.random.default_rng(0)
     shadow = cases(0, 0.0)
-    scores = cross_fitted_scores(shadow, "direct_concat", "DT", 0)
+    attack = FeatureAttack("direct_concat", "DT")
+    scores = cross_fitted_scores(attack, View(shadow), 0)
     assert 0.4 < roc_auc_score(shadow.member, scores) < 0.6
     flipped = PosteriorSet(
         **{**vars(shadow), "member": np.where(shadow.set % 2 == 0, shadow.member, rng.permutation(shadow.member))}
     )
     np.testing.assert_array_equal(
-        cross_fitted_scores(flipped, "direct_concat", "DT", 0)[shadow.set % 2 == 1], scores[shadow.set % 2 == 1]
+        cross_fitted_scores(attack, View(flipped), 0)[shadow.set % 2 == 1], scores[shadow.set % 2 == 1]
     )
 
 

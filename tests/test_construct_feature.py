@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib_unlearning.construct_feature import FEATURES
-from lib_unlearning.defense import defend, soften, top_k
+from lib_unlearning.defense import Publication, soften, top_k
 from lib_unlearning.posterior import PosteriorSet
 
 EXPECTED: dict[str, list[list[float]]] = {
@@ -38,7 +38,7 @@ def test_feature(name: str, three_cases: PosteriorSet) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_features_of_certain_posteriors_are_finite(name: str, three_cases: PosteriorSet) -> None:
-    assert np.isfinite(FEATURES[name](defend(three_cases, 0, None))).all()
+    assert np.isfinite(FEATURES[name](Publication(0, None).of_cases(three_cases))).all()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_temperature() -> None:
 
 
 def test_defenses_reach_both_models(three_cases: PosteriorSet) -> None:
-    seen = defend(three_cases, 1, 2.0)
+    seen = Publication(1, 2.0).of_cases(three_cases)
     for name in ("original", "unlearned"):
         np.testing.assert_allclose(getattr(seen, name), top_k(soften(getattr(three_cases, name), 2.0), 1))
 
@@ -69,7 +69,7 @@ def test_top_k_of_equal_entries_keeps_the_first_class() -> None:
 
 def test_no_feature_sees_past_a_defense(three_cases: PosteriorSet) -> None:
     """Two posteriors with the same published labels are the same to every feature, the classical one included."""
-    published = defend(three_cases, 0, None)
+    published = Publication(0, None).of_cases(three_cases)
     blurred = PosteriorSet(**{**vars(three_cases), "original": published.original, "unlearned": published.unlearned})
     for feature in FEATURES.values():
         np.testing.assert_array_equal(feature(published), feature(blurred))

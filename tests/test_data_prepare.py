@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 import data_prepare
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.errors import UserError
+from tests.readers.test_readers import SHARED, need, write_cifar10, write_mnist, write_stl10
 from tests.test_commands import PROJECT, SMALL, result_rows, run
-from tests.test_readers import SHARED, need, write_cifar10, write_mnist, write_stl10
-from utils import UserError
 
 
 def prepare(folder: Path, *flags: str, code: int = 0) -> str:
@@ -47,7 +48,7 @@ def test_adult_is_prepared_listed_and_loaded_fast(tmp_path: Path) -> None:
 
 def _load_seconds(folder: Path) -> float:
     start = time.perf_counter()
-    data_prepare.obtain_dataset("adult", "income", folder)
+    data_prepare.obtain_dataset("adult", "income", Layout(folder))
     return time.perf_counter() - start
 
 
@@ -68,7 +69,7 @@ def test_a_changed_file_is_noticed(tmp_path: Path, name: str) -> None:
     content[position] ^= 3
     path.write_bytes(content)
     with pytest.raises(UserError, match="adult_income"):
-        data_prepare.obtain_dataset("adult", "income", tmp_path)
+        data_prepare.obtain_dataset("adult", "income", Layout(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["accident", "foursquare", "synthetic", "mnist", "cifar10", "stl10", "csv"])

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, evaluation_cases
 from lib_unlearning.record_split import SIDES, SideSettings, draw_split, load_split, save_split
-from utils import UserError
 
-SMALL = SideSettings(set_num=3, set_size=50, unlearning_size=4, unlearning_num=3, num_shard=5)
+SMALL = SideSettings(set_num=3, set_size=50, unlearning_size=4, unlearning_num=3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -29,7 +29,7 @@ def test_pools_and_sets_are_disjoint_and_sized(
     num_records: int, set_num: int, set_size: int, unlearning_size: int, seed: int, data: st.DataObject
 ) -> None:
     unlearning_num = data.draw(st.integers(1, min(set_size - 1, 3)))
-    asked = SideSettings(set_num, set_size, unlearning_size, unlearning_num, 1)
+    asked = SideSettings(set_num, set_size, unlearning_size, unlearning_num)
     split = draw_split(num_records, {"shadow": asked, "target": asked}, seed)
     pools = [pool for side in split.values() for pool in (side.positive, side.negative, side.replacement)]
     everyone = np.concatenate(pools)
@@ -69,7 +69,7 @@ def test_cases_are_what_they_claim(name: str, placebo: bool) -> None:
 
 def test_more_sets_leave_the_first_ones_as_they_were() -> None:
     few = draw_split(1000, dict.fromkeys(SIDES, SMALL), 5)
-    many = draw_split(1000, dict.fromkeys(SIDES, SideSettings(6, 50, 4, 3, 5)), 5)
+    many = draw_split(1000, dict.fromkeys(SIDES, SideSettings(6, 50, 4, 3)), 5)
     for side in SIDES:
         for before, after in zip(few[side].sample_sets, many[side].sample_sets, strict=False):
             assert before.digest() == after.digest()
@@ -78,8 +78,8 @@ def test_more_sets_leave_the_first_ones_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        (SideSettings(1, 500, 1, 1, 1), "--target_set_size 500: the target positive pool holds 400"),
-        (SideSettings(1, 400, 1, 20, 1), "--target_unlearning_num 20: the target replacement pool holds 15"),
+        (SideSettings(1, 500, 1, 1), "--target_set_size 500: the target positive pool holds 400"),
+        (SideSettings(1, 400, 1, 20), "--target_unlearning_num 20: the target replacement pool holds 15"),
     ],
 )
 def test_asking_for_too_much_names_pool_and_flag(asked: SideSettings, complaint: str) -> None:

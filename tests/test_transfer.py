@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import models
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES
 from lib_unlearning.dataset import Dataset, records_found_in
+from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet, in_order_of_original
 from lib_unlearning.record_split import draw_split, side_records
 from lib_unlearning.study import open_study
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings
-from utils import UserError
 
 
 def test_order_of_the_original_by_hand(three_cases: PosteriorSet) -> None:
@@ -55,7 +57,7 @@ def test_a_shadow_side_of_other_data_has_no_record_of_the_target_side(two_datase
     sizes = "--shadow_set_num=2 --target_set_num=2 --shadow_set_size=50 --target_set_size=50"
     flags = [*sizes.split(), "--shadow_unlearning_size=3", "--target_unlearning_size=3"]
     settings = parse_settings(["--exp=mem_inf", "--dataset_name=location", "--shadow_original_label=synthetic", *flags])
-    study = open_study(settings, two_datasets)
+    study = open_study(settings, two_datasets, models.TARGET_MODELS, UNLEARNING_METHODS)
     shadow, target = (study.split[side] for side in ("shadow", "target"))
     everyone = np.concatenate([shadow.positive, shadow.negative, shadow.replacement])
     assert len(everyone) > 50
@@ -71,7 +73,7 @@ def test_settings_of_the_shadow_side() -> None:
     assert not settings.other_data
     settings = parse_settings(["--exp=mem_inf", "--shadow_dataset_name=accident", "--shadow_original_model=RF"])
     assert settings.other_data
-    assert vars(settings.origins["shadow"]) == {
+    assert settings.origins["shadow"].names == {
         "dataset_name": "accident",
         "original_label": "severity",
         "original_model": "RF",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,11 +13,12 @@ from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.training.device import find_device, is_out_of_memory, make_reproducible, release, suitable_stack
 from lib_unlearning.training.ensemble import train_stack
 from lib_unlearning.training.network_stack import NetworkModel, Stack
-from lib_unlearning.training.networks import ARCHITECTURES
+from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.single import train_alone
 from lib_unlearning.training.tasks import SCHEDULE, WARM_START, Trainer, TrainingSettings, TrainingTask
 
 NOBODY = np.array([], dtype=np.int64)
+_SAMPLE = 8  # networks that an estimate is made from
 
 
 class NetworkTrainer(Trainer):
@@ -62,6 +64,24 @@ class NetworkTrainer(Trainer):
             )
             models.update(zip(numbers, self._fit_alike([tasks[n] for n in numbers], settings), strict=True))
         return [models[number] for number in range(len(tasks))]
+
+    def seconds_a_task(self, tasks: Sequence[TrainingTask]) -> float:
+        """Seconds of one task, from one and three epochs: what is paid before the first is not paid again."""
+        few = tasks[: min(self.size, _SAMPLE)]
+        times = []
+        for epochs in (1, 3):
+            short = NetworkTrainer(self.dataset, self.title, replace(self.settings, num_epochs=epochs), self.held_out)
+            short.fit(few[:1])  # imports and kernels
+            start = time.perf_counter()
+            short.fit(few)
+            times.append((time.perf_counter() - start) / len(few))
+        return times[0] + (self.settings.num_epochs - 1) * max(0.0, times[1] - times[0]) / 2
+
+    def bytes_a_model(self, task: TrainingTask) -> int:
+        """Four for each weight."""
+        architecture = ARCHITECTURES[self.title]
+        weights = fresh_weights(architecture, self.dataset.features.shape[1:], self.dataset.num_classes, task.seed)
+        return 4 * sum(tensor.numel() for tensor in weights.values())
 
     def _fit_alike(self, tasks: Sequence[TrainingTask], settings: TrainingSettings) -> list[NetworkModel]:
         """Networks of tasks with one schedule."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import time
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +75,18 @@ class Trainer(ABC):
     @abstractmethod
     def fit(self, tasks: Sequence[TrainingTask]) -> list[Any]:
         """One trained model a task, in their order; see `check` for what it refuses."""
+
+    def seconds_a_task(self, tasks: Sequence[TrainingTask]) -> float:
+        """Seconds that one of these tasks takes, measured on a few of them."""
+        self.fit(tasks[:1])  # imports are not training
+        few = tasks[:3]
+        start = time.perf_counter()
+        self.fit(few)
+        return (time.perf_counter() - start) / len(few)
+
+    def bytes_a_model(self, task: TrainingTask) -> int:
+        """Bytes that a model of such a task takes on disk."""
+        return len(zlib.compress(pickle.dumps(self.fit([task])[0]), 1))
 
     def check(self, tasks: Sequence[TrainingTask]) -> None:
         """Raise `UserError` when a task asks for what this trainer cannot do."""

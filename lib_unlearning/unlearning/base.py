@@ -93,7 +93,8 @@ def advance_together(works: Sequence[Work], trainer: Trainer) -> list[Outcome]:
                 asked[number] = next(works[number]) if models is None else works[number].send(models)
             except StopIteration as end:
                 outcomes[number] = end.value
-        fitted = iter(trainer.fit([task for tasks in asked.values() for task in tasks]))
+        tasks = [task for some in asked.values() for task in some]
+        fitted = iter(trainer.fit(tasks) if tasks else [])
         waiting = {number: [next(fitted) for _ in tasks] for number, tasks in asked.items()}
     return [outcomes[number] for number in range(len(works))]
 

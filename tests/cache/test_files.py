@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import utils
-from utils import UserError
+from lib_unlearning.cache.files import atomic_file, remove_stale_temporaries, write_arrays, write_text
+from lib_unlearning.errors import UserError
+from lib_unlearning.parallel import parallel_map
+from lib_unlearning.seeds import spawn
 
 
 def test_seeds_depend_on_purpose_only() -> None:
-    first = utils.spawn(0, "target", 3, "requests").integers(0, 2**60)
-    assert first == utils.spawn(0, "target", 3, "requests").integers(0, 2**60)
+    first = spawn(0, "target", 3, "requests").integers(0, 2**60)
+    assert first == spawn(0, "target", 3, "requests").integers(0, 2**60)
     others = [(1, "target", 3, "requests"), (0, "shadow", 3, "requests"), (0, "target", 4, "requests")]
-    assert all(first != utils.spawn(*other).integers(0, 2**60) for other in others)
+    assert all(first != spawn(*other).integers(0, 2**60) for other in others)
 
 
 def test_an_exception_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    utils.write_text(path, "old")
+    write_text(path, "old")
     with pytest.raises(ZeroDivisionError):
         _write_half(path)
     assert path.read_text() == "old"
@@ -31,7 +33,7 @@ def test_an_exception_leaves_the_old_file_alone(tmp_path: Path) -> None:
 
 
 def _write_half(path: Path) -> None:
-    with utils.atomic_file(path) as handle:
+    with atomic_file(path) as handle:
         handle.write(b"half")
         raise ZeroDivisionError
 
@@ -42,7 +44,7 @@ def test_no_space_is_one_clear_line(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(UserError, match=r"cannot write .*big\.npz: File too large; free some space"):
-            utils.write_arrays(tmp_path / "big.npz", {"zeros": np.zeros(10_000)})
+            write_arrays(tmp_path / "big.npz", {"zeros": np.zeros(10_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -53,13 +55,13 @@ def test_only_dead_processes_temporaries_are_removed(tmp_path: Path) -> None:
     dead, alive = tmp_path / ".a.models.4194999.tmp", tmp_path / f".b.models.{os.getpid()}.tmp"
     dead.touch()
     alive.touch()
-    utils.remove_stale_temporaries(tmp_path)
+    remove_stale_temporaries(tmp_path)
     assert list(tmp_path.iterdir()) == [alive]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_parallel_map_keeps_order(workers: int) -> None:
-    assert list(utils.parallel_map(abs, [-3, 2, -1], workers, "", True)) == [3, 2, 1]
+    assert list(parallel_map(abs, [-3, 2, -1], workers, "", True)) == [3, 2, 1]
 
 
 def _fail(item: int) -> int:
@@ -75,6 +77,6 @@ def _die(item: int) -> int:
 
 def test_parallel_map_passes_errors_on() -> None:
     with pytest.raises(UserError, match="item 1 is bad"):
-        list(utils.parallel_map(_fail, [0, 1, 2], 2, "", True))
+        list(parallel_map(_fail, [0, 1, 2], 2, "", True))
     with pytest.raises(UserError, match="worker process was killed"):
-        list(utils.parallel_map(_die, [0, 1, 2], 2, "", True))
+        list(parallel_map(_die, [0, 1, 2], 2, "", True))

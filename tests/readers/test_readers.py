@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.errors import UserError
 from lib_unlearning.readers import accident, adult, images, location, own_table, safe_pickle, tables
 from lib_unlearning.readers.raw import RawDataset, check
-from utils import UserError
 
-DATA = Path(__file__).resolve().parent / "data"
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-SHIPPED = config.TEMP_DATA_DIR / config.DATASET / "adult.csv.xz"
+DATA = Path(__file__).resolve().parent.parent / "data"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHIPPED = Layout(config.TEMP_DATA_DIR).raw_data / "adult.csv.xz"
 CHECKIN = location.CheckInOptions()
 
 

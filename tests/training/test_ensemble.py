@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lib_unlearning.ensemble import NetworkTrainer
-from lib_unlearning.linear_gradients import LinearGradients
-from lib_unlearning.model_store import TrainedSet
-from lib_unlearning.network_file import NetworkFiles
-from lib_unlearning.network_stack import forward
-from lib_unlearning.record_random import base_key, keys_of, record_order
-from lib_unlearning.sealed_pickle import State
 
 import config
 import data_prepare
-from lib_unlearning import device, ensemble, networks
+import models as zoo
+from lib_unlearning.cache.layout import Layout
+from lib_unlearning.cache.network_file import NetworkFiles
+from lib_unlearning.cache.sealed_pickle import State
+from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.unlearning import UNLEARNING_METHODS, Deletion, FitJob, ModelTrainer, Privacy, TrainingSettings
-from utils import UserError
+from lib_unlearning.errors import UserError
+from lib_unlearning.training import device, ensemble, network_trainer, networks
+from lib_unlearning.training.linear_gradients import LinearGradients
+from lib_unlearning.training.network_stack import forward
+from lib_unlearning.training.network_trainer import NetworkTrainer
+from lib_unlearning.training.record_random import base_key, keys_of, record_order
+from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
+from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.sharded import ShardOptions
 
 NOBODY = np.array([], dtype=int)
 FILES = NetworkFiles("cpu")
@@ -39,14 +44,14 @@ def pictures() -> Dataset:
     return Dataset("toy", "class", pixels, labels, 4, "0" * 64, (half, half))
 
 
-def jobs_of(dataset: Dataset) -> list[FitJob]:
+def jobs_of(dataset: Dataset) -> list[TrainingTask]:
     """Jobs of unequal sizes, some of which share a seed."""
     everyone = np.random.default_rng(1).permutation(len(dataset))
     return [
-        FitJob(everyone[:100], 5),
-        FitJob(np.delete(everyone[:100], 7), 5),
-        FitJob(everyone[50:83], 6),  # fewer steps an epoch than the others
-        FitJob(everyone[100:196], 7),
+        TrainingTask(everyone[:100], 5),
+        TrainingTask(np.delete(everyone[:100], 7), 5),
+        TrainingTask(everyone[50:83], 6),  # fewer steps an epoch than the others
+        TrainingTask(everyone[100:196], 7),
     ]
 
 
@@ -75,7 +80,7 @@ def test_a_stack_equals_training_alone(
 
 def test_a_network_equals_torchs_own_training(dataset: Dataset) -> None:
     """The stacked Adam against torch.optim.Adam in a plain loop."""
-    job = FitJob(np.arange(0, 600, 7), 3)
+    job = TrainingTask(np.arange(0, 600, 7), 3)
     (model,) = NetworkTrainer(dataset, "MLPTorch", BRIEF).fit([job])
     architecture = networks.ARCHITECTURES["MLPTorch"]
     module = architecture.build((4,), 3)
@@ -97,13 +102,16 @@ def test_a_network_equals_torchs_own_training(dataset: Dataset) -> None:
 
 def test_logistic_regression_agrees_with_scikit_learn() -> None:
     """On Adult, trained to convergence: held-out accuracies within one point."""
-    data = data_prepare.obtain_dataset("adult", "income", config.TEMP_DATA_DIR)
+    data = data_prepare.obtain_dataset("adult", "income", Layout(config.TEMP_DATA_DIR))
     order = np.random.default_rng(0).permutation(len(data))
     records, held_out = order[:2000], order[2000:12000]
-    theirs = ModelTrainer(data, "LR").fit([FitJob(records, 0)])[0]
-    ours = NetworkTrainer(data, "LRTorch", replace(BRIEF, num_epochs=60, batch_size=64)).fit([FitJob(records, 0)])[0]
+    family = zoo.TARGET_MODELS["LR"]
+    theirs = family.trainer(data, family.Options(), NOBODY).fit([TrainingTask(records, 0)])[0]
+    ours = NetworkTrainer(data, "LRTorch", replace(BRIEF, num_epochs=60, batch_size=64)).fit(
+        [TrainingTask(records, 0)]
+    )[0]
     accuracies = [
-        (model.predict_together([model], [held_out], data)[0].argmax(axis=1) == data.labels[held_out]).mean()
+        (model.predict_proba(data.rows(held_out)).argmax(axis=1) == data.labels[held_out]).mean()
         for model in (theirs, ours)
     ]
     assert abs(accuracies[0] - accuracies[1]) < 0.01
@@ -121,7 +129,7 @@ def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
 def test_networks_learn(dataset: Dataset, pictures: Dataset) -> None:
     for name, data in (("LRTorch", dataset), ("MLPTorch", dataset), ("scnn", pictures)):
         (model,) = NetworkTrainer(data, name, replace(BRIEF, num_epochs=25)).fit(
-            [FitJob(np.arange(0, len(data), 2), 0)]
+            [TrainingTask(np.arange(0, len(data), 2), 0)]
         )
         held_out = np.arange(1, len(data), 2)
         (answer,) = model.predict_together([model], [held_out], data)
@@ -132,7 +140,7 @@ def test_networks_learn(dataset: Dataset, pictures: Dataset) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "densenet"])
 def test_batch_norm_networks(pictures: Dataset, name: str) -> None:
     trainer = NetworkTrainer(pictures, name, replace(BRIEF, num_epochs=1))
-    (model,) = trainer.fit([FitJob(np.arange(33), 0)])  # the last batch has a single record
+    (model,) = trainer.fit([TrainingTask(np.arange(33), 0)])  # the last batch has a single record
     together = model.predict_together([model], [np.arange(20)], pictures)[0]
     alone = model.predict_together([model], [np.arange(3, 4)], pictures)[0]
     np.testing.assert_allclose(alone, together[3:4], atol=1e-5)  # not in training mode: neighbours do not matter
@@ -141,15 +149,18 @@ def test_batch_norm_networks(pictures: Dataset, name: str) -> None:
 
 @pytest.mark.parametrize("method", UNLEARNING_METHODS)
 def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: str) -> None:
-    unlearner = UNLEARNING_METHODS[method](NetworkTrainer(dataset, "MLPTorch", BRIEF), 3)
+    kind = UNLEARNING_METHODS[method]
+    unlearner = kind(ShardOptions(3) if method == "sisa" else kind.Options(), dataset)
     records = np.arange(0, 600, 5)
     deletions = [Deletion(records[[number]], NOBODY) for number in (1, 70)]
-    original, unlearned = unlearner.train_and_unlearn(records, deletions, 0)
+    trainer = NetworkTrainer(dataset, "MLPTorch", BRIEF)
+    original, unlearned = train_and_unlearn(unlearner, trainer, records, deletions, 0)
     path = tmp_path / "set.models"
     FILES.write(path, TrainedSet(original, unlearned, np.ones((3, 2)), np.full(3, np.nan)), "a")
     assert FILES.inspect(path, "a", False) is State.CURRENT
     assert FILES.read(path, "b", False) is None
     again = FILES.read(path, "a", False)
+    assert again is not None
     pairs = zip([original, *unlearned], [again.original, *again.unlearned], strict=True)
     for before, after in pairs:
         np.testing.assert_allclose(
@@ -170,14 +181,14 @@ def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: st
 def test_out_of_memory_halves_the_stack_and_goes_on(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train = ensemble.train_stack
+    train = network_trainer.train_stack
 
     def small_device(dataset: Dataset, name: str, jobs: Any, *rest: Any) -> Any:
         if len(jobs) > 2:
             raise torch.OutOfMemoryError("no memory")
         return train(dataset, name, jobs, *rest)
 
-    monkeypatch.setattr(ensemble, "train_stack", small_device)
+    monkeypatch.setattr(network_trainer, "train_stack", small_device)
     trainer = NetworkTrainer(dataset, "LRTorch", replace(BRIEF, ensemble_size=4))
     with caplog.at_level("WARNING", logger="unlearning"):
         models = trainer.fit(jobs_of(dataset) * 2)
@@ -202,7 +213,7 @@ def test_absent_devices_and_diverging_training(dataset: Dataset) -> None:
 @pytest.mark.parametrize("name", ["LRTorch", "MLPTorch", "scnn", "resnet50"])
 def test_private_training(dataset: Dataset, pictures: Dataset, name: str) -> None:
     data = pictures if name in ("scnn", "resnet50") else dataset
-    job = FitJob(np.arange(64), 0)
+    job = TrainingTask(np.arange(64), 0)
     epsilons = []
     for sigma in (0.8, 4.0):
         privacy = Privacy(sigma, 1.0, 1e-5, None, None, False)
@@ -217,7 +228,7 @@ def test_private_training(dataset: Dataset, pictures: Dataset, name: str) -> Non
 def test_a_budget_chooses_the_noise(dataset: Dataset) -> None:
     privacy = Privacy(1.0, 1.0, 1e-5, 0.1, 2.0, False)
     trainer = NetworkTrainer(dataset, "LRTorch", replace(BRIEF, privacy=privacy))
-    (model,) = trainer.fit([FitJob(np.arange(300), 0)])
+    (model,) = trainer.fit([TrainingTask(np.arange(300), 0)])
     assert model.stack.epsilon is not None
     assert 1.5 < float(model.stack.epsilon[0]) <= 2.0
 
@@ -267,17 +278,17 @@ def test_gradients_by_hand_are_those_of_autograd() -> None:
 def test_history_tells_what_was_learned(dataset: Dataset) -> None:
     held_out = np.arange(1, 600, 2)
     trainer = NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, num_epochs=4), held_out)
-    (model,) = trainer.fit([FitJob(np.arange(0, 600, 2), 0)])
-    assert model.curve.shape == (4, 3)
+    (model,) = trainer.fit([TrainingTask(np.arange(0, 600, 2), 0)])
+    assert model.facts["curve"].shape == (4, 3)
     (answer,) = model.predict_together([model], [held_out], dataset)
     accuracy = (answer.argmax(axis=1) == dataset.labels[held_out]).mean()
-    assert model.curve[-1, 2] == pytest.approx(accuracy)
-    assert model.curve[-1, 0] < model.curve[0, 0]
+    assert model.facts["curve"][-1, 2] == pytest.approx(accuracy)
+    assert model.facts["curve"][-1, 0] < model.facts["curve"][0, 0]
 
 
 def test_mixed_precision_stays_close(dataset: Dataset, pictures: Dataset) -> None:
     for name, data in (("MLPTorch", dataset), ("scnn", pictures)):
-        jobs = [FitJob(np.arange(60), 0)]
+        jobs = [TrainingTask(np.arange(60), 0)]
         full, half = (NetworkTrainer(data, name, replace(BRIEF, amp=amp)).fit(jobs)[0] for amp in (False, True))
         answers = [model.predict_together([model], [np.arange(50)], data)[0] for model in (full, half)]
         assert 0 < np.abs(answers[0] - answers[1]).max() < 0.2
@@ -315,7 +326,7 @@ def test_no_room_for_a_single_network_is_one_line(
     def full(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(ensemble, "train_stack", full)
+    monkeypatch.setattr(network_trainer, "train_stack", full)
     with pytest.raises(UserError, match="not even one network fits into the memory of cpu; lower --batch_size"):
         NetworkTrainer(dataset, "LRTorch", BRIEF).fit(jobs_of(dataset))
 
@@ -324,7 +335,7 @@ def test_other_errors_of_torch_are_not_taken_for_full_memory(dataset: Dataset, m
     def broken(*_: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(ensemble, "train_stack", broken)
+    monkeypatch.setattr(network_trainer, "train_stack", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         NetworkTrainer(dataset, "LRTorch", BRIEF).fit(jobs_of(dataset))
 
@@ -339,7 +350,7 @@ def private(**changes: Any) -> TrainingSettings:
 def test_noise_is_not_shared_by_original_and_unlearned(dataset: Dataset) -> None:
     """With the same noise in both, the difference of two models whose gradients are drowned in it would be small."""
     records = np.arange(0, 600, 5)
-    jobs = [FitJob(records, 0), FitJob(np.delete(records, 7), 0), FitJob(records, 0)]
+    jobs = [TrainingTask(records, 0), TrainingTask(np.delete(records, 7), 0), TrainingTask(records, 0)]
     before, after, again = NetworkTrainer(dataset, "LRTorch", private(sigma=1000.0)).fit(jobs)
     weight = [model.stack.weights["0.weight"] for model in (before, after, again)]
     torch.testing.assert_close(weight[0], weight[2])  # the same records, the same model
@@ -353,11 +364,13 @@ def test_noise_is_not_shared_by_original_and_unlearned(dataset: Dataset) -> None
 def test_both_accountants_agree_roughly_and_a_hopeless_budget_is_one_line(dataset: Dataset) -> None:
     spent = {}
     for accountant in ("rdp", "prv"):
-        (model,) = NetworkTrainer(dataset, "LRTorch", private(accountant=accountant)).fit([FitJob(np.arange(200), 0)])
-        spent[accountant] = model.epsilon
+        (model,) = NetworkTrainer(dataset, "LRTorch", private(accountant=accountant)).fit(
+            [TrainingTask(np.arange(200), 0)]
+        )
+        spent[accountant] = model.facts["epsilon"]
     assert 0 < spent["prv"] <= spent["rdp"] < 2 * spent["prv"]  # rdp only bounds what prv computes
     with pytest.raises(UserError, match="--target_epsilon 1e-05"):
-        NetworkTrainer(dataset, "LRTorch", private(target_epsilon=1e-5)).fit([FitJob(np.arange(200), 0)])
+        NetworkTrainer(dataset, "LRTorch", private(target_epsilon=1e-5)).fit([TrainingTask(np.arange(200), 0)])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

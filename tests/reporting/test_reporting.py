@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import config
-import utils
-from lib_unlearning import metrics, report
+from lib_unlearning import report
+from lib_unlearning.cache.files import digest, unfinished, write_json
+from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE, FEATURES
+from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import Answers, PosteriorSet
 from lib_unlearning.reporting import archive, claims, style
 from lib_unlearning.reporting.archive import CHOSEN
 from lib_unlearning.reporting.build import build_report
 from lib_unlearning.reporting.comparisons import COMPARISONS, panels
+from lib_unlearning.statistics import metrics
 from parameter_parser import parse_settings
-from utils import UserError
 
 SETS, CASES = 4, 20
 
@@ -44,15 +45,14 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
     guess = np.full((len(member), 2), 0.5)
     cases = PosteriorSet(guess, guess, member, member, member, sets, member)
     answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
-    folder = temp_data / config.ATTACK_DATA / utils.digest([*flags, strength])[:10]
+    folder = Layout(temp_data).attack_data / digest([*flags, strength])[:10]
     rows = report.result_rows(settings.flat() | {"synthetic": False} | report.outcomes(answers), results, "label_diff")
-    report.save_results(folder, rows, {})
-    report.save_scores(folder / "scores.csv", cases, scores)
+    report.save_run(folder, rows, {}, cases, scores)
     return folder
 
 
 def findings(temp_data: Path) -> list[archive.Finding]:
-    return archive.combine_runs(archive.read_runs(temp_data / config.ATTACK_DATA))
+    return archive.combine_runs(archive.read_runs(Layout(temp_data).attack_data))
 
 
 # ---------------------------------------------------------------- reading
@@ -89,13 +89,13 @@ def test_networks_of_other_epochs_or_noise_are_other_findings(tmp_path: Path) ->
 def test_unfinished_runs_are_listed_and_not_counted(tmp_path: Path) -> None:
     write_run(tmp_path, 1.0)
     folder = write_run(tmp_path, 2.0, "--seed=1")
-    with pytest.raises(ZeroDivisionError), utils.unfinished(folder / config.UNFINISHED, {"seed": 1}):
+    with pytest.raises(ZeroDivisionError), unfinished(folder / UNFINISHED, {"seed": 1}):
         raise ZeroDivisionError
     assert [finding.seeds for finding in findings(tmp_path)] == [[0]]
-    assert archive.read_unfinished(tmp_path) == [(folder, {"seed": 1})]
-    with utils.unfinished(folder / config.UNFINISHED, {}):
+    assert archive.read_unfinished(Layout(tmp_path)) == [(folder, {"seed": 1})]
+    with unfinished(folder / UNFINISHED, {}):
         pass
-    assert archive.read_unfinished(tmp_path) == []
+    assert archive.read_unfinished(Layout(tmp_path)) == []
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '[{"feature": "l2_distance"}]', "[1]"])
@@ -110,10 +110,10 @@ def test_a_damaged_result_is_named_and_left_out(tmp_path: Path, damage: str, cap
 
 def test_nothing_to_report_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no results under"):
-        build_report(tmp_path, None)
+        build_report(Layout(tmp_path), None)
     write_run(tmp_path, 1.0)
     with pytest.raises(UserError, match=r"--comparison sisa: no results .* run scripts/sisa\.sh"):
-        build_report(tmp_path, "sisa")
+        build_report(Layout(tmp_path), "sisa")
 
 
 # ---------------------------------------------------------------- comparisons
@@ -170,8 +170,8 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
         write_run(tmp_path, 1.0 + number / 10, *some)
     (panel,) = panels(COMPARISONS[name], findings(tmp_path))
     assert [value for value, _ in panel.points] == expected
-    build_report(tmp_path, name)
-    folder = tmp_path / config.REPORT
+    build_report(Layout(tmp_path), name)
+    folder = Layout(tmp_path).report
     text = (folder / "tables" / f"{name}.md").read_text()
     rows = list(csv.DictReader((folder / "tables" / f"{name}.csv").open()))
     assert len(rows) == len(expected) * (len(FEATURES) + 1)
@@ -256,10 +256,10 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(temp_data, 1.0, "--unlearning_method=sisa", *sized("num_shard", 5), f"--seed={seed}")
         write_run(temp_data, 1.5, "--unlearning_method=sisa", *sized("num_shard", 2), f"--seed={seed}")
     write_run(temp_data, 1.0, "--dataset_name=csv", "--original_label=<script>alert(1)</script>")
-    folder = temp_data / config.ATTACK_DATA / "broken_off"
-    utils.write_json(folder / config.UNFINISHED, {"original_model": "RF", "unlearning_method": "sisa", "seed": 7})
-    build_report(temp_data, None)
-    return temp_data / config.REPORT / "report.html"
+    folder = Layout(temp_data).attack_data / "broken_off"
+    write_json(folder / UNFINISHED, {"original_model": "RF", "unlearning_method": "sisa", "seed": 7})
+    build_report(Layout(temp_data), None)
+    return Layout(temp_data).report / "report.html"
 
 
 def test_the_page_is_whole_and_self_contained(report_page: Path) -> None:
@@ -322,10 +322,10 @@ def test_a_browser_shows_it_without_errors(report_page: Path, tmp_path: Path, wi
 def test_equal_results_give_equal_files(tmp_path: Path, report_page: Path) -> None:
     again = tmp_path / "td"
     shutil.copytree(report_page.parents[2], again)
-    build_report(again, None)
+    build_report(Layout(again), None)
     name = "figures/sisa.svg"
-    assert (again / config.REPORT / name).read_bytes() == (report_page.parent / name).read_bytes()
-    assert (again / config.REPORT / "report.html").read_bytes() == report_page.read_bytes()
+    assert (Layout(again).report / name).read_bytes() == (report_page.parent / name).read_bytes()
+    assert (Layout(again).report / "report.html").read_bytes() == report_page.read_bytes()
 
 
 def test_colours_tell_all_features_apart() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, roc_curve
 
 from benchmarks.coverage import coverage, simulate
-from lib_unlearning import metrics
+from lib_unlearning.statistics import metrics
 
 
 def one_row(scores: np.ndarray, member: np.ndarray) -> dict[str, float]:

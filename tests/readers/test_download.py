@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lib_unlearning.errors import UserError
 from lib_unlearning.readers import download
-from utils import UserError
 
 CONTENT = bytes(range(256)) * 2000
 CHECKSUM = ("sha256", hashlib.sha256(CONTENT).hexdigest())

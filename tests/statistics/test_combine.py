@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lib_unlearning.metrics import Estimate
-from lib_unlearning.reporting.combine import combine, holm
 from scipy.stats import ttest_1samp
 
 from benchmarks.coverage import coverage_over_seeds
-from lib_unlearning import metrics
+from lib_unlearning.statistics import metrics
+from lib_unlearning.statistics.combine import combine, holm
+from lib_unlearning.statistics.metrics import Estimate
 
 
 def test_one_run_stays_as_it_is() -> None:

@@ -9,10 +9,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from lib_unlearning.sealed_pickle import State
 
-from lib_unlearning import sealed_pickle
-from utils import UserError
+from lib_unlearning.cache import sealed_pickle
+from lib_unlearning.cache.sealed_pickle import State
+from lib_unlearning.errors import UserError
 
 
 class Malicious:

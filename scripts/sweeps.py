@@ -1,0 +1,165 @@
+"""The sweeps: for each comparison of the paper, the settings that it puts side by side, as flags of main.py.
+
+`python main.py --exp sweep --comparison sisa --small` runs one; scripts/NAME.sh does the same from a fresh clone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a sweep works with.
+
+    Attributes:
+        small: a minute or two instead of the full form.
+        real_location: whether Foursquare's check-ins are at hand; invented venues take their place otherwise.
+        accident: whether US-Accidents is at hand.
+    """
+
+    small: bool
+    real_location: bool
+    accident: bool
+
+    def pick(self, full: tuple, small: tuple) -> tuple:
+        """Values of the full or of the small form."""
+        return small if self.small else full
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """Flags of the two data sets."""
+        label = "foursquare" if self.real_location else "synthetic"
+        return (ADULT, f"--dataset_name location --original_label {label}")
+
+
+ADULT = "--dataset_name adult"
+
+
+def both_sides(name: str, value: object) -> str:
+    """A flag of both sides."""
+    return f"--shadow_{name} {value} --target_{name} {value}"
+
+
+def scratch(scope: Scope) -> Iterator[str]:
+    """Target families, attack models."""
+    networks = ("LRTorch --num_epochs 60", "MLPTorch --num_epochs 30")
+    for data in scope.data:
+        for target in scope.pick(("DT", "LR", "RF", "MLP", *networks), ("DT", "LR")):
+            for attack in ("DT", "LR", "RF", "MLP"):
+                yield f"{data} --original_model {target} --attack_model {attack}"
+
+
+def overfitting(scope: Scope) -> Iterator[str]:
+    """Trees of 2 to 500 leaves, networks of 2 to 30 epochs."""
+    for data in scope.data:
+        yield f"{data} --attack_model RF"
+        for leaves in scope.pick((2, 5, 20, 50, 100, 500), (2, 50, 500)):
+            yield f"{data} --attack_model RF --max_leaf_nodes {leaves}"
+    for epochs in scope.pick((2, 5, 10, 30), ()):
+        yield f"{ADULT} --attack_model RF --original_model MLPTorch --num_epochs {epochs}"
+
+
+def sisa(scope: Scope) -> Iterator[str]:
+    """1 to 20 shards."""
+    for data in scope.data:
+        for target in scope.pick(("DT", "LR"), ("DT",)):
+            for count in scope.pick((1, 2, 5, 10, 20), (1, 5, 20)):
+                yield f"{data} --original_model {target} --unlearning_method sisa {both_sides('num_shard', count)}"
+
+
+def _request_sizes(question: str) -> Callable[[Scope], Iterator[str]]:
+    """Requests of 1 to 100 records, asked about as one value of --samples_to_evaluate says."""
+
+    def lines(scope: Scope) -> Iterator[str]:
+        for data in scope.data:
+            for target in scope.pick(("DT", "LR"), ("DT",)):
+                for count in scope.pick((1, 2, 5, 10, 20, 50, 100), (1, 10, 100)):
+                    sizes = both_sides("unlearning_num", count)
+                    yield f"{data} --original_model {target} --samples_to_evaluate {question} {sizes}"
+
+    return lines
+
+
+def remaining(scope: Scope) -> Iterator[str]:
+    """Records that stay in both models."""
+    for data in scope.data:
+        for target in scope.pick(("DT", "LR", "MLPTorch --num_epochs 30"), ("DT", "LR")):
+            for method in ("scratch", "sisa"):
+                yield f"{data} --original_model {target} --unlearning_method {method} --samples_to_evaluate in_in"
+
+
+def shadow_size(scope: Scope) -> Iterator[str]:
+    """What the adversary's budget buys: shadow sets, records a set, unlearned models a set."""
+    axes: dict[str, tuple] = {
+        "set_num": scope.pick((1, 2, 5, 10, 20), (1, 10)),
+        "set_size": scope.pick((250, 500, 1000, 2000, 5000), (500, 2000)),
+        "unlearning_size": scope.pick((2, 5, 10, 20, 50), (5, 20)),
+    }
+    for target in scope.pick(("DT", "LR"), ("DT",)):
+        for name, values in axes.items():
+            for value in values:
+                yield f"{ADULT} --original_model {target} --shadow_{name} {value}"
+
+
+def transfer(scope: Scope) -> Iterator[str]:
+    """Other data or another family than the target's; data sets of unlike size meet at sets of 500."""
+    nine = ["synthetic", *(["foursquare", "foursquare_5"] if scope.real_location else [])]
+    two = [("adult", "income"), *([("accident", "severity")] if scope.accident else [])]
+    for target in scope.pick(("DT", "LR"), ("DT",)):
+        for shadow in nine:
+            for label in nine:
+                names = f"--original_label {label} --shadow_original_label {shadow} --original_model {target}"
+                yield f"--dataset_name location {names} {both_sides('set_size', 500)}"
+        for shadow_name, shadow_label in two if len(two) > 1 else ():
+            for name, label in two:
+                source = f"--shadow_dataset_name {shadow_name} --shadow_original_label {shadow_label}"
+                yield f"--dataset_name {name} --original_label {label} {source} --original_model {target}"
+    families = scope.pick(("DT", "LR", "RF", "MLP", "LRTorch"), ("DT", "LR"))
+    for shadow in families:
+        for target in families:
+            epochs = " --num_epochs 60" if "LRTorch" in (shadow, target) else ""
+            yield f"{ADULT} --shadow_original_model {shadow} --original_model {target}{epochs}"
+
+
+def defense(scope: Scope) -> Iterator[str]:
+    """Top-k, label only, temperature, DP-SGD."""
+    for data in scope.data:
+        for target in scope.pick(("DT", "LR"), ("DT",)):
+            base = f"{data} --original_model {target} --attack_model RF"
+            yield base
+            for k in (1, 2, 3, 0):
+                yield f"{base} --top_k {k}"
+            for degree in scope.pick((0.5, 1, 2, 5, 10), (0.5, 10)):
+                yield f"{base} --temperature {degree}"
+    network = f"{ADULT} --original_model LRTorch --num_epochs 10 --batch_size 256 --attack_model RF"
+    if scope.small:
+        network += f" {both_sides('set_num', 3)} {both_sides('unlearning_size', 5)}"
+    yield network
+    for sigma in scope.pick((0.5, 2, 10), (2,)):
+        yield f"{network} --is_dp_defense true --sigma {sigma}"
+
+
+def placebo(scope: Scope) -> Iterator[str]:
+    """A control of the measurement itself: only strangers are queried, so every attack must end at 0.5."""
+    for data in scope.data:
+        for target in ("DT", "LR"):
+            for method in ("scratch", "sisa"):
+                yield f"{data} --original_model {target} --unlearning_method {method} --attack_model RF --placebo"
+
+
+# In the order in which all of them run: what others need is trained first.
+SWEEPS: dict[str, Callable[[Scope], Iterator[str]]] = {
+    "sisa": sisa,
+    "group_deletion": _request_sizes("in_out"),
+    "multi_version": _request_sizes("in_out_multi_version"),
+    "online_learning": _request_sizes("online_learning"),
+    "shadow_size": shadow_size,
+    "transfer": transfer,
+    "placebo": placebo,
+    "defense": defense,
+    "scratch": scratch,
+    "overfitting": overfitting,
+    "remaining": remaining,
+}
