@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import difflib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +19,26 @@ import numpy as np
 
 import config
 import utils
-from lib_unlearning.cache.files import digest_file, file_name
+from lib_unlearning.cache.files import digest_file, file_name, locked
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset, load_dataset, read_description, save_dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import whole
+from lib_unlearning.plugins import load_plugins
 from lib_unlearning.readers import accident, adult, download, images, location, own_table
 from lib_unlearning.readers.raw import RawDataset, check
 
 DRIVE_FOLDER = "INSTA_DRIVE_FOLDER"  # environment variable: the authors' folder is not under a fixed address
 OWN = "csv"  # anybody's own table; its label is a column of it
+_OWN_FOLDER = "own-"  # start of the folders of such tables
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a reader may be told beside the path: venues to keep, and the label of an own table."""
+    """What a reader may be told beside the path: venues to keep, and all that is said of an own table."""
 
     check_ins: location.CheckInOptions = field(default_factory=location.CheckInOptions)
-    label_column: str = ""
+    table: own_table.TableOptions = field(default_factory=own_table.TableOptions)
 
 
 @dataclass(frozen=True)
@@ -230,7 +236,7 @@ DATASETS: dict[str, dict[str, Form]] = {
     },
 }
 _OWN_FORM = Form(
-    read=lambda path, options: own_table.read(path, options.label_column),
+    read=lambda path, options: own_table.read(path, options.table),
     recognise=lambda path: False,
     fetch=None,
     get="name your table: python data_prepare.py --dataset_name csv --source FILE --label_column NAME",
@@ -238,19 +244,49 @@ _OWN_FORM = Form(
     licence="the user's own",
     citation="none",
 )
-NAMES = (*DATASETS, OWN)
 
 
-def resolve_label(name: str, label: str | None) -> str:
-    """The label that was asked for, or the data set's own; raises `UserError` when it has no such label."""
-    if name == OWN:
-        if not label:
-            raise UserError("--original_label is missing: name the label column of your table")
-        return label
-    labels = DATASETS[name]
-    if label is not None and label not in labels:
-        raise UserError(f"--original_label {label}: {name} has {', '.join(labels)}; name one of them")
-    return label or next(iter(labels))
+# ---------------------------------------------------------------- names
+
+
+def own_tables(layout: Layout) -> list[tuple[str, str]]:
+    """Name and label of each own table that is prepared."""
+    found = []
+    for folder in sorted(layout.processed_data.glob(f"{_OWN_FOLDER}*")):
+        description = read_description(folder)
+        found.append((str(description["name"]), str(description["label"])))
+    return found
+
+
+def resolve(name: str, label: str | None, layout: Layout, flag: str = "") -> tuple[str, str]:
+    """Name and label of the data set that flags ask for: the data set's own label where none is named.
+
+    Args:
+        flag: start of the flags' names, "shadow_" for the shadow side's.
+
+    Raises:
+        UserError: there is no such data set, or it has no such label, or several tables fit.
+    """
+    if name in DATASETS:
+        labels = DATASETS[name]
+        if label is not None and label not in labels:
+            raise UserError(f"--{flag}original_label {label}: {name} has {', '.join(labels)}; name one of them")
+        return name, label or next(iter(labels))
+    known = own_tables(layout)
+    fitting = [own for own in known if name in (OWN, own[0]) and label in (None, own[1])]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        shown = ", ".join(f"{own[0]} / {own[1]}" for own in fitting)
+        raise UserError(f"--{flag}dataset_name {name}: several tables fit ({shown}); name one, with --original_label")
+    names = [*DATASETS, *dict.fromkeys(own[0] for own in known)]
+    hint = difflib.get_close_matches(name, names, 1)
+    meant = f"; did you mean {hint[0]}?" if hint else ""
+    prepared = ", ".join(f"{own[0]} / {own[1]}" for own in known) or "none"
+    raise UserError(
+        f"--{flag}dataset_name {name}: there are {', '.join(DATASETS)}, and your own tables ({prepared}){meant} "
+        "A table of yours: python data_prepare.py --dataset_name csv --source FILE --label_column NAME"
+    )
 
 
 def is_at_hand(name: str, label: str, layout: Layout) -> bool:
@@ -275,7 +311,7 @@ def obtain_dataset(name: str, label: str, layout: Layout, download: bool = False
         form = _form(name, label)
         if download and form.fetch is not None:
             form.fetch(layout.raw_data, True)
-        prepare_dataset(name, label, layout, None, Options(label_column=label))
+        prepare_dataset(name, label, layout, None, Options())
     return load_dataset(folder)
 
 
@@ -283,7 +319,7 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
     """Read the raw files of a data set and write its processed form under `layout`.
 
     Args:
-        source: file or folder with the raw form; None looks into `temp_data/dataset`.
+        source: file or folder with the raw form; None looks among the raw files.
 
     Raises:
         UserError: the files are missing, unreadable, or no data set that can be studied.
@@ -294,6 +330,7 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
     raw = check(form.read(path, options), path)
     counts = np.bincount(raw.labels, minlength=len(raw.classes)).tolist()
     description: dict[str, Any] = {
+        "source": form.source,
         **raw.details,
         "name": name,
         "label": label,
@@ -301,25 +338,27 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
         "class_counts": counts,
         "records": len(raw.labels),
         "shape": list(raw.features.shape[1:]),
-        "source": form.source,
         "source_file": path.name if form.recognise else None,
         "source_sha256": digest_file(path) if form.recognise and path.is_file() else None,
         "licence": form.licence,
         "citation": form.citation,
     }
-    save_dataset(_folder(name, label, layout), raw.features, raw.labels, description)
+    folder = _folder(name, label, layout)
+    with locked(folder):
+        save_dataset(folder, raw.features, raw.labels, description)
 
 
 def _form(name: str, label: str) -> Form:
-    return _OWN_FORM if name == OWN else DATASETS[name][label]
+    return DATASETS[name][label] if name in DATASETS else _OWN_FORM
 
 
 def _folder(name: str, label: str, layout: Layout) -> Path:
-    return layout.processed_data / f"{name}_{file_name(label)}"
+    own = "" if name in DATASETS else _OWN_FOLDER
+    return layout.processed_data / f"{own}{file_name(name)}_{file_name(label)}"
 
 
 def _find(name: str, label: str, form: Form, layout: Layout) -> Path:
-    """The raw file or folder of a data set, recognised by its content among those in `temp_data/dataset`."""
+    """The raw file or folder of a data set, recognised by its content among the raw files."""
     if form.recognise is None:
         return layout.root
     for folder in (layout.raw_data, Layout(config.TEMP_DATA_DIR).raw_data):
@@ -353,8 +392,8 @@ def list_datasets(layout: Layout) -> Iterator[str]:
             yield f"{name} / {label}: not ready. {form.source}; {form.licence}. To get it: {form.get}"
             continue
         yield _summary(folder)
-    for folder in sorted(layout.processed_data.glob(f"{OWN}_*")):
-        yield _summary(folder)
+    for name, label in own_tables(layout):
+        yield _summary(_folder(name, label, layout))
 
 
 def _summary(folder: Path) -> str:
@@ -372,44 +411,100 @@ def _summary(folder: Path) -> str:
     )
 
 
+def _column_table(folder: Path) -> Iterator[str]:
+    """What became of each column of an own table."""
+    told = read_description(folder).get("summary", [])
+    if told:
+        yield f"{'column':<28}{'read as':<14}{'distinct':>10}{'missing':>10}"
+    for column in told:
+        note = "  identifier?" if column["identifier"] else ""
+        yield f"{column['column'][:27]:<28}{column['kind']:<14}{column['distinct']:>10,}{column['missing']:>10,}{note}"
+
+
 def _build_parser() -> argparse.ArgumentParser:
-    parser = utils.OneLineParser(prog="data_prepare.py", description=__doc__)
+    parser = utils.OneLineParser(prog="data_prepare.py", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--list", action="store_true", help="show every data set: ready or not, what it holds, where it comes from")
-    add("--dataset_name", choices=NAMES, default="adult", help="data set to prepare (adult)")
-    add("--original_label", help="which of its labels (default: the data set's own)")
+    add("--dataset_name", default="adult", help=f"data set to prepare: {', '.join(DATASETS)}, {OWN} (adult)")
+    add("--original_label", "--label_column", help="which of its labels; of your own table, the column to predict")
     add("--source", type=Path, help="raw file or folder (default: found in temp_data/dataset by its content)")
-    add("--label_column", help="label column of your own table (--dataset_name csv)")
     add("--download", action="store_true", help="fetch the raw files first")
     add("--force", action="store_true", help="prepare again what is ready")
     add("--min_checkins", type=whole(1), default=2, help="check-ins a venue must have (2)")
     add("--min_class_size", type=whole(2), default=10, help="venues a root category must have (10)")
     add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave")
+    add("--plugin", action="append", default=[], help="file or module that adds data sets; repeatable")
     add("--quiet", action="store_true", help="no progress bars")
+    own = parser.add_argument_group("your own table (--dataset_name csv)").add_argument
+    own("--name", help="what it is called (the file's name)")
+    for flag, what in _COLUMN_FLAGS.items():
+        own(f"--{flag}", action="append", default=[], metavar="COLUMN,...", help=f"columns {what}")
+    own("--delimiter", help="separator (found out)")
+    own("--encoding", help="encoding of the text (UTF-8, or found out)")
     return parser
+
+
+_COLUMN_FLAGS = {
+    "categorical": "to read as categories, whatever they look like",
+    "numeric": "to read as numbers",
+    "one_hot": "to turn into a column of zeros and ones for each category",
+    "date": "to read as dates, in days",
+    "drop": "to leave out",
+}
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    """What readers are told."""
+    columns = {flag: tuple(chain.from_iterable(map(_names, getattr(parsed, flag)))) for flag in _COLUMN_FLAGS}
+    table = own_table.TableOptions(
+        label=parsed.original_label or "", delimiter=parsed.delimiter, encoding=parsed.encoding, **columns
+    )
+    return Options(location.CheckInOptions(parsed.min_checkins, parsed.min_class_size), table)
+
+
+def _names(text: str) -> list[str]:
+    """Names separated by commas, quoted as in a CSV file where they hold one."""
+    return next(csv.reader([text], skipinitialspace=True), [])
 
 
 def run(arguments: Sequence[str]) -> None:
     """Prepare or list data sets as the arguments say."""
-    parsed = _build_parser().parse_args(arguments)
+    parser = _build_parser()
+    early = utils.OneLineParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--plugin", action="append", default=[])
+    load_plugins(early.parse_known_args(list(arguments))[0].plugin)
+    parsed = parser.parse_args(arguments)
     layout = Layout(parsed.temp_data.expanduser().absolute())
     if parsed.list:
         print("\n".join(list_datasets(layout)))
         return
-    name = parsed.dataset_name
-    label = resolve_label(name, parsed.label_column if name == OWN else parsed.original_label)
-    if name == OWN and parsed.source is None:
-        raise UserError("--source is missing: name the file of your own table")
+    name, label = _asked_for(parsed, layout)
     folder, form = _folder(name, label, layout), _form(name, label)
     if parsed.download:
         if form.fetch is None:
             raise UserError(f"--download: {name} / {label} has nothing to fetch; it {form.get}")
         form.fetch(layout.raw_data, parsed.quiet)
     if parsed.force or parsed.source is not None or not (folder / "dataset.json").exists():
-        check_ins = location.CheckInOptions(parsed.min_checkins, parsed.min_class_size)
-        prepare_dataset(name, label, layout, parsed.source, Options(check_ins, label))
+        prepare_dataset(name, label, layout, parsed.source, _options(parsed))
     load_dataset(folder)
     print(_summary(folder))
+    print("\n".join(_column_table(folder)), end="")
+    if name not in DATASETS:
+        print(f"\nTrain and attack: python main.py --exp mem_inf --train_missing --dataset_name {shlex.quote(name)}")
+
+
+def _asked_for(parsed: argparse.Namespace, layout: Layout) -> tuple[str, str]:
+    """Name and label; a new own table is called after its file."""
+    if parsed.dataset_name != OWN:
+        return resolve(parsed.dataset_name, parsed.original_label, layout)
+    if parsed.source is None:
+        raise UserError("--source is missing: name the file of your own table")
+    if not parsed.original_label:
+        raise UserError("--label_column is missing: name the column of your table that is to be predicted")
+    name = parsed.name or parsed.source.name.split(".")[0]
+    if name in DATASETS or name == OWN:
+        raise UserError(f"--name {name}: a data set of this project has this name; choose another")
+    return name, parsed.original_label
 
 
 def main() -> int:

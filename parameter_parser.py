@@ -18,6 +18,7 @@ import models
 import utils
 from lib_unlearning import __version__
 from lib_unlearning.attack import ATTACK_MODELS
+from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.options import Option, boolean, distinct, number, options_of, whole
@@ -58,13 +59,15 @@ def _flags() -> Iterator[Flag]:
     """All flags in the order of the help; made anew, as plug-ins fill the registries that they choose from."""
     group = "experiment"
     told = "; ".join(f"{name}: {what}" for name, what in EXPERIMENTS.items())
-    targets, names = tuple(models.TARGET_MODELS), (*data_prepare.DATASETS, data_prepare.OWN)
+    targets, names = tuple(models.TARGET_MODELS), ", ".join(data_prepare.DATASETS)
     yield _flag(group, "exp", None, told, choices=tuple(EXPERIMENTS))
-    yield _flag(group, "dataset_name", "adult", f"{', '.join(names)}", True, choices=names, metavar="NAME")
-    yield _flag(group, "original_label", None, "column to predict (default: the data set's own)", True, metavar="LABEL")
+    yield _flag(group, "dataset_name", "adult", f"{names}, or a table of yours", True, metavar="NAME")
+    help = "column to predict (default: the data set's own)"
+    more: dict[str, Any] = {"flags": ("--original_label", "--label_column"), "metavar": "LABEL"}
+    yield _flag(group, "original_label", None, help, True, **more)
     known = ", ".join(targets)
     yield _flag(group, "original_model", "DT", f"target model: {known}", True, choices=targets, metavar="M")
-    for name, choices in (("dataset_name", names), ("original_label", None), ("original_model", targets)):
+    for name, choices in (("dataset_name", None), ("original_label", None), ("original_model", targets)):
         help = f"--{name} of the shadow side (the target's)"
         yield _flag(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
     yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
@@ -291,8 +294,8 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     parsed = parser.parse_args(arguments)
     values = vars(parsed)
     given = {name: value for name, value in values.items() if value != parser.get_default(name)}
-    if parsed.original_label == "default":
-        parsed.original_label = None
+    for name in ("original_label", "shadow_original_label"):
+        values[name] = None if values[name] == "default" else values[name]
     if parsed.seeds and "seed" in given:
         raise UserError("--seed and --seeds: name one of them")
     _note_of_the_papers_flags(given)
@@ -362,23 +365,16 @@ def _note_of_the_papers_flags(given: Mapping[str, Any]) -> None:
 
 
 def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
-    name = values["dataset_name"]
-    model = values["original_model"]
-    label = data_prepare.resolve_label(name, values["original_label"])
+    layout = Layout(values["temp_data"].expanduser().absolute())
+    name, label = data_prepare.resolve(values["dataset_name"], values["original_label"], layout)
     shadow_name = values["shadow_dataset_name"] or name
     shadow_label = values["shadow_original_label"] or (label if shadow_name == name else None)
-    if shadow_name in data_prepare.DATASETS and shadow_label not in (None, *data_prepare.DATASETS[shadow_name]):
-        known = ", ".join(data_prepare.DATASETS[shadow_name])
-        raise UserError(f"--shadow_original_label {shadow_label}: {shadow_name} has {known}; name one of them")
+    shadow = data_prepare.resolve(shadow_name, shadow_label, layout, "shadow_")
+    model = values["original_model"]
     shadow_model = values["shadow_original_model"] or model
     _check_networks(values, [shadow_model, model])
     return {
-        "shadow": Origin(
-            shadow_name,
-            data_prepare.resolve_label(shadow_name, shadow_label),
-            shadow_model,
-            _family_options(values, shadow_model),
-        ),
+        "shadow": Origin(*shadow, shadow_model, _family_options(values, shadow_model)),
         "target": Origin(name, label, model, _family_options(values, model)),
     }
 

@@ -29,11 +29,11 @@ from torch.nn import functional
 
 import config
 import data_prepare
+from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.record_random import record_order
-from lib_unlearning.cache.layout import Layout
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 
 SIZE = 2000
@@ -59,7 +59,9 @@ def train_plainly(dataset: Dataset, name: str, job: TrainingTask, settings: Trai
             optimizer.step()
 
 
-def models_per_second(train: Callable[[Sequence[TrainingTask]], object], jobs: Sequence[TrainingTask], device: str) -> float:
+def models_per_second(
+    train: Callable[[Sequence[TrainingTask]], object], jobs: Sequence[TrainingTask], device: str
+) -> float:
     """Rate of training the jobs, after a warm-up."""
     train(jobs[:1])  # libraries, kernels
     _wait(device)
@@ -86,8 +88,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="", help="stack sizes (default: what model_train would choose)")
     arguments = parser.parse_args()
     name = arguments.original_model
-    label = data_prepare.resolve_label(arguments.dataset_name, arguments.original_label)
-    dataset = data_prepare.obtain_dataset(arguments.dataset_name, label, Layout(config.TEMP_DATA_DIR))
+    layout = Layout(config.TEMP_DATA_DIR)
+    name_and_label = data_prepare.resolve(arguments.dataset_name, arguments.original_label, layout)
+    dataset = data_prepare.obtain_dataset(*name_and_label, layout)
 
     def trainer(size: int | None) -> NetworkTrainer:
         settings = TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)

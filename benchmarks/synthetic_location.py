@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib_unlearning.seeds import spawn
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import models
+from lib_unlearning.dataset import Dataset
 from lib_unlearning.readers import location
+from lib_unlearning.seeds import spawn
+from lib_unlearning.training.tasks import TrainingTask
 
 TRAINING = 2000
 REPEATS = 5
@@ -26,7 +27,10 @@ def main() -> None:
     data = location.synthesise()
     print(f"largest class: {np.bincount(data.labels).max() / len(data.labels):.3f}")
     print(f"check-ins a record, median and 99 %: {np.quantile(data.features.sum(axis=1), [0.5, 0.99])}")
+    dataset = Dataset("location", "synthetic", data.features, data.labels, 9, "")
     for name in ("DT", "RF"):
+        family = models.TARGET_MODELS[name]
+        trainer = family.trainer(dataset, family.Options(), np.array([]))
         accuracies = []
         for repeat in range(REPEATS):
             order = spawn(repeat, "order").permutation(len(data.labels))

@@ -76,7 +76,7 @@ def results_of(name: str, folder: Path) -> Path:
     """Train, attack, and return the results.csv of a golden run."""
     command = [sys.executable, str(PROJECT / "main.py"), "--exp", "mem_inf", "--train_missing", "--quiet"]
     done = subprocess.run(
-        [*command, *SIZES, *RUNS[name].split(), "--temp_data", str(folder)],
+        [*command, "--num_process=1", *SIZES, *RUNS[name].split(), "--temp_data", str(folder)],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -136,19 +136,20 @@ def test_cache_is_reused_only_for_the_same_settings(tmp_path: Path) -> None:
 
 
 def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
+    """Other settings are no news; the same settings after an update are."""
+
+    def log(*flags: str) -> str:
+        command = [sys.executable, "main.py", "--exp", "model_train", *SMALL, "--temp_data", str(tmp_path / "td")]
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, cwd=PROJECT, check=True)
+        return done.stderr
+
     run(tmp_path / "td", "--exp", "model_train")
-    command = [
-        sys.executable,
-        "main.py",
-        "--exp",
-        "model_train",
-        *SMALL,
-        "--temp_data",
-        str(tmp_path / "td"),
-        "--seed=4",
-    ]
-    log = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=True).stderr
-    assert "the closest have seed 0 instead of 4" in log
+    assert "the closest have" not in log("--seed=4")
+    assert "the closest have seed 0 instead of 5" in log("--seed=5", "--log_level=debug")
+    for path in (tmp_path / "td").glob("*_models/*/manifest.json"):
+        path.write_text(path.read_text().replace('"cache_version": ', '"cache_version": 1'))
+        path.parent.rename(path.parent.with_name("older" + path.parent.name[-3:]))
+    assert re.search("the closest have cache_version 1. instead of", log())
 
 
 def test_several_seeds_are_summarised_and_reported(tmp_path: Path) -> None:
@@ -239,7 +240,11 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--seeds=0,0", "names a seed twice: 0,0"),
         ("--seeds=0,x", "--seeds: expected a whole number, found 'x'"),
         ("--seed=1 --seeds=2,3", "--seed and --seeds: name one of them"),
-        ("--max_leaf_nodes=5 --original_model=LR", "--max_leaf_nodes 5: shapes trees (DT, RF), not LR and LR"),
+        ("--unlearning_methd=sisa", "did you mean --unlearning_method?"),
+        ("--attack_model=rf", "did you mean RF?"),
+        ("--config=nowhere.yaml", "--config nowhere.yaml: No such file"),
+        ("--plugin=nowhere.py", "--plugin nowhere.py: there is no such file"),
+        ("--plugin=no_such_module", "--plugin no_such_module: ModuleNotFoundError"),
         ("--shadow_original_model=SVM", "--shadow_original_model: invalid choice: 'SVM'"),
         ("--shadow_dataset_name=stl10", "--dataset_name stl10: no raw file of stl10 / object in"),
         ("--seed=x", "--seed: expected a whole number, found 'x'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from lib_unlearning.errors import LOGGER
 from lib_unlearning.record_split import SampleSet
 
 MANIFEST = "manifest.json"
+# What shapes models and is no setting.
+_SURROUNDINGS = {"libraries", "plugins", "dataset_digest", "cache_version"}
 
 
 class Files(Protocol):
@@ -90,15 +93,16 @@ class ModelStore:
     def _explain_new_folder(self) -> None:
         """Log in which settings the most similar cache differs."""
         manifests = (read_json(path) for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")))
-        differences = [self._differences(other) for other in manifests if isinstance(other, dict)]
-        if differences:
-            closest = min(differences, key=len)
-            LOGGER.debug("%s: no cached models to reuse; the closest have %s", self.folder.name, ", ".join(closest))
+        others = [other for other in manifests if isinstance(other, dict)]
+        if not others:
+            return
+        closest = min(others, key=lambda other: len(self._differing(other)))
+        names = self._differing(closest)
+        # That other settings have other models is no news; that an update makes all of them anew is.
+        level = logging.INFO if set(names) <= _SURROUNDINGS else logging.DEBUG
+        told = ", ".join(f"{name} {closest.get(name)} instead of {self.shaped_by.get(name)}" for name in names)
+        LOGGER.log(level, "%s: no cached models to reuse; the closest have %s", self.folder.name, told)
 
-    def _differences(self, other: Mapping[str, Any]) -> list[str]:
+    def _differing(self, other: Mapping[str, Any]) -> list[str]:
         names = sorted(self.shaped_by.keys() | other.keys())
-        return [
-            f"{name} {other.get(name)} instead of {self.shaped_by.get(name)}"
-            for name in names
-            if other.get(name) != self.shaped_by.get(name)
-        ]
+        return [name for name in names if other.get(name) != self.shaped_by.get(name)]

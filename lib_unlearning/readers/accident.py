@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lib_unlearning.errors import LOGGER
 from lib_unlearning.readers import safe_pickle, tables
+from lib_unlearning.readers.columns import class_labels, encode
 from lib_unlearning.readers.raw import RawDataset
 
 MAX_ROWS = 600_000  # the paper's share of the file
@@ -62,13 +63,15 @@ def read(path: Path) -> RawDataset:
     """Features [N <= 600,000, d <= 29] and severity, {1, 2} against {3, 4}."""
     if safe_pickle.is_pickle(path):
         return from_pickle(path)
-    table = tables.read_columns(path, wanted=(*COLUMNS, LABEL), required=_ALWAYS, max_rows=MAX_ROWS, limit=MAX_BYTES)
+    text = (*CATEGORICAL, LABEL)
+    wanted = (*COLUMNS, LABEL)
+    table = tables.read_columns(path, wanted, _ALWAYS, text, max_rows=MAX_ROWS, limit=MAX_BYTES)
     columns = [name for name in COLUMNS if name in table]
     left_out = [name for name in COLUMNS if name not in table]
     if left_out:
         LOGGER.warning("%s: this release lacks %s; left out", path, ", ".join(left_out))
-    labels = tables.class_labels(table[LABEL], {"1": 0, "2": 0, "3": 1, "4": 1}, path, LABEL)
-    features, codes = tables.encode(table, columns, NUMERIC, path)
+    labels = class_labels(table[LABEL], {"1": 0, "2": 0, "3": 1, "4": 1}, path, LABEL)
+    features, codes = encode(table, columns, NUMERIC, path)
     details = {"columns": columns, "category_codes": codes, "left_out": left_out}
     return RawDataset(features, labels, CLASSES, details)
 
@@ -78,5 +81,5 @@ def from_pickle(path: Path) -> RawDataset:
     features, values, columns = safe_pickle.table(path, (LABEL, "severity"), MAX_PICKLE)
     merged = {"0": 0, "1": 1} if set(values) <= {"0", "1"} else {"1": 0, "2": 0, "3": 1, "4": 1}
     return RawDataset(
-        features, tables.class_labels(tables.column_of(values), merged, path, LABEL), CLASSES, {"columns": columns}
+        features, class_labels(tables.words_of(values), merged, path, LABEL), CLASSES, {"columns": columns}
     )

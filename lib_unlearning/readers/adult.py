@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lib_unlearning.errors import UserError
 from lib_unlearning.readers import safe_pickle, tables
+from lib_unlearning.readers.columns import class_labels, encode
 from lib_unlearning.readers.raw import RawDataset
 
 MAX_PICKLE = 2**30
@@ -28,6 +29,9 @@ COLUMNS = (
     "income",
 )
 CLASSES = ["<=50K", ">50K"]
+_WORDS = tuple(name for name in COLUMNS if name not in NUMERIC)
+# Other names in the field: UCI's and OpenML's education-num, sex and class.
+_ALIASES = {"educationalnum": "educationnum", "sex": "gender", "class": "income", "salary": "income"}
 # UCI's test file ends its labels with a dot.
 _SPELLINGS = {"<=50K": 0, ">50K": 1, "<=50K.": 0, ">50K.": 1}
 
@@ -51,22 +55,36 @@ def read(path: Path) -> RawDataset:
     for other in others:
         table = {name: tables.joined(table[name], other[name]) for name in COLUMNS}
     columns = [name for name in COLUMNS if name != "income"]
-    features, codes = tables.encode(table, columns, NUMERIC, path)
-    labels = tables.class_labels(table["income"], _SPELLINGS, path, "income")
+    features, codes = encode(table, columns, NUMERIC, path)
+    labels = class_labels(table["income"], _SPELLINGS, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes})
 
 
 def _from_pickle(path: Path) -> RawDataset:
     """The authors' processed table: numbers throughout, income as 0 and 1 or by name."""
     features, values, columns = safe_pickle.table(path, ("income", "label"), MAX_PICKLE)
-    labels = tables.class_labels(tables.column_of(values), {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
+    labels = class_labels(tables.words_of(values), {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns})
 
 
 def _read_part(path: Path) -> dict[str, tables.Column]:
+    """A part's columns under the names in `COLUMNS`, however the file spells them."""
     if _is_uci(path):
-        return tables.read_columns(path, header=COLUMNS, comment="|")
-    return tables.read_columns(path, wanted=COLUMNS, required=COLUMNS)
+        form = tables.Form(",", comment="|")
+        return tables.read_columns(path, text=_WORDS, header=COLUMNS, form=form)
+    spelled = {_plain(name): name for name in tables.first_fields(path)}
+    own = {name: spelled[_plain(name)] for name in COLUMNS if _plain(name) in spelled}
+    lacking = [name for name in COLUMNS if name not in own]
+    if lacking:
+        raise UserError(f"{path} lacks the column {', '.join(lacking)}; it has {', '.join(tables.first_fields(path))}")
+    found = tables.read_columns(path, tuple(own.values()), text=[own[name] for name in _WORDS])
+    return {name: found[own[name]] for name in COLUMNS}
+
+
+def _plain(name: str) -> str:
+    """A column's name as all of its spellings share it: capital.gain, Capital_Gain, capital-gain."""
+    short = "".join(letter for letter in name.lower() if letter.isalnum())
+    return _ALIASES.get(short, short)
 
 
 def _partner(path: Path) -> list[Path]:
@@ -77,7 +95,7 @@ def _partner(path: Path) -> list[Path]:
 
 
 def _has_header(path: Path) -> bool:
-    return {"age", "fnlwgt", "income"} <= set(tables.first_fields(path))
+    return {"age", "fnlwgt", "income"} <= {_plain(name) for name in tables.first_fields(path)}
 
 
 def _is_uci(path: Path) -> bool:

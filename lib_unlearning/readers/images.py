@@ -24,6 +24,10 @@ NORMALISATION = {
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
     "stl10": ([0.4467, 0.4398, 0.4066], [0.2603, 0.2566, 0.2713]),
 }
+# Digits of each kind in MNIST's training part; the others that share its format have equally many of each.
+_MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+_FASHION_START = [9, 0, 0, 3, 0]  # first labels of its training part
+_IMPOSTORS = ("fashionmnist", "kmnist", "emnist", "qmnist", "notmnist", "kuzushijimnist")
 _DIGITS = [str(digit) for digit in range(10)]
 _CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 _STL = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
@@ -33,8 +37,26 @@ _STL_PARTS = ("train", "test")
 
 
 def recognise_mnist(path: Path) -> bool:
-    """Whether a folder holds MNIST's idx files."""
-    return path.is_dir() and bool(_idx_files(path, "train"))
+    """Whether a folder holds MNIST's idx files, and not those of a data set that took over their names."""
+    return path.is_dir() and bool(_idx_files(path, "train")) and _impostor(path) is None
+
+
+def _impostor(path: Path) -> str | None:
+    """Another data set in MNIST's format, told by its folder's name or, where it is complete, by its labels."""
+    for part in path.parts[-3:]:
+        if part.lower().replace("-", "") in _IMPOSTORS:
+            return part
+    files = _idx_files(path, "train")
+    if not files:
+        return None
+    try:
+        labels = _idx(files[1], 1)
+    except UserError:
+        return None  # told when it is read
+    counts = np.bincount(labels, minlength=10).tolist()
+    if len(labels) == sum(_MNIST_COUNTS) and counts != _MNIST_COUNTS:
+        return "FashionMNIST" if labels[:5].tolist() == _FASHION_START else "not MNIST (its classes have other sizes)"
+    return None
 
 
 def recognise_cifar10(path: Path) -> bool:
@@ -51,6 +73,9 @@ def recognise_stl10(path: Path) -> bool:
 
 def read_mnist(path: Path) -> RawDataset:
     """Features [N, 1, 28, 28] uint8 from idx files, plain or gzip."""
+    other = _impostor(path)
+    if other is not None:
+        raise UserError(f"{path} holds {other}, in MNIST's format; name MNIST's own files with --source")
     parts = []
     for part in _MNIST_PARTS:
         files = _idx_files(path, part)
@@ -103,10 +128,15 @@ def unpack_stl10(archive: Path, folder: Path) -> None:
 
 
 def _pooled(name: str, path: Path, parts: list[tuple[np.ndarray, np.ndarray]], classes: list[str]) -> RawDataset:
+    sizes = sorted({pixels.shape[1:] for pixels, _ in parts})
+    if len(sizes) > 1:
+        shown = " and ".join(" x ".join(map(str, size)) for size in sizes)
+        raise UserError(f"{path}: its parts hold pictures of different sizes, {shown}; fetch it again")
+    for pixels, names in parts:
+        if len(pixels) != len(names):
+            raise UserError(f"{path} has {len(pixels)} images and {len(names)} labels in one part; fetch it again")
     images = np.ascontiguousarray(np.concatenate([part for part, _ in parts]))
     labels = np.concatenate([part for _, part in parts]).astype(np.int64)
-    if len(images) != len(labels):
-        raise UserError(f"{path} has {len(images)} images and {len(labels)} labels; fetch it again")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
         raise UserError(f"{path} has a label outside the {len(classes)} classes; fetch it again")
     mean, deviation = NORMALISATION[name]
@@ -185,7 +215,9 @@ class _unpacked:  # noqa: N801  a context manager, named as it reads
 def _cifar_batch(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch: Any = safe_pickle.loads(io.BytesIO(content), path, encoding="bytes")
     try:
-        pixels, labels = np.asarray(batch[b"data"], dtype=np.uint8), np.asarray(batch[b"labels"], dtype=np.int64)
+        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"], dtype=np.int64)
+        if pixels.dtype != np.uint8:
+            raise UserError(f"{path} holds {pixels.dtype} numbers, not bytes of pictures; fetch CIFAR-10 again")
         return pixels.reshape(len(labels), 3, 32, 32), labels
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is no batch of CIFAR-10 ({error_text(error)}); fetch it again") from error

@@ -13,6 +13,7 @@ import numpy as np
 from lib_unlearning.cache.files import atomic_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import safe_pickle, tables
+from lib_unlearning.readers.columns import class_labels, numbers
 from lib_unlearning.readers.raw import RawDataset
 from lib_unlearning.seeds import spawn
 
@@ -26,6 +27,19 @@ WHEEL_MEMBER = "matdata/assets/sample/Foursquare_Sample.csv"
 MAX_PICKLE = 2**30
 # Foursquare publishes its check-ins without a header line: dataset_TSMC2014_NYC.txt.
 TSMC_COLUMNS = ("user", "venue", "category_id", "category", "latitude", "longitude", "offset_minutes", "utc_time")
+KAGGLE_COLUMNS = (
+    "userId",
+    "venueId",
+    "venueCategoryId",
+    "venueCategory",
+    "latitude",
+    "longitude",
+    "timezoneOffset",
+    "utcTimestamp",
+)
+_TABS = tables.Form("\t")
+SAMPLE_SOURCE = "Foursquare check-ins in New York, 2012-2013, PyPI package mat-data 0.1rc6"
+_CITIES = {"New York": (40.3, 41.2, -74.6, -73.3), "Tokyo": (35.2, 36.1, 139.2, 140.4)}  # south, north, west, east
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,12 @@ def read_hours(path: Path) -> RawDataset:
         names = tables.first_fields(path)
         if len(names) != HOURS + 2:
             raise UserError(f"{path} has {len(names)} columns, not locid, {HOURS} hours and a category")
-        table = tables.read_columns(path)
-        features = np.column_stack([tables.numbers(table[name], path, name) for name in names[1:-1]])
-        categories = list(table[names[-1]].cells())
+        table = tables.read_columns(path, text=[names[0], names[-1]])
+        features = np.column_stack([numbers(table[name], path, name) for name in names[1:-1]])
+        categories = list(_cells(table[names[-1]]))
     classes = sorted(set(categories), key=_by_number)
-    labels = tables.class_labels(
-        tables.column_of(categories), {name: code for code, name in enumerate(classes)}, path, "category"
+    labels = class_labels(
+        tables.words_of(categories), {name: code for code, name in enumerate(classes)}, path, "category"
     )
     return RawDataset(features, labels, classes, {"columns": HOUR_NAMES})
 
@@ -74,9 +88,19 @@ def _by_number(name: str) -> tuple[float, str]:
 # ---------------------------------------------------------------- check-ins
 
 
+@dataclass(frozen=True)
+class CheckIns:
+    """Check-ins [n]: venue, local hour of the week, category name; and where they come from, told by themselves."""
+
+    venue: np.ndarray
+    hour: np.ndarray
+    category: np.ndarray
+    source: str
+
+
 def recognise_checkins(path: Path) -> bool:
-    """Whether a file holds check-ins: the wheel, its CSV, or Foursquare's tab-separated text."""
-    return _is_wheel(path) or _is_sample(path) or _is_tsmc(path)
+    """Whether a file holds check-ins: the wheel, its CSV, Foursquare's tab-separated text, Kaggle's CSV of it."""
+    return _is_wheel(path) or _is_sample(path) or _is_tsmc(path) or _is_kaggle(path)
 
 
 def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
@@ -88,7 +112,8 @@ def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
     Raises:
         UserError: the file is no table of check-ins.
     """
-    venue, hour, category = _checkins(path)
+    found = _checkins(path)
+    venue, hour, category = found.venue, found.hour, found.category
     roots = _root_categories()
     unique, inverse = np.unique(category, return_inverse=True)
     unmapped = [name for name in unique if name not in roots]
@@ -103,6 +128,7 @@ def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
     labels = np.searchsorted(np.array(classes, dtype=object), names).astype(np.int64)
     details = {
         "columns": HOUR_NAMES,
+        "source": found.source,
         "min_checkins": options.min_checkins,
         "venues_before_min_checkins": len(np.unique(venue[kept])),
         "left_out": [*unmapped, *left_out],
@@ -110,31 +136,53 @@ def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
     return RawDataset(features, labels, classes, details)
 
 
-def _checkins(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Venue, local hour of the week and category name of each check-in [n]."""
+def _checkins(path: Path) -> CheckIns:
+    """The check-ins of a file, in whichever form."""
     import pandas as pd
 
     if _is_wheel(path) or _is_sample(path):
-        needed = ("lat_lon", "date_time", "root_type")
-        table = tables.read_columns(_extracted(path), wanted=needed, required=needed)
+        names = ("lat_lon", "date_time", "root_type")
+        table = tables.read_columns(_extracted(path), names, names, names)
         local = _times(table["date_time"], path, "date_time")
-        return table["lat_lon"].cells(), _hour_of_week(local), table["root_type"].cells()
-    if _is_tsmc(path):
-        table = tables.read_columns(path, delimiter="\t", header=TSMC_COLUMNS, encoding="latin-1")
-        offset = tables.numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
-        utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
-        local = utc + pd.to_timedelta(offset, unit="min")
-        return table["venue"].cells(), _hour_of_week(local), table["category"].cells()
-    raise UserError(
-        f"{path} is no table of check-ins: neither Foursquare's 8 tab-separated columns "
-        "nor lat_lon, date_time, root_type"
-    )
+        return CheckIns(_cells(table["lat_lon"]), _hour_of_week(local), _cells(table["root_type"]), SAMPLE_SOURCE)
+    if not (_is_tsmc(path) or _is_kaggle(path)):
+        raise UserError(
+            f"{path} is no table of check-ins: neither Foursquare's 8 columns ({', '.join(KAGGLE_COLUMNS)}, with or "
+            "without a header) nor lat_lon, date_time, root_type"
+        )
+    text = ("venue", "category", "utc_time")
+    wanted = (*text, "offset_minutes", "latitude", "longitude")
+    if _is_kaggle(path):
+        own = dict(zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True))
+        spelled = tuple(own[name] for name in wanted)
+        found = tables.read_columns(path, spelled, spelled, [own[name] for name in text])
+        table = {name: found[own[name]] for name in wanted}
+    else:
+        table = tables.read_columns(path, wanted, text=text, header=TSMC_COLUMNS, form=_TABS)
+    offset = numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
+    utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
+    local = utc + pd.to_timedelta(offset, unit="min")
+    place = [float(np.median(numbers(table[name], path, name))) for name in ("latitude", "longitude")]
+    source = f"Foursquare check-ins in {_city(*place)}, {local.dt.year.min()}-{local.dt.year.max()}"
+    return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), source)
+
+
+def _cells(column: tables.Column) -> np.ndarray:
+    return (column.words() if isinstance(column, tables.Numbers) else column).cells()
+
+
+def _city(latitude: float, longitude: float) -> str:
+    """Where the check-ins are, by their middle."""
+    for name, (south, north, west, east) in _CITIES.items():
+        if south < latitude < north and west < longitude < east:
+            return name
+    return f"a city at {latitude:.1f}, {longitude:.1f}"
 
 
 def _times(column: tables.Column, path: Path, name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:
     import pandas as pd
 
-    cells = column.cells()
+    cells = _cells(column)
     parsed = pd.Series(pd.to_datetime(cells, format=form, errors="coerce"))
     bad = np.flatnonzero(parsed.isna().to_numpy())
     if len(bad):
@@ -184,8 +232,12 @@ def _is_sample(path: Path) -> bool:
 
 
 def _is_tsmc(path: Path) -> bool:
-    fields = tables.first_fields(path, delimiter="\t", encoding="latin-1")
+    fields = tables.first_fields(path, tables.Form("\t", "latin-1"))
     return len(fields) == len(TSMC_COLUMNS) and "+0000" in fields[-1]
+
+
+def _is_kaggle(path: Path) -> bool:
+    return set(KAGGLE_COLUMNS) <= set(tables.first_fields(path))
 
 
 def _is_wheel(path: Path) -> bool:

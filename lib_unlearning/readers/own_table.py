@@ -1,63 +1,202 @@
-"""Anybody's own table, CSV or Parquet: numbers stay numbers, everything else is a category."""
+"""Anybody's own table, CSV or Parquet: numbers stay numbers, words become categories, unless they say otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lib_unlearning.errors import UserError, error_text
-from lib_unlearning.readers import tables
+from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.readers import columns as features_of
+from lib_unlearning.readers.columns import Encoded
 from lib_unlearning.readers.raw import RawDataset
+from lib_unlearning.readers.tables import Column, Form, Numbers, Words, first_fields, read_columns, words_of
 
 MAX_CLASSES = 1000
+_DATE_SAMPLE = 50
 
 
-def read(path: Path, label_column: str) -> RawDataset:
+@dataclass(frozen=True)
+class TableOptions:
+    """What a person says of an own table: names of columns, and how the file is written.
+
+    Attributes:
+        label: the column to predict.
+        categorical, numeric, one_hot, date: how columns are to be read, where not as they look.
+        drop: columns to leave out.
+    """
+
+    label: str = ""
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    one_hot: tuple[str, ...] = ()
+    date: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Flag -> the columns it names."""
+        return {name: getattr(self, name) for name in ("categorical", "numeric", "one_hot", "date", "drop")}
+
+
+def read(path: Path, options: TableOptions) -> RawDataset:
     """Features [N, d] of all columns but one, and that column's values as classes.
 
     Raises:
-        UserError: the column is not there, or the file cannot be read as a table.
+        UserError: a column is not there or not what the options say, or the file cannot be read as a table.
     """
-    table = _read_parquet(path) if _is_parquet(path) else tables.read_columns(path)
-    if label_column not in table:
-        names = ", ".join(map(str, list(table)[:10]))
-        raise UserError(f"--label_column {label_column}: {path} has no such column; it has {names}")
-    columns = [name for name in table if name != label_column]
-    if not columns:
-        raise UserError(f"{path} has no column beside {label_column}; give a table with features")
-    codes, classes = tables.categories(table[label_column])
-    if "" in classes:
-        empty = int(np.flatnonzero(codes == classes.index(""))[0])
-        raise UserError(
-            f"{path}, record {empty + 1}, column {label_column}: the label is missing; drop or fill the row"
-        )
+    table = _table(path, options)
+    _check_names(path, list(table), options)
+    labels, classes = _labels(table.pop(options.label), path, options.label)
+    chosen = {name: column for name, column in table.items() if name not in options.drop}
+    if not chosen:
+        raise UserError(f"{path} has no column beside {options.label}; give a table with features")
+    encoded = {name: _encoded(column, path, name, options) for name, column in chosen.items()}
+    parts = [part.values if part.values.ndim == 2 else part.values[:, None] for part in encoded.values()]
+    names = [
+        name
+        for column, part in encoded.items()
+        for name in ([f"{column}={value}" for value in part.names] if part.names else [column])
+    ]
+    told = [features_of.summary(name, part, len(labels)) for name, part in encoded.items()]
+    _warn_of_identifiers(path, told)
+    codes = {name: part.categories for name, part in encoded.items() if part.categories is not None}
+    details = {"columns": names, "category_codes": codes, "summary": told}
+    return RawDataset(np.concatenate(parts, axis=1), labels, classes, details)
+
+
+def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> Encoded:
+    if name in options.date:
+        return features_of.as_date(column, path, name)
+    if name in options.one_hot:
+        return features_of.as_category(column, one_hot=True)
+    if name in options.categorical:
+        return features_of.as_category(column)
+    if name in options.numeric:
+        return features_of.as_numbers(column, path, name)
+    found = features_of.guessed(column, path, name)
+    if found.kind == "category" and isinstance(column, Words) and _looks_like_dates(column):
+        LOGGER.warning("%s, column %s: looks like dates; kept as a category (--date %s)", path, name, name)
+    return found
+
+
+def _looks_like_dates(column: Words) -> bool:
+    import pandas as pd
+
+    sample = [word for word in column.distinct if word][:_DATE_SAMPLE]
+    if not sample or not all(any(letter.isdigit() for letter in word) for word in sample):
+        return False
+    times = pd.to_datetime(pd.Series(sample, dtype=object), errors="coerce", format="mixed", utc=True)
+    return bool(times.notna().all())
+
+
+def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    if options.label not in names:
+        raise UserError(f"--label_column {options.label}: {path} has no such column; it has {shown}")
+    for flag, columns in options.named.items():
+        for name in columns:
+            if name not in names:
+                raise UserError(f"--{flag} {name}: {path} has no such column; it has {shown}")
+            if name == options.label:
+                raise UserError(f"--{flag} {name}: this is the label column")
+
+
+def _warn_of_identifiers(path: Path, told: Iterable[Mapping[str, object]]) -> None:
+    for column in told:
+        if column["identifier"]:
+            LOGGER.warning(
+                "%s, column %s: as many values as rows, an identifier? --drop %s",
+                path,
+                column["column"],
+                column["column"],
+            )
+
+
+# ---------------------------------------------------------------- label
+
+
+def _labels(column: Column, path: Path, name: str) -> tuple[np.ndarray, list[str]]:
+    """Class numbers int64 [N] and class names; spellings of one value are one class."""
+    words = column.words() if isinstance(column, Numbers) else column
+    missing = np.isin(words.codes, [number for number, word in enumerate(words.distinct) if word == ""])
+    if missing.any():
+        first = int(np.flatnonzero(missing)[0])
+        raise UserError(f"{path}, record {first + 1}, column {name}: the label is missing; drop or fill the row")
+    plain = _canonical(words.distinct)
+    if plain != words.distinct:
+        pairs = zip(words.distinct, plain, strict=True)
+        merged = sorted({f"{word!r} as {text!r}" for word, text in pairs if word != text})
+        LOGGER.warning("%s, column %s: read %s", path, name, ", ".join(merged[:5]))
+    classes = sorted(set(plain))
+    by_case = {text.casefold() for text in classes}
+    if len(by_case) < len(classes):
+        LOGGER.warning("%s, column %s: classes differ in upper and lower case only; are they one?", path, name)
     if len(classes) > MAX_CLASSES:
-        raise UserError(
-            f"--label_column {label_column}: {len(classes)} classes; name a column of at most {MAX_CLASSES}"
-        )
-    numeric = [name for name in columns if _is_numeric(table[name])]
-    features, category_codes = tables.encode(table, columns, numeric, path)
-    details = {"columns": columns, "category_codes": category_codes}
-    return RawDataset(features, codes.astype(np.int64), classes, details)
+        raise UserError(f"--label_column {name}: {len(classes)} classes; name a column of at most {MAX_CLASSES}")
+    number = {text: code for code, text in enumerate(classes)}
+    return np.array([number[text] for text in plain], dtype=np.int64)[words.codes], classes
 
 
-def _is_numeric(column: tables.Column) -> bool:
-    """Whether most of a column's first distinct values are numbers; a stray word among them is then an error."""
-    known = [value for value in column.distinct[:1000] if value not in tables.MISSING]
-    parsed = sum(tables.is_number(value) for value in known)
-    return bool(known) and parsed > len(known) / 2
+def _canonical(words: list[str]) -> list[str]:
+    """One spelling for each value: 0.0 is 0, TRUE is True, and a final dot goes where the same word stands without."""
+    known = set(words)
+    booleans = {word.casefold() for word in words} <= {"true", "false"}
+    plain = []
+    for word in words:
+        value = features_of.parsed(word)
+        if value.is_integer():
+            word = str(int(value)) if abs(value) < 2**53 else word
+        elif booleans:
+            word = word.capitalize()
+        elif word.endswith(".") and word[:-1] in known:
+            word = word[:-1]
+        plain.append(word)
+    return plain
+
+
+# ---------------------------------------------------------------- files
+
+
+def _table(path: Path, options: TableOptions) -> dict[str, Column]:
+    if _is_parquet(path):
+        return _read_parquet(path)
+    form = Form(options.delimiter, options.encoding)
+    text = {options.label, *options.categorical, *options.one_hot, *options.date}
+    table = read_columns(path, text=text | _codes(path, form), form=form)
+    first = next(iter(table), "")
+    if first == "unnamed_0" and isinstance(table[first], Numbers):
+        values = table[first].values  # type: ignore[union-attr]
+        if np.array_equal(values, np.arange(len(values))) or np.array_equal(values, np.arange(1, len(values) + 1)):
+            LOGGER.warning("%s: the first column has no name and counts the rows; left out", path)
+            del table[first]
+    return table
+
+
+def _codes(path: Path, form: Form) -> set[str]:
+    """Columns whose first cells have leading zeros, which numbers would lose."""
+    names = first_fields(path, form)
+    sample = read_columns(path, text=[name or f"unnamed_{n}" for n, name in enumerate(names)], max_rows=1000, form=form)
+    return {
+        name
+        for name, column in sample.items()
+        if isinstance(column, Words) and any(features_of.CODE.fullmatch(word) for word in column.distinct)
+    }
 
 
 def _is_parquet(path: Path) -> bool:
     try:
         with open(path, "rb") as handle:
-            return handle.read(4) == b"PAR1"
+            return path.is_file() and handle.read(4) == b"PAR1"
     except OSError:
         return False
 
 
-def _read_parquet(path: Path) -> dict[str, tables.Column]:
+def _read_parquet(path: Path) -> dict[str, Column]:
     import pandas as pd
 
     try:
@@ -68,5 +207,14 @@ def _read_parquet(path: Path) -> dict[str, tables.Column]:
         ) from error
     except Exception as error:  # pyarrow has errors of its own for damaged files
         raise UserError(f"{path} cannot be read ({error_text(error)}); write it again") from error
-    text = table.astype(object).where(table.notna(), "")
-    return {str(name): tables.column_of(map(str, text[name])) for name in text.columns}
+    if not len(table):
+        raise UserError(f"{path} has a header and no rows; write it again")
+    found: dict[str, Column] = {}
+    for name in table.columns:
+        part = table[name]
+        if getattr(part.dtype, "kind", "O") in "iuf":
+            values = part.to_numpy(dtype=np.float64, na_value=np.nan) if part.isna().any() else part.to_numpy()
+            found[str(name)] = Numbers(values)
+        else:
+            found[str(name)] = words_of("" if pd.isna(cell) else str(cell) for cell in part)
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.readers import tables
+from lib_unlearning.readers.columns import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,15 +125,7 @@ def _split_off_label(
     label = next((names.index(name) for name in label_names if name in names), len(names) - 1)
     kept = [position for position, name in enumerate(names) if position != label and name not in ("locid", "ID")]
     features = np.column_stack(
-        [
-            tables.numbers(tables.column_of(map(str, frame.iloc[:, position])), path, names[position])
-            for position in kept
-        ]
+        [numbers(tables.words_of(map(str, frame.iloc[:, position])), path, names[position]) for position in kept]
     )
-    labels = [_plain(cell) for cell in frame.iloc[:, label]]
+    labels = [tables.plain_text(cell) for cell in frame.iloc[:, label].tolist()]  # 3.0 and 3 are the same class
     return features, labels, [names[position] for position in kept]
-
-
-def _plain(cell: Any) -> str:
-    """A label as text; 3.0 and 3 are the same class."""
-    return str(int(cell)) if isinstance(cell, (float, np.floating)) and float(cell).is_integer() else str(cell)

@@ -1,29 +1,105 @@
-"""Tables as people have them: compressed or not, checked cell by cell, turned into numbers."""
+"""Tables as people have them, read by pandas in chunks: compressed or not, in any usual encoding and separator.
+
+A column arrives as numbers, or as words: its distinct texts and who holds which. `columns.py` makes features of them.
+"""
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
 import lzma
+import warnings
 import zipfile
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import LOGGER, UserError, error_text
 
-# A table may unpack to this many bytes, as all of it is read into memory.
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A table may unpack to this many bytes.
 MAX_BYTES = 2**30
-MISSING = ("", "?")
+# Cells that say that there is no value.
+MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "-", "<NA>")
+_CHUNK = 50_000  # rows
+_PROBE = 2**16  # bytes that tell encoding and separator
+_HEADER = 2**23  # bytes that a header may have
+_SEPARATORS = (",", ";", "\t", "|")
+LEGACY = "cp1252"  # of text that is not UTF-8 and does not say what it is
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # What reading damaged or hostile bytes may raise, beside OSError.
-_DAMAGE = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, UnicodeError, csv.Error)
+_DAMAGE = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, csv.Error, OverflowError)
+
+
+# ---------------------------------------------------------------- columns
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of text: its distinct cells, "" for missing ones, and which of them each row [N] holds."""
+
+    distinct: list[str]
+    codes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def cells(self) -> np.ndarray:
+        """All cells [N]."""
+        return np.array(self.distinct, dtype=object)[self.codes]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of which every cell is a number: [N] float64 or whole numbers, NaN for missing ones."""
+
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def words(self) -> Words:
+        """The same as text; 3.0 is "3"."""
+        return words_of(plain_text(value) for value in self.values.tolist())
+
+
+Column = Words | Numbers
+
+
+def words_of(cells: Iterable[str]) -> Words:
+    """A column made of cells; blanks around them are dropped, marks of missing values become ""."""
+    known: dict[str, int] = {}
+    codes = []
+    for cell in cells:
+        text = cell.strip()
+        codes.append(known.setdefault("" if text in MISSING else text, len(known)))
+    return Words(list(known), np.array(codes, dtype=np.int32))
+
+
+def plain_text(value: Any) -> str:
+    """A cell as text: whole numbers without ".0", missing ones as ""."""
+    if value is None or value != value:  # NaN
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)
+
+
+def joined(first: Column, second: Column) -> Column:
+    """The rows of one column and then those of another."""
+    if isinstance(first, Numbers) and isinstance(second, Numbers):
+        return Numbers(np.concatenate([first.values, second.values]))
+    parts = [part.words() if isinstance(part, Numbers) else part for part in (first, second)]
+    return words_of([*parts[0].cells(), *parts[1].cells()])
+
+
+# ---------------------------------------------------------------- bytes
 
 
 class _Bounded(io.RawIOBase):
@@ -48,15 +124,17 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def open_text(path: Path, encoding: str = "utf-8", limit: int = MAX_BYTES) -> io.TextIOWrapper:
-    """Open a text file that may be gzip, bzip2, xz or zip (of one file), told by its first bytes.
+def open_bytes(path: Path, limit: int = MAX_BYTES) -> io.BufferedReader:
+    """Open a file that may be gzip, bzip2, xz or zip (of one file), told by its first bytes.
 
     Raises:
-        UserError: missing, a folder, empty, or more than `limit` bytes when unpacked (while it is read).
+        UserError: missing, no file, empty, or more than `limit` bytes when unpacked (while it is read).
     """
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder; name the file in it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no regular file; name one with --source")
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty; fetch it again")
         with open(path, "rb") as handle:
@@ -66,7 +144,7 @@ def open_text(path: Path, encoding: str = "utf-8", limit: int = MAX_BYTES) -> io
         raise UserError(f"{path} does not exist; name an existing file with --source") from error
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again") from error
-    return io.TextIOWrapper(io.BufferedReader(_Bounded(stream, path, limit)), encoding=encoding, newline="")
+    return io.BufferedReader(_Bounded(stream, path, limit))
 
 
 def _decompressed(path: Path, start: bytes) -> IO[bytes]:
@@ -85,191 +163,295 @@ def _decompressed(path: Path, start: bytes) -> IO[bytes]:
     return open(path, "rb")
 
 
-def first_fields(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> list[str]:
+# ---------------------------------------------------------------- form
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a table is written; what is None is found out."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    comment: str | None = None
+
+
+def form_of(path: Path, asked: Form) -> Form:
+    """Encoding and separator of a table, from its first bytes."""
+    try:
+        with open_bytes(path) as handle:
+            start = handle.read(_PROBE)
+    except (OSError, *_DAMAGE) as error:
+        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again") from error
+    encoding = asked.encoding or _encoding(start)
+    try:
+        text = start.decode(encoding, errors="replace")
+    except LookupError as error:
+        raise UserError(f"--encoding {encoding}: there is no such encoding") from error
+    return Form(asked.delimiter or _separator(text), encoding, asked.comment)
+
+
+def _encoding(start: bytes) -> str:
+    """The encoding that a file's first bytes announce or fit."""
+    for mark, name in _MARKS.items():
+        if start.startswith(mark):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # a letter may be cut at the end
+    except UnicodeDecodeError:
+        return LEGACY
+    return "utf-8"
+
+
+def _separator(text: str) -> str:
+    """The separator that cuts most lines into equally many fields, more than one; a comma where none does."""
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    best, most = ",", 0
+    for separator in _SEPARATORS:
+        try:
+            counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        except csv.Error:
+            continue
+        agree = sum(count == counts[0] for count in counts) if counts and counts[0] > 1 else 0
+        if agree > most and agree >= len(counts) / 2:
+            best, most = separator, agree
+    return best
+
+
+def first_fields(path: Path, asked: Form | None = None) -> list[str]:
     """The fields of a table's first line; what cannot be read as text has none."""
     try:
-        with open_text(path, encoding, limit=2**20) as handle:
-            return [name.strip() for name in next(csv.reader([handle.readline(2**16)], delimiter=delimiter), [])]
+        form = form_of(path, asked or Form())
+        with io.TextIOWrapper(open_bytes(path, _HEADER), encoding=form.encoding, newline="") as handle:
+            return [name.strip() for name in next(_rows(handle, form), [])]
     except (UserError, OSError, *_DAMAGE):
         return []
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of text: its distinct cells and, for each row [N], which of them it holds."""
-
-    distinct: list[str]
-    codes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def cells(self) -> np.ndarray:
-        """All cells [N]."""
-        return np.array(self.distinct, dtype=object)[self.codes]
-
-
-def column_of(cells: Iterable[str]) -> Column:
-    """A column made of cells; blanks around them are dropped."""
-    builder = _Builder()
-    for cell in cells:
-        builder.add(cell)
-    return builder.column()
-
-
-class _Builder:
-    """Gathers a column cell by cell: a repeated text is kept once, however long the table."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-        self.codes = array("i")
-
-    def add(self, cell: str) -> None:
-        self.codes.append(self.known.setdefault(cell.strip(), len(self.known)))
-
-    def column(self) -> Column:
-        return Column(list(self.known), np.array(self.codes, dtype=np.int32))
-
-
-def joined(first: Column, second: Column) -> Column:
-    """The rows of one column and then those of another."""
-    return column_of([*first.cells(), *second.cells()])
+# ---------------------------------------------------------------- reading
 
 
 def read_columns(
     path: Path,
     wanted: Sequence[str] | None = None,
     required: Iterable[str] = (),
+    text: Iterable[str] = (),
     max_rows: int | None = None,
-    delimiter: str = ",",
     header: Sequence[str] | None = None,
-    encoding: str = "utf-8",
-    comment: str | None = None,
+    form: Form | None = None,
     limit: int = MAX_BYTES,
 ) -> dict[str, Column]:
-    """A table as columns of text, read row by row.
+    """A table as columns, read in chunks.
 
     Args:
         wanted: columns to keep, those that exist (None: all).
         required: columns that must exist.
+        text: columns to keep as words though they may look like numbers.
         max_rows: rows to read (None: all).
         header: names of the columns of a file that has no header line.
-        comment: a character that starts a line to be skipped.
+        form: separator, encoding, comment mark; what it leaves open is found out.
         limit: bytes that the file may unpack to.
 
     Raises:
         UserError: the file cannot be read, lacks or repeats a column, or has rows of unequal length.
     """
-    names = list(header) if header is not None else first_fields(path, delimiter, encoding)
-    _check_header(path, names, required, delimiter, encoding)
-    kept = [(position, _Builder()) for position, name in enumerate(names) if wanted is None or name in wanted]
+    asked = form or Form()
+    found = form_of(path, asked)
+    if asked.encoding is None and found.encoding == LEGACY:
+        line = _line_of(path, limit)
+        LOGGER.warning("%s is not UTF-8 (line %s): read as Windows-1252; --encoding names another", path, line)
     try:
-        with open_text(path, encoding, limit) as handle:
-            rows = _rows(handle, delimiter, comment)
-            if header is None:
-                next(rows)
-            for row in islice(rows, max_rows):
-                if len(row) != len(names):
-                    record = len(kept[0][1].codes) + 1
-                    raise UserError(f"{path}, record {record}: {len(row)} fields, not {len(names)}; correct it")
-                for position, builder in kept:
-                    builder.add(row[position])
-    except (OSError, *_DAMAGE) as error:
-        raise UserError(f"{path} cannot be read ({error_text(error)}); fetch it again or correct it") from error
-    if not len(kept[0][1].codes):
-        raise UserError(f"{path} has a header and no rows; fetch it again")
-    return {names[position]: builder.column() for position, builder in kept}
+        return _Reading(path, found, limit).columns(wanted, set(required), set(text), max_rows, header)
+    except UnicodeDecodeError as error:
+        if asked.encoding or found.encoding != "utf-8":
+            raise UserError(f"{path} is not {found.encoding} ({error.reason}); name its --encoding") from error
+    LOGGER.warning(
+        "%s is not UTF-8 (line %s): read as Windows-1252; --encoding names another", path, _line_of(path, limit)
+    )
+    legacy = Form(found.delimiter, LEGACY, found.comment)
+    return read_columns(path, wanted, required, text, max_rows, header, legacy, limit)
 
 
-def _rows(handle: io.TextIOWrapper, delimiter: str, comment: str | None) -> Iterator[list[str]]:
-    """The rows of a table, without blank lines and comments."""
-    if delimiter == "\t":  # in such files a quotation mark is a letter like any other
-        reader = csv.reader(handle, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True)
-    for row in reader:
-        if row and not (comment and row[0].startswith(comment)):
-            yield row
+def _line_of(path: Path, limit: int) -> int:
+    """Number of the first line that is not UTF-8."""
+    with open_bytes(path, limit) as handle:
+        for number, line in enumerate(handle, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
-def _check_header(path: Path, names: list[str], required: Iterable[str], delimiter: str, encoding: str) -> None:
-    if not names:
-        open_text(path, encoding).close()  # says what is wrong with the file, if it does not exist or is empty
-        raise UserError(f"{path} is not a text table; fetch it again or name another file with --source")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(f"{path} has the column {repeated[0]!r} twice; correct its first line")
-    lacking = sorted(set(required) - set(names))
-    if lacking:
-        shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-        hint = f" (its first line is one field: is it separated by {delimiter!r}?)" if len(names) == 1 else ""
-        raise UserError(f"{path} lacks the column {shown}{hint}; give the complete file")
+def _exactly(pandas: Any) -> dict[str, Any]:
+    """Before pandas 3 numbers are read to the last bit only if one says so."""
+    return {"float_precision": "round_trip"} if int(pandas.__version__.split(".")[0]) < 3 else {}
 
 
-def numbers(column: Column, path: Path, name: str, missing: Iterable[str] = MISSING) -> np.ndarray:
-    """A column of text as float32 [N]; a missing cell gets a code of its own, one below the smallest number.
-
-    Raises:
-        UserError: a cell is no finite number that fits float32.
-    """
-    absent = np.array([cell in missing for cell in column.distinct])
-    parsed = np.array([0.0 if cell in missing else _number(cell) for cell in column.distinct])
-    bad = ~np.isfinite(parsed) | (np.abs(parsed) > np.finfo(np.float32).max)
-    if bad.any():
-        first = int(np.flatnonzero(bad[column.codes])[0])
-        found = column.distinct[column.codes[first]]
-        raise UserError(f"{path}, record {first + 1}, column {name}: {found!r:.40} is no number; correct it")
-    known = parsed[~absent]
-    parsed[absent] = known.min() - 1 if len(known) else 0.0
-    return parsed.astype(np.float32)[column.codes]
+def _rows(handle: IO[str], form: Form) -> Iterator[list[str]]:
+    """Rows of fields; in tab-separated files a quotation mark is a letter like any other."""
+    if form.delimiter == "\t":
+        return csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.reader(handle, delimiter=form.delimiter or ",", skipinitialspace=True)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text) if "_" not in text else float("nan")  # Python reads 1_000 as a number, people do not
-    except ValueError:
-        return float("nan")
+class _Reading:
+    """One pass over a table, and a second one over the columns that turned out to be text."""
+
+    def __init__(self, path: Path, form: Form, limit: int) -> None:
+        self.path, self.form, self.limit = path, form, limit
+
+    def columns(
+        self,
+        wanted: Sequence[str] | None,
+        required: set[str],
+        text: set[str],
+        max_rows: int | None,
+        header: Sequence[str] | None,
+    ) -> dict[str, Column]:
+        names = list(header) if header is not None else first_fields(self.path, self.form)
+        self._check_header(names, required)
+        names = [name or f"unnamed_{number}" for number, name in enumerate(names)]
+        kept = [name for name in names if wanted is None or name in wanted]
+        builders = {name: _Builder(name in text) for name in kept}
+        skip = 0 if header is not None else 1
+        # All columns are parsed, wanted or not: with fewer, pandas would pass over rows that are too long.
+        for chunk in self._chunks(names, None, text, max_rows, skip):
+            for name, builder in builders.items():
+                builder.add(chunk[name])
+        self._check_rows(builders, names, skip)
+        mixed = {name for name, builder in builders.items() if builder.mixed}
+        if mixed:
+            again = {name: _Builder(True) for name in mixed}
+            for chunk in self._chunks(names, list(mixed), mixed, max_rows, skip):
+                for name, builder in again.items():
+                    builder.add(chunk[name])
+            builders |= again
+        return {name: builder.column() for name, builder in builders.items()}
+
+    def _chunks(
+        self, names: list[str], kept: list[str] | None, text: set[str], max_rows: int | None, skip: int
+    ) -> Iterator[pd.DataFrame]:
+        """Data frames of the columns to be kept, None for all."""
+        import pandas as pd
+
+        tabs = self.form.delimiter == "\t"
+        try:
+            with warnings.catch_warnings(), open_bytes(self.path, self.limit) as handle:
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+                chunks = pd.read_csv(
+                    handle,
+                    sep=self.form.delimiter,
+                    encoding=self.form.encoding,
+                    comment=self.form.comment,
+                    quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+                    header=0 if skip else None,
+                    names=names,
+                    usecols=kept,
+                    index_col=False,
+                    dtype=dict.fromkeys(text & set(kept or names), "category"),
+                    na_values=list(MISSING),
+                    keep_default_na=False,
+                    skipinitialspace=True,
+                    **_exactly(pd),
+                    nrows=max_rows,
+                    chunksize=_CHUNK,
+                )
+                yield from chunks
+        except UnicodeDecodeError:
+            raise
+        except pd.errors.EmptyDataError:
+            return
+        except (pd.errors.ParserError, pd.errors.ParserWarning, IndexError) as error:
+            self._check_lengths(names, skip)
+            raise UserError(f"{self.path} cannot be read ({error_text(error)}); correct it") from error
+        except (OSError, *_DAMAGE) as error:
+            raise UserError(
+                f"{self.path} cannot be read ({error_text(error)}); fetch it again or correct it"
+            ) from error
+
+    def _check_header(self, names: list[str], required: set[str]) -> None:
+        if not names or any("\x00" in name for name in names):
+            open_bytes(self.path, self.limit).close()  # says what is wrong with the file, if it is empty
+            raise UserError(f"{self.path} is not a text table; fetch it again or name another file with --source")
+        repeated = sorted({name for name in names if name and names.count(name) > 1})
+        if repeated:
+            raise UserError(f"{self.path} has the column {repeated[0]!r} twice; correct its first line")
+        lacking = sorted(required - set(names))
+        if lacking:
+            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+            found = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise UserError(f"{self.path} lacks the column {shown}; it has {found}; give the complete file")
+
+    def _check_rows(self, builders: Mapping[str, _Builder], names: list[str], skip: int) -> None:
+        """There are rows; and where a last field is missing, the row was not cut short."""
+        if not len(next(iter(builders.values()))):
+            raise UserError(f"{self.path} has a header and no rows; fetch it again")
+        last = builders.get(names[-1])
+        if last is None or last.has_missing:
+            self._check_lengths(names, skip)
+
+    def _check_lengths(self, names: list[str], skip: int) -> None:
+        """Raise `UserError` for the first row that has other than the header's number of fields."""
+        form = self.form
+        with io.TextIOWrapper(open_bytes(self.path, self.limit), encoding=form.encoding, newline="") as handle:
+            record = -skip
+            try:
+                for row in _rows(handle, form):
+                    if not row or (form.comment and row[0].startswith(form.comment)):
+                        continue
+                    record += 1
+                    if record > 0 and len(row) != len(names):
+                        raise UserError(
+                            f"{self.path}, record {record}: {len(row)} fields, not {len(names)}; correct it"
+                            f" (separated by {form.delimiter!r}; --delimiter names another)"
+                        )
+            except csv.Error as error:
+                raise UserError(f"{self.path}, record {record}: {error_text(error)}; correct it") from error
 
 
-def is_number(text: str) -> bool:
-    """Whether a cell is meant as a number, be it finite or not."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+class _Builder:
+    """Gathers a column chunk by chunk: numbers as they are, each distinct word once."""
 
+    def __init__(self, is_text: bool) -> None:
+        self.is_text = is_text
+        self.mixed = False
+        self.has_missing = False
+        self.known: dict[str, int] = {}
+        self.parts: list[np.ndarray] = []
+        self.length = 0
 
-def categories(column: Column, missing: Iterable[str] = MISSING) -> tuple[np.ndarray, list[str]]:
-    """A column of text as ranks in alphabetical order [N] float32, and the categories; all missing marks are ''."""
-    merged = ["" if cell in missing else cell for cell in column.distinct]
-    names = sorted(set(merged))
-    rank = {name: number for number, name in enumerate(names)}
-    return np.array([rank[cell] for cell in merged], dtype=np.float32)[column.codes], names
+    def __len__(self) -> int:
+        return self.length
 
-
-def encode(
-    table: Mapping[str, Column], columns: Sequence[str], numeric: Iterable[str], path: Path
-) -> tuple[np.ndarray, dict[str, list[str]]]:
-    """Features [N, len(columns)] float32 of text columns, and the codes of those that are categories."""
-    numeric = set(numeric)
-    features = np.empty((len(table[columns[0]]), len(columns)), dtype=np.float32)
-    codes = {}
-    for position, name in enumerate(columns):
-        if name in numeric:
-            features[:, position] = numbers(table[name], path, name)
+    def add(self, part: pd.Series) -> None:
+        """One chunk's cells. A column whose chunks differ in kind, or in whose chunk both kinds stand, is mixed."""
+        self.length += len(part)
+        self.has_missing = self.has_missing or bool(part.isna().any())
+        if self.mixed:
+            return
+        if str(part.dtype) == "category" or part.dtype.kind not in "iufb":
+            self._add_words(part)
+        elif part.dtype.kind == "b" or (self.known and not part.isna().all()):
+            self.mixed = self.mixed or not self.is_text
         else:
-            features[:, position], codes[name] = categories(table[name])
-    return features, codes
+            self.parts.append(part.to_numpy())
 
+    def _add_words(self, part: pd.Series) -> None:
+        if not self.is_text:
+            # Not known in advance to be text: read again, so that numbers among the words keep their spelling.
+            self.mixed = True
+            return
+        found = part.astype("category").cat
+        texts = ["" if (text := str(name).strip()) in MISSING else text for name in found.categories]
+        remap = np.array([self.known.setdefault(text, len(self.known)) for text in texts] + [0], dtype=np.int32)
+        codes = found.codes.to_numpy()
+        if (codes < 0).any():
+            remap[-1] = self.known.setdefault("", len(self.known))
+        self.parts.append(remap[codes])
 
-def class_labels(column: Column, classes: Mapping[str, int], path: Path, name: str) -> np.ndarray:
-    """A column of text as class numbers int64 [N]; raises `UserError` for a cell that names no class."""
-    codes = np.array([classes.get(cell, -1) for cell in column.distinct], dtype=np.int64)[column.codes]
-    if (codes < 0).any():
-        first = int(np.flatnonzero(codes < 0)[0])
-        found = column.distinct[column.codes[first]]
-        raise UserError(
-            f"{path}, record {first + 1}, column {name}: {found!r:.40} is none of {', '.join(classes)}; correct it"
-        )
-    return codes
+    def column(self) -> Column:
+        if self.is_text:
+            codes = np.concatenate(self.parts) if self.parts else np.zeros(0, dtype=np.int32)
+            return Words(list(self.known), codes)
+        return Numbers(np.concatenate(self.parts))
