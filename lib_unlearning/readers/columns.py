@@ -82,7 +82,8 @@ def numbers(column: Column, path: Path, name: str) -> np.ndarray:
         first = int(np.flatnonzero(bad)[0])
         cell = column.distinct[column.codes[first]] if isinstance(column, Words) else plain_text(values[first].item())
         raise UserError(
-            f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it{_ways(name)}"
+            f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it"
+            f"{_ways(name)}"
         )
     return _rounded(values, absent, path, name)
 

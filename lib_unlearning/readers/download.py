@@ -1,23 +1,20 @@
-"""Fetching raw files: resumed after a broken line, checked, and named only when whole."""
+"""Fetching raw files with pooch: checked, named only when whole, and continued where a line broke."""
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
 
 _ATTEMPTS = 5
-_BLOCK = 2**16
+BLOCK = 2**14  # bytes; of a line that breaks, whole blocks are kept
 _TIMEOUT = 30  # seconds without a byte
 
 
@@ -35,77 +32,70 @@ def fetch(url: str, path: Path, checksum: tuple[str, str] | None, quiet: bool, p
     """
     if path.exists():
         return
-    part = path.with_name(f".{path.name}.part")
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
     LOGGER.info("fetching %s", url)
-    for attempt in range(_ATTEMPTS):
-        try:
-            if _receive(url, part, quiet):
-                break
-        except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code not in (408, 429):
-                part.unlink(missing_ok=True)
-                raise UserError(f"{url} cannot be fetched (HTTP {error.code} {error.reason})") from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            LOGGER.info("the line broke (%s)", error_text(error))
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise UserError(f"cannot write {path}: {error_text(error)}; free some space") from error
-        time.sleep(pause * 2**attempt if attempt < _ATTEMPTS - 1 else 0)
-    else:
-        raise UserError(f"{url} cannot be fetched ({_ATTEMPTS} attempts); run again later, what was received is kept")
-    _verify(part, url, checksum)
-    os.replace(part, path)
-
-
-def _receive(url: str, part: Path, quiet: bool) -> bool:
-    """Continue a partial file; True when it is whole."""
-    from tqdm import tqdm
-
-    part.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with _open(request, part) as answer:
-        if have and answer.status != 206:  # the server starts anew
-            have = 0
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        hidden = True if quiet else None
-        with (
-            open(part, "ab" if have else "wb") as file,
-            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.name[1:-5], disable=hidden) as bar,
-        ):
-            received = have + _copy(answer, file, bar)
-    return total is None or received == total
-
-
-def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
+    known = ":".join(checksum) if checksum else None
+    part = path.with_name(f".{path.name}.part")
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
-        return answer
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing left to send, or not the file it was: start anew
-            part.unlink(missing_ok=True)
-            return _open(urllib.request.Request(request.full_url), part)
-        raise
+        pooch.retrieve(url, known, path.name, path.parent, downloader=_Resuming(part, quiet, pause))
+    except ValueError as error:  # pooch's word for another digest
+        published = checksum[1] if checksum else "one"
+        raise UserError(f"{url}: its digest differs from the published {published}; run again, or by hand") from error
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error_text(error)}; free some space") from error
 
 
-def _copy(answer: http.client.HTTPResponse, file: IO[bytes], bar: object) -> int:
-    received = 0
-    while block := answer.read(_BLOCK):
-        file.write(block)
-        received += len(block)
-        bar.update(len(block))  # type: ignore[attr-defined]
-    return received
+class _Resuming:
+    """A downloader for pooch that goes on from what is there, and tries again when the line breaks."""
 
+    def __init__(self, part: Path, quiet: bool, pause: float) -> None:
+        self.part, self.quiet, self.pause = part, quiet, pause
 
-def _verify(part: Path, url: str, checksum: tuple[str, str] | None) -> None:
-    if checksum is None:
-        return
-    algorithm, expected = checksum
-    found = digest_file(part, algorithm)
-    if found != expected:
-        part.unlink()
-        raise UserError(f"{url}: {algorithm} {found} differs from the published {expected}; run again or fetch by hand")
+    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        """Fill pooch's temporary file, which it then checks."""
+        import requests
+
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._receive(url)
+                os.replace(self.part, output_file)
+                return
+            except requests.HTTPError as error:
+                if error.response.status_code < 500 and error.response.status_code not in (408, 429):
+                    self.part.unlink(missing_ok=True)
+                    told = f"HTTP {error.response.status_code} {error.response.reason}"
+                    raise UserError(f"{url} cannot be fetched ({told})") from error
+            except requests.RequestException as error:
+                LOGGER.info("the line broke (%s)", error_text(error))
+            time.sleep(self.pause * 2**attempt if attempt < _ATTEMPTS - 1 else 0)
+        raise UserError(f"{url} cannot be fetched ({_ATTEMPTS} attempts); run again later, what was received is kept")
+
+    def _receive(self, url: str) -> None:
+        """Continue the partial file to its end."""
+        import requests
+        from tqdm import tqdm
+
+        have = self.part.stat().st_size if self.part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == 416:  # nothing left to send, or not the file it was: start anew
+                self.part.unlink()
+                self._receive(url)
+                return
+            answer.raise_for_status()
+            goes_on = answer.status_code == 206
+            total = int(answer.headers.get("Content-Length", 0)) + (have if goes_on else 0)
+            name, hidden = self.part.name[1:-5], True if self.quiet else None
+            with (
+                open(self.part, "ab" if goes_on else "wb") as file,
+                tqdm(total=total or None, unit="B", unit_scale=True, desc=name, disable=hidden) as bar,
+            ):
+                for block in answer.iter_content(BLOCK):
+                    file.write(block)
+                    bar.update(len(block))
 
 
 def fetch_wheel(requirement: str, sha256: str, path: Path) -> None:

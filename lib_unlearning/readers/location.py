@@ -163,7 +163,8 @@ def _checkins(path: Path) -> CheckIns:
     utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
     local = utc + pd.to_timedelta(offset, unit="min")
     place = [float(np.median(numbers(table[name], path, name))) for name in ("latitude", "longitude")]
-    source = f"Foursquare check-ins in {_city(*place)}, {local.dt.year.min()}-{local.dt.year.max()}"
+    years = "-".join(str(year) for year in dict.fromkeys((local.dt.year.min(), local.dt.year.max())))
+    source = f"Foursquare check-ins in {_city(*place)}, {years}"
     return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), source)
 
 

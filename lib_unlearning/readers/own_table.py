@@ -12,7 +12,7 @@ from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import columns as features_of
 from lib_unlearning.readers.columns import Encoded
 from lib_unlearning.readers.raw import RawDataset
-from lib_unlearning.readers.tables import Column, Form, Numbers, Words, first_fields, read_columns, words_of
+from lib_unlearning.readers.tables import Column, Form, Numbers, Words, first_fields, form_of, read_columns, words_of
 
 MAX_CLASSES = 1000
 _DATE_SAMPLE = 50
@@ -167,7 +167,7 @@ def _table(path: Path, options: TableOptions) -> dict[str, Column]:
         return _read_parquet(path)
     form = Form(options.delimiter, options.encoding)
     text = {options.label, *options.categorical, *options.one_hot, *options.date}
-    table = read_columns(path, text=text | _codes(path, form), form=form)
+    table = read_columns(path, text=text | _codes(path, form_of(path, form)), form=form)
     first = next(iter(table), "")
     if first == "unnamed_0" and isinstance(table[first], Numbers):
         values = table[first].values  # type: ignore[union-attr]
