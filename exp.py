@@ -72,7 +72,8 @@ class ModelTrain:
         for side in SIDES:
             print(f"  {study.store[side].folder}")
             if trained:
-                write_json(study.store[side].folder / "timing.json", watch.stages)
+                told = report.made(watch.stages, {side: study.dataset[side].digest})
+                write_json(study.store[side].folder / report.TIMING, told)
 
 
 class MemInf:
@@ -113,7 +114,8 @@ class MemInf:
         rows = report.result_rows(described["settings"] | report.outcomes(answers["target"]), results, headline)
         report.save_run(folder, rows, described, views["target"].cases, scores)
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
-        write_json(folder / report.TIMING, watch.stages)
+        digests = {side: data.digest for side, data in source.study.dataset.items()}
+        write_json(folder / report.TIMING, report.made(watch.stages, digests))
         title = source.study.dataset["target"].title
         print(report.console(title, settings, answers["target"], results, headline))
         print(f"* chosen by cross-fitting on the shadow side. Results: {folder}")

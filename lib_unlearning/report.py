@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lib_unlearning import __version__
 from lib_unlearning.cache.files import digest, file_name, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -79,6 +83,17 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
 def run_name(settings: Settings, described: Mapping[str, Any]) -> str:
     """Name of a run's folder: readable, and complete by a digest."""
     return f"{answers_name(settings, settings.attack_model)}-{digest(described)[:10]}"
+
+
+def made(stages: Sequence[Mapping[str, Any]], data: Mapping[str, str]) -> dict[str, Any]:
+    """When, how long, by which command and version a run was made, on which data (digest a side)."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+        "command": shlex.join(["python", *sys.argv]),
+        "data": " ".join(dict.fromkeys(data.values())),
+        "stages": list(stages),
+    }
 
 
 def console(title: str, settings: Settings, answers: Answers, results: Results, headline: str) -> str:

@@ -131,7 +131,8 @@ def test_cache_is_reused_only_for_the_same_settings(tmp_path: Path) -> None:
     ):
         assert "6 of 6" in run(tmp_path / "td", "--exp", "model_train", *flags), flags
     complaint = run(tmp_path / "td", "--exp", "mem_inf", "--seed", "7", code=2)
-    assert "run: python main.py --exp model_train --shadow_set_num 3 --shadow_set_size 400" in complaint
+    assert "run: python main.py --exp model_train " in complaint
+    assert "--shadow_set_num 3 --shadow_set_size 400" in complaint
     assert "--seed 7" in complaint
 
 
@@ -149,7 +150,7 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
     for path in (tmp_path / "td").glob("*_models/*/manifest.json"):
         path.write_text(path.read_text().replace('"cache_version": ', '"cache_version": 1'))
         path.parent.rename(path.parent.with_name("older" + path.parent.name[-3:]))
-    assert re.search("the closest have cache_version 1. instead of", log())
+    assert re.search(r"no cached models to reuse; the closest have cache_version 1\d instead of", log())
 
 
 def test_several_seeds_are_summarised_and_reported(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_several_seeds_are_summarised_and_reported(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "td").rglob("*.csv")}
     assert run(tmp_path / "td", *flags, "--skip_finished").count("finished already") == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert "2 attacks in 1 comparisons, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "2 attacks in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
     printed = run(tmp_path / "td", "--exp", "report", "--comparison", "scratch")
     assert f"{mean:.3f} [" in printed
 
@@ -198,11 +199,11 @@ def test_a_killed_attack_is_listed_as_unfinished(tmp_path: Path) -> None:
         pass
     process.kill()
     process.wait()
-    assert "1 attacks in 1 comparisons, 1 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "1 attack in 1 comparison, 1 unfinished" in run(tmp_path / "td", "--exp", "report")
     page = (tmp_path / "td" / "attack_data" / "report" / "report.html").read_text(encoding="utf-8")
     assert "Interrupted runs" in page
     run(tmp_path / "td", *flags, "--skip_finished")
-    assert "2 attacks in 1 comparisons, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "2 attacks in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
 
 
 def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
         ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
         ("--original_model=LRTorch --cuda=0 --device=cpu", "--cuda 0 and --device cpu name different devices"),
-        ("--seeds=0,0", "names a seed twice: 0,0"),
+        ("--seeds=0,0", "names a value twice: 0,0"),
         ("--seeds=0,x", "--seeds: expected a whole number, found 'x'"),
         ("--seed=1 --seeds=2,3", "--seed and --seeds: name one of them"),
         ("--unlearning_methd=sisa", "did you mean --unlearning_method?"),
@@ -286,7 +287,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not [path for path in (tmp_path / "td").rglob("*") if path.is_file()]
+    assert not [path for path in (tmp_path / "td").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 def test_a_killed_run_is_resumed(tmp_path: Path) -> None:

@@ -135,4 +135,4 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "processed_dataset").write_text("a file where a folder should be")
-    assert f"cannot write {tmp_path}" in prepare(tmp_path, code=2)
+    assert f"cannot lock {tmp_path}" in prepare(tmp_path, code=2)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from lib_unlearning.cache.files import digest, read_json
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.report import METRICS, OUTCOMES, PARTS
+from lib_unlearning.report import METRICS, OUTCOMES, PARTS, RESULTS, SCORES, TIMING
 from lib_unlearning.seeds import spawn
 from lib_unlearning.statistics.combine import Combined, combine, holm
 from lib_unlearning.statistics.metrics import Estimate, auc_difference
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHOSEN = "chosen"  # as a feature: the one that each seed's shadow side chose
 
@@ -32,6 +32,7 @@ class Run:
         outcomes: what all its features share: numbers of cases, accuracies, epsilon.
         features: feature -> metric -> estimate; `chosen` repeats the one that did best on the shadow side.
         chosen: that feature's name.
+        made: when and by which command and version it was made, as far as known.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Run:
     outcomes: dict[str, Any]
     features: dict[str, dict[str, Estimate]]
     chosen: str
+    made: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,30 @@ class Finding:
 
     Attributes:
         settings: what they agree in, without the seed.
-        seeds: of the runs, ascending.
+        runs: in the order of their seeds.
         outcomes: means over the runs (cases: sums; epsilon: the largest).
         features: feature -> metric -> mean with interval.
-        chosen: what each run's shadow side chose.
-        folders: of the runs.
     """
 
     settings: dict[str, Any]
-    seeds: list[int]
+    runs: list[Run]
     outcomes: dict[str, Any]
     features: dict[str, dict[str, Combined]]
-    chosen: list[str]
-    folders: list[Path]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the runs, ascending."""
+        return [run.settings["seed"] for run in self.runs]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of the runs."""
+        return [run.folder for run in self.runs]
+
+    @property
+    def chosen(self) -> list[str]:
+        """What each run's shadow side chose."""
+        return [run.chosen for run in self.runs]
 
     @property
     def usual_choice(self) -> str:
@@ -71,11 +84,19 @@ class Finding:
         """Accuracy of the original models on training records less that on held-out ones."""
         return float(self.outcomes["original_training_accuracy"] - self.outcomes["original_held_out_accuracy"])
 
+    @property
+    def cases(self) -> int:
+        """Deleted records and strangers that were asked about, over all runs."""
+        return int(self.outcomes["positives"] + self.outcomes["negatives"])
+
+
+# ---------------------------------------------------------------- reading
+
 
 def read_runs(attack_data: Path) -> list[Run]:
     """All finished attacks under a folder, in the order of their names; a damaged file is named and left out."""
     runs = []
-    for path in sorted(attack_data.glob("*/results.json")):
+    for path in sorted(attack_data.glob(f"*/{RESULTS}")):
         if (path.parent / UNFINISHED).exists():
             continue
         try:
@@ -98,9 +119,15 @@ def read_run(path: Path) -> Run:
             outcomes={name: rows[0][name] for name in OUTCOMES},
             features={**features, CHOSEN: features[chosen]},
             chosen=chosen,
+            made=_made(path.with_name(TIMING)),
         )
     except (KeyError, TypeError, StopIteration, AttributeError, IndexError) as error:
         raise UserError(f"{path} is not of this release; delete its folder and run the attack again") from error
+
+
+def _made(path: Path) -> dict[str, Any]:
+    found = read_json(path) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _estimates(row: dict[str, Any]) -> dict[str, Estimate]:
@@ -109,6 +136,19 @@ def _estimates(row: dict[str, Any]) -> dict[str, Estimate]:
         for name in METRICS
         if row[name] is not None
     }
+
+
+def read_scores(folder: Path) -> pd.DataFrame:
+    """A run's scores, a row a target case; raises `UserError` when they are missing or damaged."""
+    import pandas as pd
+
+    path = folder / SCORES
+    try:
+        table = pd.read_csv(path)
+        table[["set", "member"]].astype(int)
+        return table
+    except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:
+        raise UserError(f"{path} cannot be read ({error_text(error)}); run the attack again") from error
 
 
 def read_unfinished(layout: Layout) -> list[tuple[Path, dict[str, Any]]]:
@@ -123,6 +163,9 @@ def read_unfinished(layout: Layout) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+# ---------------------------------------------------------------- combining
+
+
 def combine_runs(runs: Sequence[Run]) -> list[Finding]:
     """Runs grouped by all settings but the seed, in the order in which each group's first run came."""
     groups: dict[str, list[Run]] = {}
@@ -132,23 +175,21 @@ def combine_runs(runs: Sequence[Run]) -> list[Finding]:
     return [_finding(sorted(group, key=lambda run: run.settings["seed"])) for group in groups.values()]
 
 
-def _finding(runs: Sequence[Run]) -> Finding:
+def _finding(runs: list[Run]) -> Finding:
     sets = [run.settings["target_set_num"] for run in runs]
     features = {
         feature: {
             metric: combine([run.features[feature][metric] for run in runs], sets, metric)
             for metric in found
-            if all(metric in run.features[feature] for run in runs)
+            if all(metric in run.features.get(feature, {}) for run in runs)
         }
         for feature, found in runs[0].features.items()
     }
     return Finding(
         settings={name: value for name, value in runs[0].settings.items() if name != "seed"},
-        seeds=[run.settings["seed"] for run in runs],
+        runs=runs,
         outcomes={name: _together(name, [run.outcomes[name] for run in runs]) for name in OUTCOMES},
         features=features,
-        chosen=[run.chosen for run in runs],
-        folders=[run.folder for run in runs],
     )
 
 
@@ -180,7 +221,7 @@ def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, float]]:
 
 def seed_summary(folders: Sequence[Path]) -> list[str]:
     """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
-    (finding,) = combine_runs([read_run(folder / "results.json") for folder in folders])
+    (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
     header = f"{'feature':<17}{'AUC, mean [95 % interval]':<28}{'against classical':<28}{'p (Holm)':>9}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
@@ -204,20 +245,9 @@ def with_interval(estimate: Estimate, form: str) -> str:
 def paired_difference(finding: Finding, feature: str, other: str, resamples: int = 500) -> Combined:
     """AUC of one feature less that of another of the same finding, over seeds, from the scores that its runs left."""
     parts = []
-    for folder, seed in zip(finding.folders, finding.seeds, strict=True):
-        columns = {name: np.array(values) for name, values in read_scores(folder).items()}
-        generator = spawn(seed, "paired difference")
-        pair = (columns[feature], columns[other], columns["member"], columns["set"])
-        parts.append(auc_difference(*pair, generator, resamples))
+    for run in finding.runs:
+        table = read_scores(run.folder)
+        first, second, member, sets = (table[name].to_numpy() for name in (feature, other, "member", "set"))
+        generator = spawn(run.settings["seed"], "paired difference")
+        parts.append(auc_difference(first, second, member, sets, generator, resamples))
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
-
-
-def read_scores(folder: Path) -> dict[str, list[float]]:
-    """Columns of a run's scores.csv; raises `UserError` when it is missing or damaged."""
-    path = folder / "scores.csv"
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-        return {name: [float(row[name]) for row in rows] for name in rows[0]}
-    except (OSError, ValueError, IndexError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error_text(error)}); run the attack again") from error

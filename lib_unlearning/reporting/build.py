@@ -8,8 +8,8 @@ from lib_unlearning.cache.files import file_name, write_text
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
-from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, is_open, panels
-from lib_unlearning.reporting.page import Section
+from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, panels, plural
+from lib_unlearning.reporting.page import Figure, Section
 
 
 def build_report(layout: Layout, only: str | None) -> None:
@@ -30,58 +30,46 @@ def build_report(layout: Layout, only: str | None) -> None:
         found = panels(COMPARISONS[only], findings)
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
-        _write_tables(folder, only, found)
-        _figures(folder, only, found)
+        _write_files(folder, only, found)
         print(tables.comparison_markdown(COMPARISONS[only].title, found))
         print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
     sections = [_section(folder, name, found) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))]
     verdicts = claims.judge(findings)
     write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
-    details = _details(folder, findings)
     unfinished = archive.read_unfinished(layout)
-    write_text(folder / "report.html", page.render(findings, sections, verdicts, details, unfinished))
-    print(f"{len(runs)} attacks in {len(sections)} comparisons, {len(unfinished)} unfinished: {folder / 'report.html'}")
+    whole = page.render(findings, sections, verdicts, _details(folder, findings), unfinished)
+    write_text(folder / "report.html", whole)
+    told = f"{plural(len(runs), 'attack')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
+    print(f"{told}: {folder / 'report.html'}")
 
 
-def _write_tables(folder: Path, name: str, found: list[Panel]) -> None:
+def _write_files(folder: Path, name: str, found: list[Panel]) -> None:
     write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
     write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
     write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
+    style.save(figures.draw(name, COMPARISONS[name], found), folder / "figures")
 
 
 def _section(folder: Path, name: str, found: list[Panel]) -> Section:
-    _write_tables(folder, name, found)
-    return Section(name, COMPARISONS[name], found, _figures(folder, name, found))
+    _write_files(folder, name, found)
+    drawings = figures.draw_panels(name, COMPARISONS[name], found)
+    drawings += figures.draw_trade("privacy_utility", found) if name == "defense" else []
+    shown = [Figure(style.inline_svg(drawing), drawing.caption) for drawing in drawings]
+    return Section(name, COMPARISONS[name], found, shown)
 
 
-def _figures(folder: Path, name: str, found: list[Panel]) -> list[tuple[str, str]]:
-    """Element and caption of each figure of a comparison, whose files are written."""
-    drawings = [figures.draw(name, COMPARISONS[name], found)]
-    if name == "defense" and (trade := figures.draw_trade("privacy_utility", found)) is not None:
-        drawings.append(trade)
-    return [(_kept(drawing, folder), drawing.caption) for drawing in drawings]
-
-
-def _kept(drawing: style.Drawing, folder: Path) -> str:
-    """Write a figure's files and return it as an element for the page."""
-    style.save(drawing, folder / "figures")
-    svg = style.inline_svg(drawing)
-    style.close(drawing)
-    return svg
-
-
-def _details(folder: Path, findings: list[archive.Finding]) -> list[tuple[str, str]]:
-    """ROC curves and score histogram (element, caption) of each data set's strongest undefended attack."""
+def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:
+    """ROC curves and score histogram of each data set's strongest undefended attack."""
     best: dict[str, archive.Finding] = {}
-    for finding in findings:
-        if not finding.settings["placebo"] and is_open(finding.settings):
-            name = file_name(f"{finding.settings['dataset_name']}-{finding.settings['original_label']}")
-            if name not in best or page.strength(finding) > page.strength(best[name]):
-                best[name] = finding
-    drawn = []
+    for finding in filter(page.is_audit, findings):
+        name = file_name(data_label(finding.settings).replace(" / ", "-"))
+        if name not in best or page.strength(finding) > page.strength(best[name]):
+            best[name] = finding
+    shown = []
     for name, finding in best.items():
         for kind, draw in (("roc", curves.roc_curves), ("scores", curves.histogram)):
+            style.save(draw(f"{kind}_{name}", finding), folder / "figures")
             drawing = draw(f"{kind}_{name}", finding)
-            drawn.append((_kept(drawing, folder), drawing.caption))
-    return drawn
+            shown.append(Figure(style.inline_svg(drawing), drawing.caption))
+    return shown

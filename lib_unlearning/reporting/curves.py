@@ -9,73 +9,60 @@ import numpy as np
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.comparisons import data_label, model_label
-from lib_unlearning.reporting.style import COLOURS, LABELS, SHOWN, Drawing, canvas
+from lib_unlearning.reporting.figures import seeds_of
+from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.metrics import roc_points
 
-
-def _scores(folder: Path, feature: str, chosen: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and labels [m] of a run; `chosen` is what stands behind the feature of that name."""
-    columns = read_scores(folder)
-    return np.array(columns[chosen if feature == CHOSEN else feature]), np.array(columns["member"]) == 1
+_GREY = "#8c959f"
 
 
 def roc_curves(name: str, finding: Finding) -> Drawing:
-    """True over false positive rate on log axes, mean over seeds; rates finer than 1/negatives are greyed out."""
-    figure, axes = canvas(1, 1, 5.2, 4.2)
-    place = axes[0, 0]
+    """True over false positive rate on log axes, mean over seeds; rates finer than 1/strangers are greyed out."""
+    figure, (place,) = canvas([4.4])
     floor = len(finding.seeds) / finding.outcomes["negatives"]  # of one run: runs are averaged, not pooled
     rates = np.geomspace(floor, 1, 200)
-    for feature in (name for name in SHOWN if name in finding.features):
+    for feature in (name for name in finding.features if name != CHOSEN):
         curves = [_true_rates(folder, feature, rates) for folder in finding.folders]
-        style = ":" if feature == BASELINE else "-"
-        place.plot(rates, np.mean(curves, axis=0), color=COLOURS[feature], label=LABELS[feature], linestyle=style)
-    place.plot([floor / 10, 1], [floor / 10, 1], color="#8c959f", linewidth=1, linestyle="--")
-    place.axvspan(floor / 10, floor, color="#8c959f", alpha=0.25, linewidth=0)
+        look, dotted = look_of(feature), feature == BASELINE
+        place.plot(rates, np.mean(curves, axis=0), ":" if dotted else "-", color=look.colour, label=look.label)
+    place.plot([floor / 10, 1], [floor / 10, 1], color=_GREY, linewidth=1, linestyle="--")
+    place.axvspan(floor / 10, floor, color=_GREY, alpha=0.25, linewidth=0)
     beside = place.get_xaxis_transform()
     place.text(floor / 3.16, 0.5, "not resolvable", rotation=90, ha="center", va="center", fontsize=8, transform=beside)
-    place.set_xscale("log")
-    place.set_yscale("log")
-    place.set_xlim(floor / 10, 1)
-    place.set_ylim(floor / 2, 1.05)
-    place.set_xlabel("false positive rate")
-    place.set_ylabel("true positive rate")
+    place.set(xscale="log", yscale="log", xlim=(floor / 10, 1), ylim=(floor / 2, 1.05))
+    place.set_xlabel("false positive rate (log scale)")
+    place.set_ylabel("true positive rate (log scale)")
     place.legend(loc="lower right", fontsize=8)
-    place.set_title(_title(finding), fontsize=8.5)
+    place.set_title(_title(finding), fontsize=9)
     negatives = finding.outcomes["negatives"] // len(finding.seeds)
-    caption = (
-        f"ROC curves, mean over {_seeds(finding)}; {negatives:,} negatives a seed resolve no rate below {floor:.2g}."
-    )
+    caption = f"ROC curves, {seeds_of(finding)}; {negatives:,} strangers a seed resolve no rate below {floor:.2g}."
     return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
 
 
 def _true_rates(folder: Path, feature: str, rates: np.ndarray) -> np.ndarray:
-    """Highest true positive rate of one run at each false positive rate, by thresholds that really exist."""
-    fpr, tpr = roc_points(*_scores(folder, feature, ""))
-    return tpr[np.searchsorted(fpr, rates + 1e-12, side="right") - 1]
+    """True positive rate of one run at each false positive rate; between two thresholds, what a coin would give."""
+    table = read_scores(folder)
+    fpr, tpr = roc_points(table[feature].to_numpy(), table["member"].to_numpy())
+    return np.interp(rates, fpr, tpr)
 
 
 def histogram(name: str, finding: Finding) -> Drawing:
     """How the chosen attack scores deleted records and strangers."""
-    figure, axes = canvas(1, 1, 5.2, 3.1)
-    place = axes[0, 0]
-    parts = [_scores(folder, CHOSEN, chosen) for folder, chosen in zip(finding.folders, finding.chosen, strict=True)]
-    scores, member = (np.concatenate(part) for part in zip(*parts, strict=True))
+    figure, (place,) = canvas([3.2])
+    tables = [read_scores(folder) for folder in finding.folders]
+    scores = np.concatenate([table[chosen] for table, chosen in zip(tables, finding.chosen, strict=True)])
+    member = np.concatenate([table["member"] for table in tables]) == 1
     bins = np.linspace(0, 1, 21)
-    for is_member, colour, label, hatch in ((True, "#D55E00", "positives", ""), (False, "#0072B2", "negatives", "//")):
-        place.hist(
-            scores[member == is_member], bins, color=colour, alpha=0.55, label=label, hatch=hatch, edgecolor=colour
-        )
+    for is_member, colour, label, hatch in ((True, "#D55E00", "deleted", ""), (False, "#0072B2", "stranger", "//")):
+        chosen = scores[member == is_member]
+        place.hist(chosen, bins, color=colour, alpha=0.55, label=label, hatch=hatch, edgecolor=colour)
     place.set_xlabel("attack's probability that the record was deleted")
     place.set_ylabel("cases")
-    place.set_title(_title(finding), fontsize=8.5)
+    place.set_title(_title(finding), fontsize=9)
     place.legend(fontsize=8)
-    chosen = ", ".join(dict.fromkeys(finding.chosen))
-    caption = f"Scores of the attack chosen on shadow data ({chosen}); {len(scores):,} cases, {_seeds(finding)}."
+    told = ", ".join(dict.fromkeys(finding.chosen))
+    caption = f"Scores of the attack chosen on shadow data ({told}); {len(scores):,} cases, {seeds_of(finding)}."
     return Drawing(name, figure, caption, f"Histogram of scores, {_title(finding)}".replace("\n", ", "))
-
-
-def _seeds(finding: Finding) -> str:
-    return f"seeds {', '.join(map(str, finding.seeds))}"
 
 
 def _title(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""Figures of the comparisons: AUC with intervals over what is varied."""
+"""Figures of the comparisons: AUC with intervals over what is varied, every attack in every panel."""
 
 from __future__ import annotations
 
@@ -9,21 +9,45 @@ import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding
-from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, model_label
-from lib_unlearning.reporting.style import COLOURS, LABELS, MARKERS, SHOWN, Drawing, canvas
+from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, model_label, plural
+from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.combine import Combined
 
-_COLUMNS = 2  # of panels beside each other
+_COLUMNS = 2  # of panels beside each other in a file
 _MOST_PANELS = 6  # in one figure; tables hold all
+_AXIS = "AUC of the attack"
 
 
 def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
-    """The figure of a comparison's panels (one or more), those with the most cases."""
+    """All main panels of a comparison in one figure, for files."""
     shown = main_panels(found)[:_MOST_PANELS]
-    figure = _KINDS[comparison.kind](shown)
-    left_out = f" {len(found) - len(shown)} more panels are in the tables." if len(found) > len(shown) else ""
-    caption = f"{comparison.title}: AUC with 95 % intervals over seeds and sample sets; {cases_of(shown)}.{left_out}"
-    return Drawing(name, figure, caption, f"{comparison.title}, {len(shown)} panels of AUC")
+    kind = _KINDS[comparison.kind]
+    figure, places = canvas([kind.height(panel) for panel in shown], _COLUMNS)
+    _fill(kind, shown, places)
+    _legend(figure, places, 4 if len(places) > 1 else 2)
+    told = f"{comparison.title}: AUC, {plural(len(shown), 'panel')}"
+    return Drawing(name, figure, _caption(comparison, found, shown), told)
+
+
+def draw_panels(name: str, comparison: Comparison, found: Sequence[Panel]) -> list[Drawing]:
+    """The main panels of a comparison, a figure each, for the page; the last caption speaks of all."""
+    shown = main_panels(found)[:_MOST_PANELS]
+    kind = _KINDS[comparison.kind]
+    made = [canvas([kind.height(panel)]) for panel in shown]
+    _fill(kind, shown, [places[0] for _, places in made])
+    for figure, places in made:
+        _legend(figure, places, 2)
+    captions = [""] * (len(shown) - 1) + [_caption(comparison, found, shown)]
+    return [
+        Drawing(f"{name}-{number}", figure, caption, f"{comparison.title}, {title}")
+        for number, ((figure, _), caption, title) in enumerate(zip(made, captions, titles(shown), strict=True))
+    ]
+
+
+def _caption(comparison: Comparison, found: Sequence[Panel], shown: Sequence[Panel]) -> str:
+    more = len(found) - len(shown)
+    left_out = f" {plural(more, 'more panel')} in the tables." if more else ""
+    return f"{comparison.title}: AUC with 95 % intervals over seeds and sample sets; {cases_of(shown)}.{left_out}"
 
 
 def main_panels(found: Sequence[Panel]) -> list[Panel]:
@@ -42,13 +66,16 @@ def titles(found: Sequence[Panel]) -> list[str]:
 
 
 def cases_of(found: Sequence[Panel]) -> str:
-    """Numbers of cases and seeds of the points, e.g. "600 cases each, seeds 0, 1, 2"."""
+    """Numbers of cases and seeds of the points, e.g. "600 cases a point, seeds 0, 1, 2"."""
     findings = [finding for panel in found for _, finding in panel.points]
-    counts = sorted({finding.outcomes["positives"] + finding.outcomes["negatives"] for finding in findings})
-    seeds = sorted({tuple(finding.seeds) for finding in findings}, key=len)
+    counts = sorted({finding.cases for finding in findings})
     size = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    which = "; or ".join(", ".join(map(str, some)) for some in seeds)
-    return f"{size} cases a point, seeds {which}"
+    return f"{size} cases a point, {'; or '.join(dict.fromkeys(seeds_of(finding) for finding in findings))}"
+
+
+def seeds_of(finding: Finding) -> str:
+    """ "seed 0" or "seeds 0, 1, 2"."""
+    return f"seed{'s' if len(finding.seeds) > 1 else ''} {', '.join(map(str, finding.seeds))}"
 
 
 def panel_title(panel: Panel) -> str:
@@ -65,221 +92,194 @@ def panel_title(panel: Panel) -> str:
     return ", ".join(words)
 
 
-def _grid(count: int, width: float, height: float, columns: int = _COLUMNS) -> tuple[Any, list[Any]]:
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure, axes = canvas(rows, columns, width, height)
-    flat = list(axes.flat)
-    for spare in flat[count:]:
-        spare.set_visible(False)
-    return figure, flat[:count]
-
-
-def _bars(axes: Any, feature: str, across: Any, measured: Sequence[Combined], lying: bool, size: float = 4.5) -> None:
-    """Values with intervals as points and lines; `lying` puts the values on the horizontal axis."""
-    values = np.array([point.estimate.value for point in measured])
-    reach = np.array(
-        [
-            [0.0, 0.0]
-            if point.estimate.low is None or point.estimate.high is None
-            else [point.estimate.value - point.estimate.low, point.estimate.high - point.estimate.value]
-            for point in measured
-        ]
-    ).T.clip(min=0)
-    look = {
-        "color": COLOURS[feature],
-        "marker": MARKERS[feature],
-        "markersize": size,
-        "elinewidth": 1.1,
-        "label": LABELS[feature],
-    }
-    if lying:
-        axes.errorbar(values, across, xerr=reach, linestyle="none", **look)
-    else:
-        axes.errorbar(across, values, yerr=reach, linewidth=1.4, linestyle=":" if feature == BASELINE else "-", **look)
-
-
-def _features(panel: Panel) -> list[str]:
-    """The features to show that every point of a panel has."""
-    return [name for name in SHOWN if all(name in finding.features for _, finding in panel.points)]
-
-
 def _auc(finding: Finding, feature: str) -> Combined:
     return finding.features[feature]["auc"]
 
 
-def _legend(figure: Any, axes: Any, columns: int = 3) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8)
+def features_of(panel: Panel) -> list[str]:
+    """The attacks that every point of a panel has, the chosen and the classical one first."""
+    names = dict.fromkeys([CHOSEN, BASELINE, *panel.points[0][1].features])
+    return [name for name in names if all(name in finding.features for _, finding in panel.points)]
 
 
-def _chance(axes: Any, lying: bool) -> None:
-    (axes.axvline if lying else axes.axhline)(0.5, color="#8c959f", linewidth=1, linestyle="--", zorder=1)
+# ---------------------------------------------------------------- parts of panels
+
+
+class _Kind:
+    """How one kind of comparison is drawn."""
+
+    def __init__(self, fill: Callable[[Panel, Any], None], height: Callable[[Panel], float], lying: bool) -> None:
+        self.fill, self.height, self.lying = fill, height, lying
+
+
+def _fill(kind: _Kind, panels: Sequence[Panel], places: Sequence[Any]) -> None:
+    """Draw panels on their axes, all with one range of values and a legend each."""
+    for panel, title, place in zip(panels, titles(panels), places, strict=True):
+        kind.fill(panel, place)
+        place.set_title(title.replace(", ", "\n", 1), fontsize=9)
+    if kind is not _KINDS["heat"]:
+        _share_range(places, kind.lying)
+
+
+def _legend(figure: Any, places: Sequence[Any], columns: int) -> None:
+    """One legend below all panels."""
+    known: dict[str, Any] = {}
+    for place in places:
+        known |= dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
+    if known:
+        figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=columns, fontsize=8)
+
+
+def _share_range(places: Sequence[Any], lying: bool) -> None:
+    ends = [place.get_xlim() if lying else place.get_ylim() for place in places]
+    low, high = min(end[0] for end in ends), min(max(end[1] for end in ends), 1.02)
+    for place in places:
+        (place.axvline if lying else place.axhline)(0.5, color="#8c959f", linewidth=1, linestyle="--", zorder=1)
+        (place.set_xlim if lying else place.set_ylim)(min(low, 0.47), high)
+
+
+def _bars(place: Any, feature: str, across: Any, measured: Sequence[Combined], lying: bool) -> None:
+    """Values with intervals as points and lines; `lying` puts the values on the horizontal axis."""
+    values = np.array([point.estimate.value for point in measured])
+    ends = [
+        [value if end is None else end for end in (point.estimate.low, point.estimate.high)]
+        for point, value in zip(measured, values, strict=True)
+    ]
+    reach = np.abs(np.array(ends, dtype=float).T - values)
+    look = look_of(feature)
+    more = {"color": look.colour, "marker": look.marker, "markersize": 4.5, "elinewidth": 1.1, "label": look.label}
+    if lying:
+        place.errorbar(values, across, xerr=reach, linestyle="none", **more)
+    else:
+        place.errorbar(across, values, yerr=reach, linewidth=1.4, linestyle=":" if feature == BASELINE else "-", **more)
+
+
+def _rows(panel: Panel, place: Any, names: Sequence[str]) -> None:
+    """A row a point: chosen and classical attack with intervals, all others as marks between them."""
+    across = np.arange(len(panel.points))
+    for feature in features_of(panel):
+        measured = [_auc(finding, feature) for _, finding in panel.points]
+        if feature in (CHOSEN, BASELINE):
+            _bars(place, feature, across + (0.14 if feature == BASELINE else -0.14), measured, lying=True)
+        else:
+            look = look_of(feature)
+            values = [point.estimate.value for point in measured]
+            place.plot(values, across, look.marker, color=look.colour, markersize=3, alpha=0.8, label=look.label)
+    place.set_yticks(across, names)
+    place.set_ylim(len(names) - 0.4, -0.6)
+    place.grid(visible=False, axis="y")
+    place.set_xlabel(_AXIS)
+
+
+def _legend_inches(panel: Panel) -> float:
+    return 0.19 * -(-len(features_of(panel)) // 2) + 0.2
 
 
 # ---------------------------------------------------------------- kinds
 
 
-def _dots(found: Sequence[Panel]) -> Any:
-    """Categories below each other, features side by side within a category."""
-    rows = sum(len(panel.points) for panel in found)
-    heights = [len(panel.points) for panel in found]
-    figure, axes = canvas(len(found), 1, 7.2, (0.62 * rows + 1.2 * len(found)) / len(found), height_ratios=heights)
-    for panel, title, place in zip(found, titles(found), axes.flat, strict=True):
-        features = _features(panel)
-        for number, feature in enumerate(features):
-            offset = (number - (len(features) - 1) / 2) * 0.13
-            across = np.arange(len(panel.points)) + offset
-            _bars(place, feature, across, [_auc(finding, feature) for _, finding in panel.points], lying=True, size=3.6)
-        place.set_yticks(range(len(panel.points)), [value for value, _ in panel.points])
-        place.set_ylim(len(panel.points) - 0.4, -0.6)
-        place.grid(visible=False, axis="y")
-        _chance(place, lying=True)
-        place.set_xlabel("AUC of the attack")
-        place.set_title(title)
-    _legend(figure, axes.flat[0])
-    return figure
+def _dots(panel: Panel, place: Any) -> None:
+    _rows(panel, place, [str(value) for value, _ in panel.points])
 
 
-def _curves(found: Sequence[Panel]) -> Any:
+def _rows_inches(panel: Panel) -> float:
+    return 0.36 * len(panel.points) + 1.0 + _legend_inches(panel)
+
+
+def _curves(panel: Panel, place: Any) -> None:
     """AUC over a number."""
-    figure, places = _grid(len(found), 3.7, 2.75)
-    for panel, title, place in zip(found, titles(found), places, strict=True):
-        across = [value for value, _ in panel.points]
-        for feature in _features(panel):
-            _bars(place, feature, across, [_auc(finding, feature) for _, finding in panel.points], lying=False)
-        if min(across) > 0 and max(across) / min(across) >= 8:
-            place.set_xscale("log")
-            place.minorticks_off()
-        place.set_xticks(across, [f"{value:,}" for value in across])
-        _chance(place, lying=False)
-        place.set_xlabel(panel.axis.label)
-        place.set_ylabel("AUC of the attack")
-        place.set_title(_in_two_lines(title), fontsize=8.5)
-    _share_height(places)
-    _legend(figure, places[0])
-    return figure
+    across = [value for value, _ in panel.points]
+    for feature in features_of(panel):
+        _bars(place, feature, across, [_auc(finding, feature) for _, finding in panel.points], lying=False)
+    is_log = min(across) > 0 and max(across) / min(across) >= 8
+    if is_log:
+        place.set_xscale("log")
+        place.minorticks_off()
+    place.set_xticks(across, [f"{value:,}" for value in across])
+    place.set_xlabel(f"{panel.axis.label}{' (log scale)' if is_log else ''}")
+    place.set_ylabel(_AXIS)
 
 
-def _in_two_lines(title: str) -> str:
-    return title.replace(", ", "\n", 1)
+def _curves_inches(panel: Panel) -> float:
+    return 2.9 + _legend_inches(panel)
 
 
-def _share_height(places: Sequence[Any]) -> None:
-    low = min(place.get_ylim()[0] for place in places)
-    high = max(place.get_ylim()[1] for place in places)
-    for place in places:
-        place.set_ylim(low, min(high, 1.02))
-
-
-def _overfitting(found: Sequence[Panel]) -> Any:
+def _overfitting(panel: Panel, place: Any) -> None:
     """AUC over the gap between accuracy on training and on held-out records."""
-    figure, places = _grid(len(found), 3.7, 2.9)
-    for panel, title, place in zip(found, titles(found), places, strict=True):
-        gaps = [finding.overfitting_level for _, finding in panel.points]
-        for feature in (CHOSEN, BASELINE):
-            _bars(place, feature, gaps, [_auc(finding, feature) for _, finding in panel.points], lying=False)
-        for gap, (value, finding) in zip(gaps, panel.points, strict=True):
-            at = (gap, _auc(finding, CHOSEN).estimate.value)
-            place.annotate(f"{value}", at, textcoords="offset points", xytext=(4, 5), fontsize=7.5)
-        _chance(place, lying=False)
-        place.set_ylabel("AUC of the attack")
-        unit = "epochs" if "batch_size" in panel.settings else "leaves"
-        place.set_xlabel(f"training less held-out accuracy (numbers: {unit})")
-        place.set_title(_in_two_lines(title), fontsize=8.5)
-    _share_height(places)
-    _legend(figure, places[0])
-    return figure
+    points = sorted(panel.points, key=lambda point: point[1].overfitting_level)
+    gaps = [finding.overfitting_level for _, finding in points]
+    for feature in features_of(panel):
+        if feature in (CHOSEN, BASELINE):
+            _bars(place, feature, gaps, [_auc(finding, feature) for _, finding in points], lying=False)
+        else:
+            look, values = look_of(feature), [_auc(finding, feature).estimate.value for _, finding in points]
+            place.plot(gaps, values, look.marker, color=look.colour, markersize=3, alpha=0.8, label=look.label)
+    for gap, (value, finding) in zip(gaps, points, strict=True):
+        at = (gap, _auc(finding, CHOSEN).estimate.value)
+        place.annotate(f"{value}", at, textcoords="offset points", xytext=(4, 5), fontsize=8)
+    unit = "epochs" if "batch_size" in panel.settings else "leaves"
+    place.set_xlabel(f"training less held-out accuracy (numbers: {unit})")
+    place.set_ylabel(_AXIS)
 
 
-_HEAT_FEATURES = ("sorted_diff", "label_logit")
+def _heat(panel: Panel, place: Any) -> None:
+    """Shadow side x target side, AUC of the attack chosen on the shadow side in the cells."""
+    names = sorted({name for pair, _ in panel.points for name in pair})
+    cells = np.full((len(names), len(names)), np.nan)
+    for (shadow, target), finding in panel.points:
+        cells[names.index(shadow), names.index(target)] = _auc(finding, CHOSEN).estimate.value
+    place.imshow(cells, vmin=0.4, vmax=1.0, cmap="cividis")
+    for (y, x), value in np.ndenumerate(cells):
+        if np.isfinite(value):
+            place.text(x, y, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.75 else "white")
+    short = [name.replace(" / ", "\n") for name in names]
+    place.set_xticks(range(len(names)), short, fontsize=8)
+    place.set_yticks(range(len(names)), short, fontsize=8)
+    place.grid(visible=False)
+    place.set_xlabel(f"target {panel.axis.label}")
+    place.set_ylabel(f"shadow {panel.axis.label}")
 
 
-def _heat(found: Sequence[Panel]) -> Any:
-    """Shadow side x target side, AUC in the cells; without and with the record's label."""
-    figure, axes = canvas(len(found), len(_HEAT_FEATURES), 3.9, 3.3)
-    for panel, title, row in zip(found, titles(found), axes, strict=True):
-        sources = list(dict.fromkeys(shadow for (shadow, _), _ in panel.points))
-        targets = list(dict.fromkeys(target for (_, target), _ in panel.points))
-        names = sorted({*sources, *targets})
-        for feature, place in zip(_HEAT_FEATURES, row, strict=True):
-            cells = np.full((len(names), len(names)), np.nan)
-            for (shadow, target), finding in panel.points:
-                cells[names.index(shadow), names.index(target)] = _auc(finding, feature).estimate.value
-            place.imshow(cells, vmin=0.4, vmax=1.0, cmap="cividis")
-            for (y, x), value in np.ndenumerate(cells):
-                if np.isfinite(value):
-                    colour = "black" if value > 0.75 else "white"
-                    place.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
-            short = [name.replace(" / ", "\n") for name in names]
-            place.set_xticks(range(len(names)), short, fontsize=7)
-            place.set_yticks(range(len(names)), short, fontsize=7)
-            place.grid(visible=False)
-            place.set_xlabel(f"target {panel.axis.label}")
-            place.set_ylabel(f"shadow {panel.axis.label}")
-            place.set_title(f"{feature}\n{title}", fontsize=8)
-    return figure
+def _defense(panel: Panel, place: Any) -> None:
+    """What an attack still sees behind each defense, and in words the accuracy that it leaves."""
+    found = [(value, finding.outcomes["unlearned_held_out_accuracy"]) for value, finding in panel.points]
+    _rows(panel, place, [f"{value}\naccuracy {accuracy:.3f}" for value, accuracy in found])
 
 
-def _defense(found: Sequence[Panel]) -> Any:
-    """Left, what an attack still sees behind each defense; right, what the defense costs in accuracy."""
-    heights = [len(panel.points) for panel in found]
-    total = sum(heights)
-    figure, axes = canvas(
-        len(found), 2, 3.9, (0.3 * total + 1.3 * len(found)) / len(found), height_ratios=heights, sharey="row"
-    )
-    for panel, title, (left, right) in zip(found, titles(found), axes, strict=True):
-        points = panel.points
-        across = np.arange(len(points))
-        for feature, offset in ((CHOSEN, -0.12), (BASELINE, 0.12)):
-            _bars(left, feature, across + offset, [_auc(finding, feature) for _, finding in points], lying=True)
-        left.set_yticks(across, [value for value, _ in points])
-        left.set_ylim(len(points) - 0.4, -0.6)
-        accuracy = [finding.outcomes["unlearned_held_out_accuracy"] for _, finding in points]
-        right.plot(accuracy, across, linestyle="none", marker="s", markersize=4.5, color=COLOURS["direct_diff"])
-        middle = (min(accuracy) + max(accuracy)) / 2
-        reach = max(0.05, 0.6 * (max(accuracy) - min(accuracy)))  # equal accuracies shall look equal
-        right.set_xlim(middle - reach, middle + reach)
-        _chance(left, lying=True)
-        for place in (left, right):
-            place.grid(visible=False, axis="y")
-        left.set_xlabel("AUC of the attack")
-        right.set_xlabel("held-out accuracy of the unlearned models")
-        left.set_title(_in_two_lines(title), fontsize=8.5)
-    _legend(figure, axes[0][0])
-    return figure
+def _defense_inches(panel: Panel) -> float:
+    return 0.42 * len(panel.points) + 1.0 + _legend_inches(panel)
 
 
-def draw_trade(name: str, found: Sequence[Panel]) -> Drawing | None:
-    """Privacy against utility of the panels with DP-SGD: a curve over its noise; None without such a panel."""
+def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
+    """Privacy against utility of the panels with DP-SGD, a figure each: a curve over its noise."""
+    drawn = []
     shown = [panel for panel in found if any(finding.outcomes["epsilon"] is not None for _, finding in panel.points)]
-    if not shown:
-        return None
-    figure, places = _grid(len(shown), 4.6, 3.3)
-    for panel, title, place in zip(shown, titles(shown), places, strict=True):
+    for number, (panel, title) in enumerate(zip(shown, titles(shown), strict=True)):
+        figure, (place,) = canvas([3.6])
         points = sorted(panel.points, key=lambda point: point[1].outcomes["epsilon"] or float("inf"))
         accuracy = [finding.outcomes["unlearned_held_out_accuracy"] for _, finding in points]
         for feature in (CHOSEN, BASELINE):
             _bars(place, feature, accuracy, [_auc(finding, feature) for _, finding in points], lying=False)
         for x, (value, finding) in zip(accuracy, points, strict=True):
             spent = finding.outcomes["epsilon"]
-            label = "no defense" if spent is None else f"{str(value).removeprefix('DP-SGD, ')}, epsilon {spent:.3g}"
+            label = "no DP-SGD" if spent is None else f"{str(value).removeprefix('DP-SGD, ')}, epsilon {spent:.3g}"
             at = (x, _auc(finding, CHOSEN).estimate.value)
-            place.annotate(label, at, textcoords="offset points", xytext=(5, 6), fontsize=7.5)
-        _chance(place, lying=False)
+            place.annotate(label, at, textcoords="offset points", xytext=(5, 6), fontsize=8)
         place.margins(x=0.25)
         place.set_xlabel("held-out accuracy of the unlearned models")
-        place.set_ylabel("AUC of the attack")
-        place.set_title(_in_two_lines(title), fontsize=8.5)
-    _legend(figure, places[0])
-    caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of(shown)}."
-    return Drawing(name, figure, caption, "AUC of the attack over accuracy under DP-SGD")
+        place.set_ylabel(_AXIS)
+        place.set_title(title.replace(", ", "\n", 1), fontsize=9)
+        place.legend(fontsize=8)
+        _share_range([place], lying=False)
+        caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of([panel])}."
+        drawn.append(Drawing(f"{name}-{number}", figure, caption, "AUC of the attack over accuracy under DP-SGD"))
+    return drawn
 
 
-_KINDS: dict[str, Callable[[Sequence[Panel]], Any]] = {
-    "dots": _dots,
-    "curves": _curves,
-    "overfitting": _overfitting,
-    "heat": _heat,
-    "defense": _defense,
+_KINDS = {
+    "dots": _Kind(_dots, _rows_inches, lying=True),
+    "curves": _Kind(_curves, _curves_inches, lying=False),
+    "overfitting": _Kind(_overfitting, _curves_inches, lying=False),
+    "heat": _Kind(_heat, lambda panel: 4.4, lying=False),
+    "defense": _Kind(_defense, _defense_inches, lying=True),
 }

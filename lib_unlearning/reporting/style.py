@@ -10,34 +10,32 @@ from typing import Any
 
 import matplotlib as mpl
 
-from lib_unlearning.cache.files import atomic_file
-
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from markupsafe import escape
 from matplotlib.figure import Figure
 
-from lib_unlearning.construct_feature import BASELINE, FEATURES
+from lib_unlearning.cache.files import atomic_file
+from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN
 
 # Okabe and Ito, "Color Universal Design" (2008), in tones that stand out on white and on black.
-COLOURS = {
+_COLOURS = {
+    CHOSEN: "#D55E00",
+    BASELINE: "#888888",
     "direct_diff": "#0072B2",
     "sorted_diff": "#56B4E9",
     "l2_distance": "#009E73",
     "label_diff": "#E69F00",
-    "label_logit": "#D55E00",
-    BASELINE: "#888888",
+    "label_logit": "#B5485D",
     "direct_concat": "#CC79A7",
     "sorted_concat": "#9B7EDE",
-    CHOSEN: "#D55E00",
 }
-MARKERS = dict(zip(COLOURS, "osD^vXP*v", strict=True))
-LABELS = {feature: feature for feature in FEATURES} | {
-    BASELINE: "classical attack",
-    CHOSEN: "attack chosen on shadow data",
-}
-# What figures show where all eight features would hide each other; tables have them all.
-SHOWN = ("direct_diff", "sorted_diff", "l2_distance", "label_diff", "label_logit", BASELINE)
+_MARKERS = dict(zip(_COLOURS, "ovsD^Xp*P", strict=True))
+_MORE = ("#7A6A00", "#00A3A3", "#A0522D", "#4B6CB7", "#6B8E23", "#8B3A8B")  # for attacks from elsewhere, in turn
+_MORE_MARKERS = "<>hHd8"
+_LABELS = {BASELINE: "classical attack", CHOSEN: "attack chosen on shadow data"}
+_WIDTH = 4.6  # inches of a panel: shown at its own size it fits a phone with text of 9 px and more
 
 # Text and axes are drawn in this colour; in the page's SVGs it becomes the page's own, light or dark.
 _INK = "#1b1f24"
@@ -48,15 +46,12 @@ _STYLE: Any = {
     "svg.hashsalt": "unlearning",  # equal data, equal files
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 9.5,
+    "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "axes.titlecolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    **dict.fromkeys(
+        ("axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color"), _INK
+    ),
     "axes.grid": True,
     "grid.color": "#8c959f",
     "grid.alpha": 0.25,
@@ -71,6 +66,24 @@ mpl.rcParams.update(_STYLE)
 
 
 @dataclass(frozen=True)
+class Look:
+    """Colour, marker and name of a feature in figures."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+def look_of(feature: str) -> Look:
+    """The look of a feature, the same in every figure; one from elsewhere gets what its name leads to."""
+    label = _LABELS.get(feature, feature)
+    if feature in _COLOURS:
+        return Look(_COLOURS[feature], _MARKERS[feature], label)
+    number = sum(map(ord, feature)) % len(_MORE)
+    return Look(_MORE[number], _MORE_MARKERS[number], label)
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A figure with its file name (without ending) and caption; `alt` says it in words."""
 
@@ -80,10 +93,16 @@ class Drawing:
     alt: str
 
 
-def canvas(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
-    """A figure with rows x columns of axes, each `width` x `height` inches; axes are always [rows, columns]."""
-    size = (width * columns, height * rows)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+def canvas(heights: list[float], columns: int = 1) -> tuple[Figure, list[Any]]:
+    """A figure of panels, filled row by row; heights [inches], one a panel."""
+    columns = min(columns, len(heights))
+    rows = -(-len(heights) // columns)
+    tall = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
+    figure, axes = plt.subplots(rows, columns, figsize=(_WIDTH * columns, sum(tall)), squeeze=False, height_ratios=tall)
+    flat = list(axes.flat)
+    for spare in flat[len(heights) :]:
+        spare.set_visible(False)
+    return figure, flat[: len(heights)]
 
 
 def save(drawing: Drawing, folder: Path) -> None:
@@ -93,12 +112,14 @@ def save(drawing: Drawing, folder: Path) -> None:
         drawing.figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         with atomic_file(folder / f"{drawing.name}.{kind}") as handle:
             handle.write(buffer.getvalue())
+    plt.close(drawing.figure)
 
 
 def inline_svg(drawing: Drawing) -> str:
     """A figure as an SVG element for the page: its text is the page's, its background see-through."""
     buffer = io.StringIO()
     drawing.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    plt.close(drawing.figure)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -106,14 +127,5 @@ def inline_svg(drawing: Drawing) -> str:
     svg = re.sub(r'((?:id="|href="#|url\(#))', rf"\g<1>{drawing.name}-", svg)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', svg)
     assert size is not None
-    shown = f'role="img" aria-label="{_attribute(drawing.alt)}" style="max-width:{float(size[1]) * 1.6:.0f}px"'
+    shown = f'role="img" aria-label="{escape(drawing.alt)}" style="max-width:{float(size[1]) * 4 / 3:.0f}px"'
     return svg.replace(size[0], shown, 1)
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
-def close(drawing: Drawing) -> None:
-    """Free a figure's memory."""
-    plt.close(drawing.figure)

@@ -1,75 +1,66 @@
-"""Tables of the comparisons: one for people (Markdown), one for programs (CSV, a row a feature)."""
+"""Tables of the comparisons: one for people (Markdown and the page), one for programs (CSV, a row a feature)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from lib_unlearning import report
-from lib_unlearning.construct_feature import BASELINE, FEATURES
+import pandas as pd
+
+from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import METRICS, OUTCOMES
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected, with_interval
 from lib_unlearning.reporting.claims import Verdict
-from lib_unlearning.reporting.comparisons import Panel
+from lib_unlearning.reporting.comparisons import Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
+from lib_unlearning.statistics.metrics import TPR_NAMES
 
-_FIRST = (CHOSEN, BASELINE)
 _PARTS = ("value", "low", "high", "error")
 
 
-def panel_rows(panel: Panel) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a panel for people: AUC of every feature, and what the chosen one adds to the classical.
+def _auc(finding: Finding, feature: str) -> str:
+    return with_interval(finding.features[feature]["auc"].estimate, ".3f") if feature in finding.features else "-"
 
-    P-values are corrected over all features of the panel by Holm.
+
+def panel_table(panel: Panel) -> pd.DataFrame:
+    """A panel for people: a row a point; what the chosen attack gives, then the AUC of every other.
+
+    P-values are corrected over all features of the panel by Holm; where seeds chose different features there is none.
     """
     findings = [finding for _, finding in panel.points]
-    others = [name for name in FEATURES if name != BASELINE and any(name in found.features for found in findings)]
-    header = [
-        panel.axis.label,
-        "chosen on shadow data",
-        "classical",
-        "gain",
-        "p (Holm)",
-        "DegCount",
-        "DegRate",
-        *others,
-        "accuracy, training / held out",
-    ]
+    others = dict.fromkeys(name for found in findings for name in found.features if name not in (CHOSEN, BASELINE))
     spent = any(finding.outcomes["epsilon"] is not None for finding in findings)
     rows = []
     for (value, finding), corrected in zip(panel.points, holm_corrected(findings), strict=True):
         chosen, outcomes = finding.features[CHOSEN], finding.outcomes
-        accuracy = f"{outcomes['original_training_accuracy']:.3f} / {outcomes['original_held_out_accuracy']:.3f}"
-        row = [
-            _position(value),
-            *(with_interval(finding.features[name]["auc"].estimate, ".3f") for name in _FIRST),
-            with_interval(chosen["auc_gain"].estimate, "+.3f"),
-            _p_value(finding, corrected),
-            f"{chosen['deg_count'].estimate.value:.3f}",
-            f"{chosen['deg_rate'].estimate.value:+.3f}",
-            *(
-                with_interval(finding.features[name]["auc"].estimate, ".3f") if name in finding.features else "-"
-                for name in others
-            ),
-            accuracy,
-        ]
-        rows.append([*row, f"{outcomes['epsilon'] or float('inf'):.3g}"] if spent else row)
-    return [*header, "epsilon"] if spent else header, rows
+        tpr = chosen.get(TPR_NAMES[0.01])
+        row = {
+            panel.axis.label: position(value),
+            "chosen on shadow data": _auc(finding, CHOSEN),
+            "classical": _auc(finding, BASELINE),
+            "gain": with_interval(chosen["auc_gain"].estimate, "+.3f"),
+            "p (Holm)": f"{corrected[CHOSEN]:.2g}" if CHOSEN in corrected else "-",
+            "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate, ".3f"),
+            **{name: _auc(finding, name) for name in others},
+            "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
+            "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",
+            "accuracy, training / held out": f"{outcomes['original_training_accuracy']:.3f} / "
+            f"{outcomes['original_held_out_accuracy']:.3f}",
+        }
+        if spent:
+            row["epsilon"] = "none" if outcomes["epsilon"] is None else f"{outcomes['epsilon']:.3g}"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _position(value: Any) -> str:
+def position(value: Any) -> str:
+    """A point of an axis as text."""
     return f"{value[0]} -> {value[1]}" if isinstance(value, tuple) else str(value)
 
 
-def _p_value(finding: Finding, corrected: dict[str, float]) -> str:
-    """The chosen feature's; seeds that chose different ones have each feature's in the CSV."""
-    chosen = finding.usual_choice
-    return f"{corrected[chosen]:.2g}" if chosen in corrected else "-"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(table: pd.DataFrame) -> str:
     """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.fillna("").astype(str).to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -77,7 +68,7 @@ def comparison_markdown(title: str, found: Sequence[Panel]) -> str:
     """All panels of a comparison as Markdown, each with a heading that says what it holds."""
     parts = [f"# {title}"]
     for panel in found:
-        parts += [f"## {describe(panel)}", markdown(*panel_rows(panel))]
+        parts += [f"## {describe(panel)}", markdown(panel_table(panel))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,24 +80,26 @@ def short_markdown(found: Sequence[Panel]) -> str:
     parts = []
     for axis in dict.fromkeys(panel.axis for panel in found):
         columns = sorted((panel for panel in main_panels(found) if panel.axis is axis), key=panel_title)
-        points = list(dict.fromkeys(value for panel in columns for value, _ in panel.points))
-        if all(isinstance(value, int) for value in points):
-            points.sort()
-        cells = [{value: _short_cell(finding) for value, finding in panel.points} for panel in columns]
-        rows = [[_position(value), *(column.get(value, "") for column in cells)] for value in points]
-        parts.append(markdown([axis.label, *titles(columns)], rows))
+        cells = pd.DataFrame(
+            [
+                (value, title, f"{_auc(finding, CHOSEN)} ({finding.features[BASELINE]['auc'].estimate.value:.2f})")
+                for panel, title in zip(columns, titles(columns), strict=True)
+                for value, finding in panel.points
+            ],
+            columns=["point", "panel", "cell"],
+        )
+        order = list(dict.fromkeys(cells["point"]))
+        order.sort() if all(isinstance(value, int) for value in order) else None
+        wide = cells.pivot(index="point", columns="panel", values="cell").reindex(order)[titles(columns)]
+        wide.insert(0, axis.label, [position(value) for value in order])
+        parts.append(markdown(wide))
     return "\n\n".join(parts) + "\n"
-
-
-def _short_cell(finding: Finding) -> str:
-    chosen, classical = (finding.features[name]["auc"].estimate for name in _FIRST)
-    return f"{with_interval(chosen, '.3f')} ({classical.value:.2f})"
 
 
 def claims_markdown(verdicts: Sequence[Verdict]) -> str:
     """A row a claim."""
-    rows = [[verdict.claim, f"**{verdict.verdict}**", verdict.measured] for verdict in verdicts]
-    return markdown(["claim of the paper", "here", "measured"], rows) + "\n"
+    rows = [[verdict.claim, f"**{verdict.verdict}**", verdict.measured, verdict.today] for verdict in verdicts]
+    return markdown(pd.DataFrame(rows, columns=["claim of the paper", "here", "measured", "today's attacker"])) + "\n"
 
 
 def describe(panel: Panel) -> str:
@@ -119,32 +112,48 @@ def describe(panel: Panel) -> str:
             f"{settings['target_unlearning_size']} requests each"
         )
     seeds = sorted({seed for finding in findings for seed in finding.seeds})
-    words.append(f"seeds {', '.join(map(str, seeds))}")
+    words.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
     return "; ".join(words)
 
 
 def comparison_csv(found: Sequence[Panel]) -> str:
     """A row a finding and feature: settings, outcomes, every metric with interval and error, corrected p-value."""
-    findings = [finding for panel in found for _, finding in panel.points]
-    names = list(dict.fromkeys(name for finding in findings for name in finding.settings))
-    measured = [f"{metric}_{part}" for metric in METRICS for part in _PARTS]
-    header = ["panel", "point", "seeds", *names, *OUTCOMES, "feature", *measured, "p_holm"]
     rows = []
     for number, panel in enumerate(found):
-        for (value, finding), corrected in zip(
-            panel.points, holm_corrected([finding for _, finding in panel.points]), strict=True
-        ):
-            fixed = [number, _position(value), " ".join(map(str, finding.seeds))]
-            fixed += [finding.settings.get(name) for name in names] + [finding.outcomes[name] for name in OUTCOMES]
+        corrections = holm_corrected([finding for _, finding in panel.points])
+        for (value, finding), corrected in zip(panel.points, corrections, strict=True):
+            fixed = {"panel": number, "point": position(value), "seeds": " ".join(map(str, finding.seeds))}
             for feature, metrics in finding.features.items():
-                cells = [
-                    _rounded(getattr(metrics[metric].estimate, part)) if metric in metrics else None
+                measured = {
+                    f"{metric}_{part}": getattr(metrics[metric].estimate, part) if metric in metrics else None
                     for metric in METRICS
                     for part in _PARTS
-                ]
-                rows.append([*fixed, feature, *cells, corrected.get(feature)])
-    return report.csv_text(header, rows)
+                }
+                named = {"feature": feature, **measured, "p_holm": corrected.get(feature)}
+                rows.append({**fixed, **finding.settings, **finding.outcomes, **named})
+    table = pd.DataFrame(rows)
+    last = ["feature", *(f"{metric}_{part}" for metric in METRICS for part in _PARTS), "p_holm"]
+    first = [name for name in table.columns if name not in (*OUTCOMES, *last)]
+    return table[[*first, *OUTCOMES, *last]].round(6).to_csv(index=False)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Every finding in a row, the strongest first."""
+    ranked = sorted(findings, key=lambda found: -found.features[CHOSEN]["auc"].estimate.value)
+    return pd.DataFrame(
+        [
+            {
+                "data": data_label(found.settings) + (" (placebo)" if found.settings["placebo"] else ""),
+                "chosen, AUC": _auc(found, CHOSEN),
+                "classical, AUC": _auc(found, BASELINE),
+                "target": model_label(found.settings),
+                "method": found.settings["unlearning_method"],
+                "question": found.settings["samples_to_evaluate"],
+                "attack": found.settings["attack_model"],
+                "defense": defense_label(found.settings),
+                "cases": f"{found.cases:,}",
+                "seeds": ", ".join(map(str, found.seeds)),
+            }
+            for found in ranked
+        ]
+    )
