@@ -22,13 +22,15 @@ def _sorted(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
 
 def direct_diff(cases: PosteriorSet) -> np.ndarray:
     """DirectDiff: p_o - p_u, [m, c]."""
-    return cases.original - cases.unlearned
+    found: np.ndarray = cases.original - cases.unlearned
+    return found
 
 
 def sorted_diff(cases: PosteriorSet) -> np.ndarray:
     """SortedDiff: the difference of both posteriors sorted by the original's, [m, c]."""
     original, unlearned = _sorted(cases)
-    return original - unlearned
+    found: np.ndarray = original - unlearned
+    return found
 
 
 def direct_concat(cases: PosteriorSet) -> np.ndarray:
@@ -43,7 +45,8 @@ def sorted_concat(cases: PosteriorSet) -> np.ndarray:
 
 def l2_distance(cases: PosteriorSet) -> np.ndarray:
     """EucDist: Euclidean distance of both posteriors, [m, 1]."""
-    return np.linalg.norm(cases.original - cases.unlearned, axis=1, keepdims=True)
+    found: np.ndarray = np.linalg.norm(cases.original - cases.unlearned, axis=1, keepdims=True)
+    return found
 
 
 def basic_mia(cases: PosteriorSet) -> np.ndarray:
@@ -72,7 +75,8 @@ def _of_true_label(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
 def _logit(probability: np.ndarray) -> np.ndarray:
     # Means and float32 sums may exceed 1 by a rounding error, which must not become a NaN.
     bounded = np.clip(probability, 0.0, 1.0)
-    return np.log(bounded + _TINY) - np.log(1.0 - bounded + _TINY)
+    found: np.ndarray = np.log(bounded + _TINY) - np.log(1.0 - bounded + _TINY)
+    return found
 
 
 # To add a feature: a function PosteriorSet -> [m, k] and one line here.

@@ -48,12 +48,14 @@ class Dataset:
         record has one posterior."""
         assert self.normalisation is not None
         mean, deviation = (part.reshape(-1, 1, 1) for part in self.normalisation)
-        return (self.features[records].astype(np.float32) / 255 - mean) / deviation
+        found: np.ndarray = (self.features[records].astype(np.float32) / 255 - mean) / deviation
+        return found
 
     def rows(self, records: np.ndarray) -> np.ndarray:
         """Features [n, d] float32 of the records [n]; images as rows of normalised pixels."""
         if self.normalisation is None:
-            return self.features[records]
+            found: np.ndarray = self.features[records]
+            return found
         return self.images(records).reshape(len(records), -1)
 
 

@@ -40,7 +40,8 @@ def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
     """
     largest = posteriors.max(axis=1, keepdims=True)
     powers = (posteriors / largest) ** (1.0 / temperature)
-    return powers / powers.sum(axis=1, keepdims=True)
+    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return found
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ Positives = Callable[[SampleSet, int, np.random.Generator], np.ndarray]
 
 def whole_request(sample_set: SampleSet, request: int, generator: np.random.Generator) -> np.ndarray:
     """Every record of the deletion request."""
-    return sample_set.requests[request]
+    found: np.ndarray = sample_set.requests[request]
+    return found
 
 
 def one_of_request(sample_set: SampleSet, request: int, generator: np.random.Generator) -> np.ndarray:

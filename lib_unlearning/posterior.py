@@ -156,7 +156,8 @@ def evenly_spaced(records: np.ndarray, limit: int) -> np.ndarray:
     """At most `limit` of the records [n], evenly spaced."""
     if len(records) <= limit:
         return records
-    return records[np.linspace(0, len(records) - 1, limit).astype(int)]
+    found: np.ndarray = records[np.linspace(0, len(records) - 1, limit).astype(int)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ def _mean_of(curves: Sequence[np.ndarray], epochs: int) -> np.ndarray:
         return np.full((epochs, 3), np.nan)
     stacked = np.stack(curves)
     counts = (~np.isnan(stacked)).sum(axis=0)
-    return np.where(counts, np.nansum(stacked, axis=0), np.nan) / np.maximum(counts, 1)
+    found: np.ndarray = np.where(counts, np.nansum(stacked, axis=0), np.nan) / np.maximum(counts, 1)
+    return found
 
 
 def save_answers(path: Path, answers: Answers) -> None:

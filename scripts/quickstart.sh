@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # From a fresh clone to the first result: environment, models on Adult, attack, table. Run again, it reuses everything.
+# With --networks first, PyTorch is installed as well; all other flags go to main.py.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-install_environment requirements.txt
-python main.py --exp model_train "$@"
-python main.py --exp mem_inf "$@"
+requirements=requirements-core.txt
+if [ "${1:-}" = --networks ]; then
+    requirements=requirements.txt
+    shift
+fi
+install_environment "$requirements"
+python main.py --exp mem_inf --train_missing ${1+"$@"}

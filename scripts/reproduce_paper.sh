@@ -3,4 +3,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 install_environment requirements.txt
-exec python main.py --exp sweep "$@"
+exec python main.py --exp sweep ${1+"$@"}

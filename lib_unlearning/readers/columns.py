@@ -173,7 +173,8 @@ def class_labels(column: Column, classes: Mapping[str, int], path: Path, name: s
         raise UserError(
             f"{path}, record {first + 1}, column {name}: {cell!r:.40} is none of {', '.join(classes)}; correct it"
         )
-    return codes
+    found: np.ndarray = codes
+    return found
 
 
 # ---------------------------------------------------------------- columns that nobody described

@@ -192,7 +192,8 @@ def _times(column: tables.Column, path: Path, name: str, form: str = "%Y-%m-%d %
 
 
 def _hour_of_week(local: pd.Series) -> np.ndarray:
-    return (local.dt.day_of_week * 24 + local.dt.hour).to_numpy(np.int64)
+    found: np.ndarray = (local.dt.day_of_week * 24 + local.dt.hour).to_numpy(np.int64)
+    return found
 
 
 def _root_categories() -> dict[str, str]:
@@ -301,4 +302,5 @@ def _rhythm(kind: int) -> np.ndarray:
 def _bump(hour: np.ndarray, peak: int) -> np.ndarray:
     distance = np.minimum((hour - peak) % 24, (peak - hour) % 24)
     shape: Any = np.exp(-(distance**2) / (2 * 3.0**2))
-    return shape / shape.sum()
+    found: np.ndarray = shape / shape.sum()
+    return found

@@ -50,7 +50,7 @@ def _restricted(stream: io.BytesIO, encoding: str) -> Any:
     """An unpickler for this stream; made here, so that pandas is imported only when a pickle is really opened."""
     from pandas.compat import pickle_compat
 
-    class Restricted(pickle_compat.Unpickler):
+    class Restricted(pickle_compat.Unpickler):  # type: ignore[misc]  # pandas has no types
         def find_class(self, module: str, name: str) -> Any:
             if name not in _ADMITTED.get(module, ()):
                 raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is no part of a table")

@@ -54,7 +54,8 @@ class Words:
 
     def cells(self) -> np.ndarray:
         """All cells [N]."""
-        return np.array(self.distinct, dtype=object)[self.codes]
+        found: np.ndarray = np.array(self.distinct, dtype=object)[self.codes]
+        return found
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def _true_rates(folder: Path, feature: str, rates: np.ndarray) -> np.ndarray:
     """True positive rate of one run at each false positive rate; between two thresholds, what a coin would give."""
     table = read_scores(folder)
     fpr, tpr = roc_points(table[feature].to_numpy(), table["member"].to_numpy())
-    return np.interp(rates, fpr, tpr)
+    found: np.ndarray = np.interp(rates, fpr, tpr)
+    return found
 
 
 def histogram(name: str, finding: Finding) -> Drawing:

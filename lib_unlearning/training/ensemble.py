@@ -47,7 +47,8 @@ def _dropout_masks(bases: torch.Tensor, records: torch.Tensor, units: int) -> to
     """Masks [M, b, units] for the records [M, b] of each model's batch; they depend on seed, epoch and record."""
     keys = keys_of(bases.unsqueeze(1), records).unsqueeze(2)  # [M, b, 1]
     uniform = (keys_of(keys, torch.arange(units, device=records.device)) >> 40) & 0xFFFFFF
-    return (uniform >= _DROPOUT * 2**24).float() / (1 - _DROPOUT)
+    found: torch.Tensor = (uniform >= _DROPOUT * 2**24).float() / (1 - _DROPOUT)
+    return found
 
 
 # ---------------------------------------------------------------- optimizers
@@ -92,7 +93,8 @@ class _StackedOptimizer:
         second.add_((gradient * gradient - second) * share, alpha=1 - 0.999)
         steps = self.steps.clamp(min=1)
         corrected = (second / _as(1 - 0.999**steps, second)).sqrt_().add_(1e-8)
-        return first / _as(1 - 0.9**steps, first) / corrected
+        found: torch.Tensor = first / _as(1 - 0.9**steps, first) / corrected
+        return found
 
 
 def _as(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -189,7 +191,8 @@ class _StackTraining:
             logits = self.gradients(records, labels, weight, masks)
             self.optimizer.step(had_batch, bool(active[step].all()))
             total += _outcome(logits, labels, counts)
-        return total.cpu().numpy() / np.array([[len(task.records)] for task in self.tasks])
+        found: np.ndarray = total.cpu().numpy() / np.array([[len(task.records)] for task in self.tasks])
+        return found
 
     def _dropout_bases(self, epoch: int) -> torch.Tensor | None:
         if not self.architecture.dropout_units:

@@ -139,8 +139,10 @@ def forward(
         given = [(part,) for part in records] if masks is None else list(zip(records, masks, strict=True))
         return torch.stack([functional_call(module, *both) for both in zip(alone, given, strict=True)])
     if masks is None:
-        return vmap(lambda part, rows: functional_call(module, part, (rows,)))(weights, records)
-    return vmap(lambda part, rows, mask: functional_call(module, part, (rows, mask)))(weights, records, masks)
+        whole: torch.Tensor = vmap(lambda part, rows: functional_call(module, part, (rows,)))(weights, records)
+    else:
+        whole = vmap(lambda part, rows, mask: functional_call(module, part, (rows, mask)))(weights, records, masks)
+    return whole
 
 
 @lru_cache(maxsize=8)

@@ -35,7 +35,8 @@ class SmallConvolutional(nn.Module):
         """Logits [b, c] of images [b, ch, h, w]; mask [b, 128] multiplies the hidden units."""
         maps = functional.max_pool2d(functional.relu(self.second(functional.relu(self.first(images)))), 2)
         units = functional.relu(self.hidden(maps.flatten(1)))  # [b, 128]
-        return self.output(units if mask is None else units * mask)
+        found: torch.Tensor = self.output(units if mask is None else units * mask)
+        return found
 
 
 def _logistic_regression(shape: Sequence[int], num_classes: int) -> nn.Module:
@@ -53,14 +54,16 @@ def _resnet50(shape: Sequence[int], num_classes: int) -> nn.Module:
     network = torchvision.models.resnet50(weights=None, num_classes=num_classes)
     network.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)  # small pictures: no early shrinking
     network.maxpool = nn.Identity()
-    return network
+    found: nn.Module = network
+    return found
 
 
 def _densenet(shape: Sequence[int], num_classes: int) -> nn.Module:
     network = torchvision.models.densenet121(weights=None, num_classes=num_classes)
     network.features.conv0 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
     network.features.pool0 = nn.Identity()
-    return network
+    found: nn.Module = network
+    return found
 
 
 @dataclass(frozen=True)

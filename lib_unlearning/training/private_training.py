@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def _inputs(
 
 def _loader(
     records: torch.Tensor, labels: torch.Tensor, seed: int, settings: TrainingSettings, privacy: Privacy
-) -> DataLoader:
+) -> DataLoader[Any]:
     size = settings.batch_size if privacy.sample_rate is None else max(1, round(privacy.sample_rate * len(labels)))
     generator = torch.Generator().manual_seed(seed)
     return DataLoader(TensorDataset(records, labels), batch_size=min(size, len(labels)), generator=generator)
@@ -94,11 +95,11 @@ def _loader(
 def _made_private(
     module: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    loader: DataLoader,
+    loader: DataLoader[Any],
     settings: TrainingSettings,
     seed: int,
     device: str,
-) -> tuple:
+) -> tuple[Any, ...]:
     """The privacy engine and its wrapped model, optimizer and Poisson-sampling loader."""
     privacy = settings.privacy
     assert privacy is not None

@@ -32,7 +32,8 @@ class Ensemble:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, d]."""
-        return np.mean([constituent.predict_proba(features) for constituent in self.constituents], axis=0)
+        found: np.ndarray = np.mean([constituent.predict_proba(features) for constituent in self.constituents], axis=0)
+        return found
 
     def fact(self, name: str) -> list[Any]:
         """What the constituents know of themselves under a name; those that do not know are left out."""

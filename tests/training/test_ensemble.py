@@ -181,7 +181,7 @@ def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: st
 def test_out_of_memory_halves_the_stack_and_goes_on(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train = network_trainer.train_stack
+    train = ensemble.train_stack
 
     def small_device(dataset: Dataset, name: str, jobs: Any, *rest: Any) -> Any:
         if len(jobs) > 2:
