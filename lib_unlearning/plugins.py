@@ -59,7 +59,7 @@ def _source_digest(module: ModuleType, newcomers: set[str]) -> str:
     own = Path(str(module.__file__)).resolve()
     paths = {own}
     for name in newcomers:
-        origin = getattr(sys.modules.get(name), "__file__", None)
-        if origin and Path(origin).resolve().is_relative_to(own.parent) and Path(origin).suffix == ".py":
-            paths.add(Path(origin).resolve())
+        path = Path(str(getattr(sys.modules.get(name), "__file__", "") or ""))
+        if path.is_absolute() and path.is_file() and path.resolve().is_relative_to(own.parent):
+            paths.add(path.resolve())
     return digest([path.read_bytes().hex() for path in sorted(paths)])

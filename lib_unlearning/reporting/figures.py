@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,13 @@ def main_panels(found: Sequence[Panel]) -> list[Panel]:
 def titles(found: Sequence[Panel]) -> list[str]:
     """A title for each panel; where two would be the same, the size of the sample sets tells them apart."""
     plain = [(panel.axis.label, panel_title(panel)) for panel in found]
-    return [
-        f"{key[1]}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(key) > 1 else key[1]
+    sized = [
+        (key[0], f"{key[1]}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(key) > 1 else key[1])
         for key, panel in zip(plain, found, strict=True)
+    ]
+    return [
+        f"{key[1]} ({sized[: number + 1].count(key)})" if sized.count(key) > 1 else key[1]
+        for number, key in enumerate(sized)
     ]
 
 
@@ -89,6 +94,8 @@ def panel_title(panel: Panel) -> str:
         words.append(settings["unlearning_method"])
     if "attack_model" in settings:
         words.append(f"{settings['attack_model']} attack")
+    if settings.get("plugins"):
+        words.append(" ".join(Path(part.partition("@")[0]).name for part in settings["plugins"].split()))
     return ", ".join(words)
 
 

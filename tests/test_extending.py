@@ -1,0 +1,106 @@
+"""docs/EXTENDING.md does what it says: each block is a plug-in outside the checkout, each command is run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.test_commands import PROJECT, result_folder, result_rows, run
+
+TEXT = (PROJECT / "docs" / "EXTENDING.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"```python\n# plug-in: (\w+\.py)\n(.*?)```", TEXT, re.DOTALL))
+COMMANDS = [shlex.split(line)[2:] for line in re.findall(r"^python main\.py .*$", TEXT, re.MULTILINE)]
+SIZES = {"set_num": 2, "set_size": 200, "unlearning_size": 3}
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder with the plug-ins of the page."""
+    for name, code in BLOCKS.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+def with_sizes(words: list[str], folder: Path) -> list[str]:
+    """A command with its plug-in found in a folder, at a small size."""
+    given = {word.lstrip("-").split("=")[0] for word in words}
+    sizes = [
+        f"--{side}_{name}={value}"
+        for side in ("shadow", "target")
+        for name, value in SIZES.items()
+        if f"{side}_{name}" not in given
+    ]
+    return [*(str(folder / word) if word in BLOCKS else word for word in words), *sizes, "--quiet"]
+
+
+def test_the_page_has_a_plug_in_of_every_kind() -> None:
+    used = {word for words in COMMANDS for word in words if word.endswith(".py")}
+    assert used == set(BLOCKS)
+    for registry in ("TARGET_MODELS", "FEATURES", "ATTACKS", "UNLEARNING_METHODS", "DATASETS"):
+        assert any(f"{registry}[" in code for code in BLOCKS.values())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[1:2] + words[-2:]))
+def test_the_commands_of_the_page(outside: Path, words: list[str]) -> None:
+    output = run(outside / "td", *with_sizes(words, outside), small=False)
+    rows = result_rows(output)
+    for name in ("largest_change", "threshold"):
+        assert (name in rows) == (f"{name}.py" in words)
+        assert name not in rows or name in output
+    (row, *_) = rows.values()
+    assert row["plugins"].startswith(str(outside / words[1]))
+    if "--boosting_rounds" in words:
+        assert row["boosting_rounds"] == "5"
+
+
+def test_an_edited_plug_in_never_serves_old_models(outside: Path) -> None:
+    words = with_sizes(COMMANDS[0], outside)
+    first = run(outside / "td", *words, small=False)
+    assert result_folder(run(outside / "td", *words, small=False)) == result_folder(first)
+    path = outside / "boosting.py"
+    path.write_text(path.read_text().replace("max_iter=options", "learning_rate=0.5, max_iter=options"))
+    second = run(outside / "td", *words, small=False)
+    assert result_folder(second) != result_folder(first)
+    assert result_rows(second) != result_rows(first)
+    assert len(list((outside / "td" / "target_models").iterdir())) == 2
+
+
+def test_a_helper_beside_the_plug_in_counts_as_its_source(outside: Path) -> None:
+    (outside / "rounds_of_mine.py").write_text("RATE = 0.1\n")
+    path = outside / "boosting.py"
+    path.write_text(
+        "from rounds_of_mine import RATE\n" + path.read_text().replace("max_iter", "learning_rate=RATE, max_iter")
+    )
+    words = with_sizes(COMMANDS[0], outside)
+    first = run(outside / "td", *words, small=False)
+    (outside / "rounds_of_mine.py").write_text("RATE = 0.7\n")
+    assert result_folder(run(outside / "td", *words, small=False)) != result_folder(first)
+
+
+def test_reports_show_what_came_from_outside_under_its_own_name(outside: Path) -> None:
+    for words in (COMMANDS[0], COMMANDS[2], COMMANDS[3]):
+        run(outside / "td", *with_sizes(words, outside), small=False)
+    run(outside / "td", "--exp", "report", small=False)
+    folder = outside / "td" / "attack_data" / "report"
+    page, table = (folder / "report.html").read_text(), (folder / "tables" / "scratch.md").read_text()
+    for name in ("GB", "threshold", "largest_change"):
+        assert name in page
+        assert name in table
+    assert "largest_change" in (folder / "figures" / "scratch.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def f(:\n", "SyntaxError"),
+        ("raise SystemError('no\\nlines')", "SystemError: no"),
+    ],
+)
+def test_a_broken_plug_in_is_one_line(tmp_path: Path, code: str, complaint: str) -> None:
+    (tmp_path / "broken.py").write_text(code)
+    found = run(tmp_path / "td", "--exp", "model_train", "--plugin", str(tmp_path / "broken.py"), code=2)
+    assert complaint in found
