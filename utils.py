@@ -15,9 +15,10 @@ from typing import NoReturn
 from lib_unlearning.errors import LOGGER, UserError
 
 # Distribution -> what installs it, for modules that a light installation lacks.
-_CORE = ("numpy", "scipy", "sklearn", "pandas", "joblib", "matplotlib", "jinja2", "tqdm", "psutil", "threadpoolctl")
+_CORE = ("numpy", "scipy", "sklearn", "scikit-learn", "joblib", "pandas", "matplotlib", "jinja2", "markupsafe", "yaml")
+_CORE += ("tqdm", "psutil", "threadpoolctl", "filelock", "platformdirs", "pooch", "requests")
 _NETWORKS = ("torch", "torchvision", "opacus", "safetensors")
-_EXTRA = {"pyarrow": "pip install pyarrow", "pooch": "pip install pooch"}
+_EXTRA = {"pyarrow": "python -m pip install pyarrow"}
 
 
 class OneLineParser(argparse.ArgumentParser):

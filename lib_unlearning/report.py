@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shlex
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -98,12 +101,12 @@ def made(stages: Sequence[Mapping[str, Any]], data: Mapping[str, str]) -> dict[s
 
 def console(title: str, settings: Settings, answers: Answers, results: Results, headline: str) -> str:
     """What a run prints: what was attacked, accuracies, the table, one sentence."""
-    question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
+    question, width = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question, terminal_width()
     parts = [
-        heading(title, settings, answers),
+        fitted(heading(title, settings, answers), width),
         "\n".join(utility_table(answers.utility)),
-        "\n".join(result_table(results, headline)),
-        verdict(results, headline, question, settings.placebo),
+        "\n".join(result_table(results, headline, width)),
+        fitted(verdict(results, headline, question, settings.placebo), width),
     ]
     return "\n\n".join(parts)
 
@@ -168,23 +171,58 @@ def utility_table(utility: np.ndarray) -> list[str]:
     return lines
 
 
-def result_table(results: Results, headline: str) -> list[str]:
-    """Lines of the main table: a row a feature; a star marks the feature chosen on the shadow side."""
-    header = (
-        f"{'feature':<17}{'AUC [95 % interval]':<22}{'TPR at 1 % FPR':<23}{'bal. accuracy':<22}"
-        f"{'DegCount':>9}{'DegRate':>9}"
-    )
-    lines = [header, "-" * len(header)]
-    for feature, metrics in results.items():
-        name = f"{feature} *" if feature == headline else feature
-        cells = [
-            _with_interval(metrics["auc"]),
-            _with_interval(metrics.get(TPR_NAMES[0.01])),
-            _with_interval(metrics["balanced_accuracy"]),
-        ]
-        degradation = [f"{metrics[name].value:.3f}" if name in metrics else "-" for name in ("deg_count", "deg_rate")]
-        lines.append(f"{name:<17}{cells[0]:<22}{cells[1]:<23}{cells[2]:<22}{degradation[0]:>9}{degradation[1]:>9}")
+def result_table(results: Results, headline: str, width: int | None = None) -> list[str]:
+    """Lines of the main table: a row a feature; a star marks the feature chosen on the shadow side.
+
+    Where a terminal of `width` columns is too narrow, the last columns are left out, which is said.
+    """
+    columns = {
+        "AUC [95 % interval]": [_with_interval(found["auc"]) for found in results.values()],
+        "TPR at 1 % FPR": [_with_interval(found.get(TPR_NAMES[0.01])) for found in results.values()],
+        "bal. accuracy": [_with_interval(found["balanced_accuracy"]) for found in results.values()],
+        "DegCount": [_plain(found.get("deg_count")) for found in results.values()],
+        "DegRate": [_plain(found.get("deg_rate")) for found in results.values()],
+    }
+    names = [f"{feature} *" if feature == headline else feature for feature in results]
+    shown = {"feature": names}
+    left_out = []
+    for title, cells in columns.items():
+        if width is None or (not left_out and sum(map(_width, [*shown.items(), (title, cells)])) <= width):
+            shown[title] = cells
+        else:
+            left_out.append(title)
+    widths = [_width(column) for column in shown.items()]
+    rows = zip(*shown.values(), strict=True)
+    lines = [
+        "".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip() for row in (shown, *rows)
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    if left_out:
+        lines.append(f"(for want of width without {', '.join(left_out)}; results.csv has them)")
     return lines
+
+
+def _width(column: tuple[str, list[str]]) -> int:
+    return max(map(len, [column[0], *column[1]])) + 2
+
+
+def _plain(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.3f}"
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal, None where the output is no terminal and nobody set COLUMNS."""
+    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def fitted(text: str, width: int | None) -> str:
+    """A text broken at words so that it fits a width; names of files are never broken."""
+    if width is None:
+        return text
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join("\n".join(wrapped) for wrapped in lines)
 
 
 def _with_interval(estimate: Estimate | None) -> str:

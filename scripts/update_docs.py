@@ -1,4 +1,4 @@
-"""Copy a report's tables and figures into `docs/`, and its short tables into README and docs.
+"""Copy a report's tables and figures into `docs/`, and its short tables into docs.
 
     python scripts/update_docs.py --report temp_data/attack_data/report
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/REPRODUCTION.md")
+DOCUMENTS = ("docs/REPRODUCTION.md",)
 RESULTS = "docs/results"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -54,7 +54,7 @@ def main() -> int:
         path = PROJECT / name
         text = path.read_text(encoding="utf-8")
         path.write_text(fill(text, results), encoding="utf-8")
-        for figure in re.findall(rf"(?:{RESULTS}|results)/(\w[\w-]*\.png)", text):
+        for figure in re.findall(r"results/(\w[\w-]*\.png)", text):
             shutil.copyfile(report / "figures" / figure, results / figure)
     return 0
 

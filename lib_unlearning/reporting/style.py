@@ -105,9 +105,9 @@ def canvas(heights: list[float], columns: int = 1) -> tuple[Figure, list[Any]]:
     return figure, flat[: len(heights)]
 
 
-def save(drawing: Drawing, folder: Path) -> None:
+def save(drawing: Drawing, folder: Path, kinds: tuple[str, ...] = ("png", "svg")) -> None:
     """Write a figure as PNG and SVG."""
-    for kind in ("png", "svg"):
+    for kind in kinds:
         buffer = io.BytesIO()
         drawing.figure.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)
         with atomic_file(folder / f"{drawing.name}.{kind}") as handle:
