@@ -14,7 +14,7 @@ import data_prepare
 import models
 from lib_unlearning import report
 from lib_unlearning.attack import attacks_on
-from lib_unlearning.attacks.choice import chosen_attack
+from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json
@@ -25,7 +25,7 @@ from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.settings import Settings
-from lib_unlearning.statistics.metrics import evaluate_all
+from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -107,11 +107,16 @@ class MemInf:
             attacks = attacks_on(views["shadow"], settings.attack_model)
             fitted = {name: attack.fit(views["shadow"], settings.seed) for name, attack in attacks.items()}
             scores = {name: attack.score(views["target"]) for name, attack in fitted.items()}
-            headline = chosen_attack(attacks, views["shadow"], settings.seed)
+            tried = {name: cross_fitted_scores(part, views["shadow"], settings.seed) for name, part in attacks.items()}
+            headline = chosen_attack(tried, views["shadow"])
             sealed_pickle.write(settings.layout.attack_models / f"{folder.name}.attacks", fitted, folder.name)
         with watch.stage("evaluate"):
-            results = evaluate_all(scores, views["target"].cases, settings.seed)
-        rows = report.result_rows(described["settings"] | report.outcomes(answers["target"]), results, headline)
+            member = views["shadow"].cases.member
+            thresholds = {name: best_threshold(found, member) for name, found in tried.items()}
+            results = evaluate_all(scores, views["target"].cases, thresholds)
+            on_shadow = evaluate_all(tried, views["shadow"].cases)
+        fixed = described["settings"] | report.outcomes(answers["target"])
+        rows = report.result_rows(fixed, results, headline, on_shadow)
         report.save_run(folder, rows, described, views["target"].cases, scores)
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
         digests = {side: data.digest for side, data in source.study.dataset.items()}

@@ -75,6 +75,8 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
     yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
     yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
+    help = "AUC from which on a deletion counts as visible"
+    yield _flag(group, "margin", 0.55, help, kind=number(at_least=0.5, at_most=1), metavar="X")
     yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
     yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
@@ -323,6 +325,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         seed=seeds[0],
         fresh_retrain_seed=parsed.fresh_retrain_seed,
         placebo=parsed.placebo,
+        margin=parsed.margin,
         retrain=parsed.retrain,
         train_missing=parsed.train_missing,
         skip_finished=parsed.skip_finished,

@@ -15,8 +15,25 @@ from typing import NoReturn
 from lib_unlearning.errors import LOGGER, UserError
 
 # Distribution -> what installs it, for modules that a light installation lacks.
-_CORE = ("numpy", "scipy", "sklearn", "scikit-learn", "joblib", "pandas", "matplotlib", "jinja2", "markupsafe", "yaml")
-_CORE += ("tqdm", "psutil", "threadpoolctl", "filelock", "platformdirs", "pooch", "requests")
+_CORE: tuple[str, ...] = (
+    "numpy",
+    "scipy",
+    "sklearn",
+    "scikit-learn",
+    "joblib",
+    "pandas",
+    "matplotlib",
+    "jinja2",
+    "markupsafe",
+    "yaml",
+    "tqdm",
+    "psutil",
+    "threadpoolctl",
+    "filelock",
+    "platformdirs",
+    "pooch",
+    "requests",
+)
 _NETWORKS = ("torch", "torchvision", "opacus", "safetensors")
 _EXTRA = {"pyarrow": "python -m pip install pyarrow"}
 

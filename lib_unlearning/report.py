@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import shlex
 import shutil
@@ -24,7 +25,9 @@ from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.posterior import Answers, PosteriorSet
 from lib_unlearning.settings import Settings
-from lib_unlearning.statistics.metrics import TPR_NAMES, Estimate
+from lib_unlearning.statistics.intervals import Estimate, equivalent, upper_rate
+from lib_unlearning.statistics.metrics import TPR_NAMES, range_of
+from lib_unlearning.statistics.verdict import Verdict, judge
 
 Results = Mapping[str, Mapping[str, Estimate]]  # feature -> metric -> estimate
 
@@ -39,6 +42,9 @@ METRICS = (
     "auc_gain",
 )
 
+
+# A difference of AUCs within this, shown by two one-sided tests, counts as none.
+EQUIVALENCE = 0.05
 
 # Files of a run.
 RESULTS = "results.json"
@@ -101,14 +107,31 @@ def made(stages: Sequence[Mapping[str, Any]], data: Mapping[str, str]) -> dict[s
 
 def console(title: str, settings: Settings, answers: Answers, results: Results, headline: str) -> str:
     """What a run prints: what was attacked, accuracies, the table, one sentence."""
-    question, width = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question, terminal_width()
+    width = terminal_width()
     parts = [
         fitted(heading(title, settings, answers), width),
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
-        fitted(verdict(results, headline, question, settings.placebo), width),
+        *(fitted(note, width) for note in notes(settings, answers)),
+        fitted(verdict(results, headline, settings, answers), width),
     ]
     return "\n\n".join(parts)
+
+
+def notes(settings: Settings, answers: Answers) -> list[str]:
+    """What a reader of the table must know beside it."""
+    found = []
+    negatives = int((answers.cases.member == 0).sum())
+    if 0.01 * negatives >= 1 - 1e-9:
+        allowed = int(0.01 * negatives + 1e-9)
+        bound = upper_rate(allowed, negatives)
+        found.append(
+            f"TPR at 1 % FPR: at most {allowed} false alarms among {negatives} strangers; the true rate of such a rule "
+            f"is below {100 * bound:.1f} % (95 %). Between thresholds the curve is interpolated."
+        )
+    if settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1:
+        found.append("With one record a request there are no intermediate versions: this equals in_out.")
+    return found
 
 
 def heading(title: str, settings: Settings, answers: Answers) -> str:
@@ -185,7 +208,7 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
     }
     names = [f"{feature} *" if feature == headline else feature for feature in results]
     shown = {"feature": names}
-    left_out = []
+    left_out: list[str] = []
     for title, cells in columns.items():
         if width is None or (not left_out and sum(map(_width, [*shown.items(), (title, cells)])) <= width):
             shown[title] = cells
@@ -226,35 +249,73 @@ def fitted(text: str, width: int | None) -> str:
 
 
 def _with_interval(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "not resolvable"
+    return "not resolvable" if estimate is None else with_interval(estimate)
+
+
+def with_interval(estimate: Estimate, sign: str = "") -> str:
+    """A value with its interval, e.g. 0.853 [0.81, 0.90]; ends are rounded outwards, so that they hold the value."""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        return f"{estimate.value:{sign}.3f}"
+    low, high = math.floor(100 * estimate.low + 1e-9) / 100, math.ceil(100 * estimate.high - 1e-9) / 100
+    return f"{estimate.value:{sign}.3f} [{low:{sign}.2f}, {high:{sign}.2f}]"
 
 
-def verdict(results: Results, headline: str, question: str, placebo: bool) -> str:
-    """One sentence on the feature that was chosen without a look at the target side."""
+def verdict(results: Results, headline: str, settings: Settings, answers: Answers) -> str:
+    """What the run shows, in sentences; they are about the feature that was chosen without a look at the target side."""
     auc, gain = results[headline]["auc"], results[headline].get("auc_gain")
-    figures = f"AUC {auc.value:.2f}"
+    question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
+    figures = f"AUC {with_interval(auc)} with {headline}"
+    sets = len(answers.utility)
     if auc.low is None or auc.high is None:
-        return f"{figures} with {headline}. One sample set allows no interval, so no verdict: raise --target_set_num."
-    figures += f" [{auc.low:.2f}, {auc.high:.2f}]"
-    if placebo:
+        return f"{figures}. One sample set allows no interval, so no verdict: raise --target_set_num."
+    if settings.placebo:
         if auc.low <= 0.5 <= auc.high:
-            return f"Placebo: {figures} with {headline} contains 0.5, as it must where there is nothing to find."
-        return f"Placebo: {figures} with {headline} misses 0.5; one placebo in twenty does, more mean a leak here."
-    against = f"against {results[BASELINE]['auc'].value:.2f} for the classical attack"
-    if auc.low <= 0.5:
-        return f"No evidence that the models make {question} visible: {figures} with {headline}, {against}."
-    if gain is None or gain.low is None or gain.low <= 0:
-        seen = f"The models make {question} visible, but not more than the original alone"
-        return f"{seen}: {figures} with {headline}, {against}."
-    return f"The unlearned model makes {question} visible: {figures} with {headline}, {against}."
+            return f"Placebo: {figures} contains 0.5, as it must where there is nothing to find."
+        return f"Placebo: {figures} misses 0.5; one placebo in twenty does, more mean a leak in the evaluation."
+    found = judge(auc, sets, settings.margin)
+    if found.verdict is Verdict.LEAKS:
+        sentence = f"Leaks: the models make {question} visible, {figures}, above the margin of {settings.margin:g}."
+    elif found.verdict is Verdict.BELOW:
+        sentence = f"Below the margin: {figures}; {question} shows less than an AUC of {settings.margin:g} would."
+    else:
+        more = (
+            f"about {found.more_sets} more sample sets would settle it"
+            if found.more_sets is not None
+            else "no practical number of sample sets would settle it"
+        )
+        sentence = (
+            f"Undecided: {figures}; the data allow anything from {auc.low:.2f} to {auc.high:.2f}, "
+            f"against a margin of {settings.margin:g}; {more}."
+        )
+    return f"{sentence} {_against_classical(results, gain, sets)}"
 
 
-def result_rows(settings: Mapping[str, Any], results: Results, headline: str) -> list[dict[str, Any]]:
-    """Tidy rows, one a feature: settings, then each metric with the ends of its interval and its standard error.
+def _against_classical(results: Results, gain: Estimate | None, sets: int) -> str:
+    """Whether both versions together give away more than the original alone."""
+    classical = f"{results[BASELINE]['auc'].value:.3f}"
+    if gain is None or gain.low is None or gain.high is None:
+        return f"The classical attack reads {classical}."
+    told = f"gain {with_interval(gain, '+')}"
+    if gain.low > 0:
+        return f"That is more than the original alone gives away (classical attack {classical}, {told})."
+    if gain.high < 0:
+        return f"The original alone gives away more (classical attack {classical}, {told})."
+    if equivalent(gain, sets - 1, EQUIVALENCE, *range_of("auc_gain")):
+        return f"It is not more than the original alone gives away (classical attack {classical}, {told})."
+    return (
+        f"Whether that is more than the original alone, these cases cannot tell (classical attack {classical}, {told})."
+    )
+
+
+# What an attack gives on the shadow side, cross-fitted: columns `shadow_NAME`, as the paper's code logs them.
+SHADOW_METRICS = ("auc", "accuracy", "deg_count", "deg_rate")
+
+
+def result_rows(
+    settings: Mapping[str, Any], results: Results, headline: str, on_shadow: Results
+) -> list[dict[str, Any]]:
+    """Tidy rows, one a feature: settings, each metric with the ends of its interval and its standard error, and values
+    of the cross-fitted attack on the shadow side.
 
     `chosen` marks the feature that did best on the shadow side. What the cases cannot resolve, and what compares the
     classical attack with itself, is left empty.
@@ -266,6 +327,9 @@ def result_rows(settings: Mapping[str, Any], results: Results, headline: str) ->
             for suffix, attribute in PARTS.items():
                 number = getattr(metrics.get(name), attribute, None)
                 row[name + suffix] = None if number is None else round(number, 6)
+        for name in SHADOW_METRICS:
+            found = on_shadow[feature].get(name)
+            row[f"shadow_{name}"] = None if found is None else round(found.value, 6)
         rows.append(row)
     return rows
 

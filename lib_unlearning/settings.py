@@ -36,6 +36,7 @@ class Settings:
         sides: "shadow" / "target" -> what that side draws.
         side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
         method_options: "shadow" / "target" -> the method's options.
+        margin: AUC from which on a deletion counts as visible.
         num_process: worker processes, 1 for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
@@ -65,6 +66,7 @@ class Settings:
     seed: int
     fresh_retrain_seed: bool
     placebo: bool
+    margin: float
     retrain: bool
     train_missing: bool
     skip_finished: bool

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lib_unlearning.attack import ATTACK_MODELS
@@ -47,36 +48,145 @@ def result_folder(output: str) -> Path:
     return Path(re.findall(r"Results: (\S+)", output)[-1])
 
 
-def readme_commands() -> list[list[str]]:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    return [line.split("#")[0].split()[2:] for line in re.findall(r"^python main\.py .*$", text, re.MULTILINE)]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def readme_commands(program: str = "main") -> list[list[str]]:
+    """Words after `python PROGRAM.py` of every such line of the README."""
+    lines = re.findall(rf"^python {program}\.py .*$", README, re.MULTILINE)
+    return [line.split("#")[0].split()[2:] for line in lines]
 
 
 # 500 trees a forest and torch's import a network: fewer and smaller runs keep the suite short.
 FOREST = [flag.replace("=3", "=2").replace("=400", "=200").replace("=5", "=2") for flag in SMALL]
-NETWORK = [*(flag.replace("=400", "=100") for flag in SMALL), "--num_epochs=2", "--batch_size=16"]
+NETWORK = [*(flag.replace("=400", "=100") for flag in SMALL), "--batch_size=16"]
+
+
+def small_form(words: list[str], sizes: list[str]) -> list[str]:
+    """A command of the README with sizes that it does not name itself, and few epochs."""
+    words = [re.sub(r"^30$", "2", word) for word in words]
+    given = {word.lstrip("-") for word in words}
+    return [*words, *(flag for flag in sizes if flag.lstrip("-").split("=")[0] not in given), "--quiet"]
 
 
 @pytest.mark.parametrize(
     ("model", "sizes", "count"),
-    [
-        ("DT", SMALL, None),
-        ("LR", SMALL, 7),
-        ("MLP", SMALL, 4),
-        ("RF", FOREST, 4),
-        ("LRTorch", NETWORK, 4),
-        ("MLPTorch", NETWORK, 2),
-    ],
+    [("DT", SMALL, None), ("MLP", SMALL, 4), ("RF", FOREST, 4), ("LRTorch", [*NETWORK, "--num_epochs=2"], 4)],
 )
 def test_the_commands_of_the_readme_in_order(tmp_path: Path, model: str, sizes: list[str], count: int | None) -> None:
-    commands = [words for words in readme_commands() if "--original_model" not in words]
-    assert len(commands) >= 14
+    """LR and the sizes of tests/golden.py: tests/test_golden.py."""
+    own = ("--original_model", "--plugin", "--dataset_name", "sweep")
+    commands = [words for words in readme_commands() if not set(own) & set(words)]
+    assert len(commands) >= 18
     for words in commands[:count]:
-        given = {word.lstrip("-") for word in words}
-        added = [flag for flag in sizes if flag.lstrip("-").split("=")[0] not in given]
-        output = run(tmp_path / "td", *words, *added, "--original_model", model, "--quiet", small=False)
-        if "mem_inf" in words:
+        output = run(tmp_path / "td", *small_form(words, sizes), "--original_model", model, small=False)
+        if "mem_inf" in words and "--dry_run" not in words:
             assert set(result_rows(output)) == set(FEATURES)
+
+
+def test_the_readmes_commands_for_networks(tmp_path: Path) -> None:
+    commands = [words for words in readme_commands() if "MLPTorch" in words or "LRTorch" in words]
+    assert len(commands) == 3
+    for words in commands:
+        run(tmp_path / "td", *small_form(words, NETWORK), small=False)
+
+
+def test_the_readmes_own_data_and_own_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    age, lucky = rng.integers(18, 90, 3000), rng.integers(0, 2, 3000)
+    lines = [f"{a},{n},{'high' if a > 50 and n else 'low'}" for a, n in zip(age, lucky, strict=True)]
+    (tmp_path / "people.csv").write_text("\n".join(["age,lucky,risk", *lines]))
+    plugin = re.search(
+        r"```python\n# plug-in: boosting\.py\n(.*?)```", (PROJECT / "docs/EXTENDING.md").read_text(), re.DOTALL
+    )
+    assert plugin is not None
+    (tmp_path / "boosting.py").write_text(plugin[1])
+    (prepare,) = readme_commands("data_prepare")
+    command = [sys.executable, str(PROJECT / "data_prepare.py"), *prepare, "--temp_data", str(tmp_path / "td")]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^age +number +72 +0$", told, re.MULTILINE)
+    commands = [words for words in readme_commands() if {"people", "boosting.py"} & set(words)]
+    assert len(commands) == 2
+    for words in commands:
+        assert "label_logit" in run(tmp_path / "td", *small_form(words, FOREST), small=False)
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "reproduce_paper.sh --small --dry_run", "sisa.sh --dry_run"])
+def test_the_readmes_scripts(tmp_path: Path, script: str) -> None:
+    """In a copy of the project whose environment is there."""
+    copy = tmp_path / "project"
+    ignored = shutil.ignore_patterns(".git", ".venv", "[a-z]*_models", "attack_data", "processed_dataset", ".*_cache")
+    shutil.copytree(PROJECT, copy, ignore=ignored)
+    (copy / ".venv").mkdir()
+    (copy / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    wanted = {"requirements-core.txt": "requirements-core.txt", "requirements.txt": "requirements.txt"}
+    for name in wanted:
+        text = (copy / name).read_text() + (copy / "requirements-core.txt").read_text()
+        (copy / ".venv" / f"installed-{name}").write_text(text)
+    sizes = SMALL if script == "quickstart.sh" else []
+    command = ["bash", *f"scripts/{script}".split(), *sizes]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert ("Results: " in done.stdout) == (script == "quickstart.sh")
+    assert ("about" in done.stdout) == ("--dry_run" in script)
+
+
+def test_flags_from_a_file_and_into_one(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.yaml"
+    flags = ["--exp", "model_train", "--seed", "3", "--retrain", "--save_config", str(saved)]
+    run(tmp_path / "td", *flags)
+    text = saved.read_text()
+    assert "seed: 3" in text
+    assert "retrain: true" in text
+    again = tmp_path / "again.yaml"
+    run(tmp_path / "td", "--config", str(saved), "--seed", "4", "--save_config", str(again), small=False)
+    assert again.read_text() == text.replace("seed: 3", "seed: 4")
+    saved.write_text("sed: 3")
+    complaint = run(tmp_path / "td", "--config", str(saved), "--exp", "model_train", code=2)
+    assert "unrecognized arguments: --sed=3; did you mean --seed?" in complaint
+    saved.write_text("- a\n- b")
+    assert "not a list of" in run(tmp_path / "td", "--config", str(saved), "--exp", "model_train", code=2)
+
+
+def test_status_and_clean(tmp_path: Path) -> None:
+    run(tmp_path / "td", "--exp", "mem_inf", "--train_missing")
+    listed = run(tmp_path / "td", "--exp", "status")
+    for kind in ("shadow models", "target models", "prepared data", "answers", "fitted attacks", "results", "splits"):
+        assert f"{kind}: adult" in listed
+    assert "nobody answers here; add --yes" in run(tmp_path / "td", "--exp", "clean", code=2)
+    assert run(tmp_path / "td", "--exp", "clean", "--dry_run").endswith("nothing was deleted\n")
+    assert run(tmp_path / "td", "--exp", "status") == listed
+    assert "1 entries deleted" in run(tmp_path / "td", "--exp", "clean", "--name", "prepared data", "--yes")
+    assert not list((tmp_path / "td").rglob("features.npy"))
+    run(tmp_path / "td", "--exp", "clean", "--yes")
+    assert "0 entries" in run(tmp_path / "td", "--exp", "status")
+
+
+def test_a_dry_run_trains_nothing(tmp_path: Path) -> None:
+    output = run(tmp_path / "td", "--exp", "mem_inf", "--dry_run", "--unlearning_method", "sisa")
+    assert "36 models to train (54 trainings)" in output
+    assert not (tmp_path / "td" / "target_models").exists()
+    assert not (tmp_path / "td" / "attack_data").exists()
+
+
+def test_flags_of_the_papers_code_are_accepted(tmp_path: Path) -> None:
+    command = [sys.executable, "main.py", "--exp", "model_train", *SMALL, "--temp_data", str(tmp_path / "td")]
+    more = ["--num_threads", "8", "--n_accumulation_steps", "2", "--original_label", "default", "--is_sample", "t"]
+    done = subprocess.run([*command, *more], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "--num_threads: a flag of the paper's released code; it does nothing here" in done.stderr
+
+
+def test_an_attack_without_models_leaves_no_run(tmp_path: Path) -> None:
+    assert "are not trained" in run(tmp_path / "td", "--exp", "mem_inf", code=2)
+    assert not list((tmp_path / "td").rglob("unfinished.json"))
+
+
+def test_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path / "td", "--exp", "model_train")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(tmp_path / "td", "--exp", "mem_inf").splitlines()
+    assert all(len(line) <= 80 for line in lines if "Results: " not in line)
+    assert any("without DegCount, DegRate" in line for line in lines)
 
 
 def test_private_networks_report_what_they_spent(tmp_path: Path) -> None:

@@ -26,11 +26,7 @@ def cross_fitted_scores(attack: Attack, shadow: View, seed: int) -> np.ndarray:
     return scores
 
 
-def chosen_attack(attacks: Mapping[str, Attack], shadow: View, seed: int) -> str:
-    """The attack that tells the shadow cases apart best when cross-fitted; the classical one is no candidate."""
-    promise = {
-        name: plain_auc(cross_fitted_scores(attack, shadow, seed), shadow.cases.member)
-        for name, attack in attacks.items()
-        if name != BASELINE
-    }
+def chosen_attack(scores: Mapping[str, np.ndarray], shadow: View) -> str:
+    """The attack whose cross-fitted scores tell the shadow cases apart best; the classical one is no candidate."""
+    promise = {name: plain_auc(found, shadow.cases.member) for name, found in scores.items() if name != BASELINE}
     return max(promise, key=lambda name: promise[name])

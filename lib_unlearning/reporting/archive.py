@@ -12,10 +12,10 @@ from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.report import METRICS, OUTCOMES, PARTS, RESULTS, SCORES, TIMING
-from lib_unlearning.seeds import spawn
+from lib_unlearning.report import METRICS, OUTCOMES, PARTS, RESULTS, SCORES, SHADOW_METRICS, TIMING, with_interval
 from lib_unlearning.statistics.combine import Combined, combine, holm
-from lib_unlearning.statistics.metrics import Estimate, auc_difference
+from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.metrics import auc_change, auc_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,7 @@ def read_run(path: Path) -> Run:
         chosen = next(row["feature"] for row in rows if row["chosen"])
         features = {row["feature"]: _estimates(row) for row in rows}
         measured = {name + suffix for name in METRICS for suffix in PARTS} | {"feature", "chosen", *OUTCOMES}
+        measured |= {f"shadow_{name}" for name in SHADOW_METRICS}
         return Run(
             folder=path.parent,
             settings={name: value for name, value in rows[0].items() if name not in measured},
@@ -228,26 +229,30 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     for feature, found in finding.features.items():
         if feature == CHOSEN:
             continue
-        gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+.3f")
+        gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
         p_value = f"{corrected[feature]:.2g}" if feature in corrected else "-"
-        lines.append(f"{feature:<17}{with_interval(found['auc'].estimate, '.3f'):<28}{gain:<28}{p_value:>9}")
+        lines.append(f"{feature:<17}{with_interval(found['auc'].estimate):<28}{gain:<28}{p_value:>9}")
     return lines
 
 
-def with_interval(estimate: Estimate, form: str) -> str:
-    """A value with its interval, e.g. 0.853 [0.81, 0.90]."""
-    short = form.replace("3", "2")
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:{form}}"
-    return f"{estimate.value:{form}} [{estimate.low:{short}}, {estimate.high:{short}}]"
-
-
-def paired_difference(finding: Finding, feature: str, other: str, resamples: int = 500) -> Combined:
+def paired_difference(finding: Finding, feature: str, other: str) -> Combined:
     """AUC of one feature less that of another of the same finding, over seeds, from the scores that its runs left."""
     parts = []
     for run in finding.runs:
         table = read_scores(run.folder)
         first, second, member, sets = (table[name].to_numpy() for name in (feature, other, "member", "set"))
-        generator = spawn(run.settings["seed"], "paired difference")
-        parts.append(auc_difference(first, second, member, sets, generator, resamples))
+        parts.append(auc_difference(first, second, member, sets))
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
+
+
+def paired_between(first: Finding, second: Finding) -> Combined:
+    """AUC of the chosen attack in one finding less that in another of the same seeds and sets, set by set."""
+    parts = []
+    for one, other in zip(first.runs, second.runs, strict=True):
+        tables = [read_scores(run.folder) for run in (one, other)]
+        scored = [
+            (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())
+            for table, run in zip(tables, (one, other), strict=True)
+        ]
+        parts.append(auc_change(*scored))
+    return combine(parts, [first.settings["target_set_num"]] * len(parts), "auc_gain")

@@ -11,7 +11,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores, with_interval
+from lib_unlearning.report import with_interval
+from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     Comparison,
@@ -25,7 +26,7 @@ from lib_unlearning.reporting.comparisons import (
     same_model,
 )
 from lib_unlearning.reporting.tables import all_attacks, describe, panel_table
-from lib_unlearning.statistics.metrics import Estimate
+from lib_unlearning.statistics.intervals import Estimate
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"
@@ -148,7 +149,7 @@ def headline(audited: Sequence[Finding]) -> str:
     auc, classical = (found.features[name]["auc"].estimate for name in (CHOSEN, BASELINE))
     return (
         f"Unlearning gives deleted records away in {counted}: at worst ({data_label(found.settings)}, "
-        f"{_target(found)}) AUC {with_interval(auc, '.3f')}, the classical attack {classical.value:.3f}."
+        f"{_target(found)}) AUC {with_interval(auc)}, the classical attack {classical.value:.3f}."
     )
 
 
@@ -162,7 +163,7 @@ def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict
         best = max(audited, key=strength)
         where = f"{data_label(best.settings)}, {_target(best)}"
         told = f"strongest attack: {best.usual_choice} with {best.settings['attack_model']}, {where}"
-        cards.append(_card(with_interval(best.features[CHOSEN]["auc"].estimate, ".2f"), told))
+        cards.append(_card(with_interval(best.features[CHOSEN]["auc"].estimate), told))
         ahead = sum(bool(_beats_classical(finding)) for finding in audited)
         cards.append(_card(f"{ahead} of {len(audited)}", "undefended settings in which it beats the classical attack"))
     panels = {section.name: section.panels for section in sections}

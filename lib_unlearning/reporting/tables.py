@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import METRICS, OUTCOMES
-from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected, with_interval
+from lib_unlearning.report import METRICS, OUTCOMES, with_interval
+from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
@@ -19,7 +19,7 @@ _PARTS = ("value", "low", "high", "error")
 
 
 def _auc(finding: Finding, feature: str) -> str:
-    return with_interval(finding.features[feature]["auc"].estimate, ".3f") if feature in finding.features else "-"
+    return with_interval(finding.features[feature]["auc"].estimate) if feature in finding.features else "-"
 
 
 def panel_table(panel: Panel) -> pd.DataFrame:
@@ -38,9 +38,9 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             panel.axis.label: position(value),
             "chosen on shadow data": _auc(finding, CHOSEN),
             "classical": _auc(finding, BASELINE),
-            "gain": with_interval(chosen["auc_gain"].estimate, "+.3f"),
+            "gain": with_interval(chosen["auc_gain"].estimate, "+"),
             "p (Holm)": f"{corrected[CHOSEN]:.2g}" if CHOSEN in corrected else "-",
-            "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate, ".3f"),
+            "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
             **{name: _auc(finding, name) for name in others},
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",

@@ -1,4 +1,4 @@
-"""One estimate from several seeds, and whether an attack beats the classical one (REFERENCE section 7)."""
+"""One estimate from several seeds, and whether an attack beats the classical one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.statistics.metrics import Estimate, range_of, within
+from lib_unlearning.statistics import intervals
+from lib_unlearning.statistics.intervals import Estimate, interval
+from lib_unlearning.statistics.metrics import range_of
 
 
 @dataclass(frozen=True)
@@ -18,45 +20,48 @@ class Combined:
         estimate: mean, 95 % interval, standard error.
         degrees: of freedom of its t distribution; 0 where there is no interval.
         seeds: how many runs it is the mean of.
+        sets: sample sets of all runs.
+        metric: what was measured.
     """
 
     estimate: Estimate
     degrees: float
     seeds: int
+    sets: int
+    metric: str
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided p-value of the null hypothesis that the value is 0; None without an interval."""
-        from scipy.special import stdtr
-
+        """Two-sided p-value of the null hypothesis that a difference is 0; None without an interval."""
         value, error = self.estimate.value, self.estimate.error
         if error is None:
             return None
-        if error == 0:
-            return 1.0 if value == 0 else 0.0
-        return float(2 * stdtr(self.degrees, -abs(value / error)))
+        return intervals.p_value(value, error, self.degrees, self.sets, *range_of(self.metric))
+
+    def within(self, margin: float) -> bool:
+        """Whether a difference is shown to lie within -margin .. margin (two one-sided tests)."""
+        return intervals.equivalent(self.estimate, self.degrees, margin, *range_of(self.metric))
 
 
 def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str) -> Combined:
     """Mean over seeds with an interval that holds both the spread over sample sets and that over seeds.
 
-    Within a run, the bootstrap over its sample sets gives the error; between runs, attacks learned on other shadow
-    records differ as well. The variance of the mean is the larger of the two estimates over the number of seeds; its
-    degrees of freedom lie between seeds - 1, when the spread over seeds rules, and seeds * (sets - 1), when the sets
-    explain it (coverage: `benchmarks/coverage.py`).
+    Within a run, its sample sets give the error; between runs, attacks learned on other shadow records differ as well.
+    The variance of the mean is the larger of the two estimates over the number of seeds; its degrees of freedom lie
+    between seeds - 1, when the spread over seeds rules, and seeds * (sets - 1), when the sets explain it.
 
     Args:
         estimates, sets: one a seed: what it measured and on how many target sample sets.
     """
     values = np.array([estimate.value for estimate in estimates])
-    value, count = float(values.mean()), len(values)
+    value, count, total = float(values.mean()), len(values), int(sum(sets))
     errors = [estimate.error for estimate in estimates if estimate.error is not None]
     if len(errors) < count:  # runs of a single sample set
         if count == 1:
-            return Combined(Estimate(value, None, None, None), 0, 1)
+            return Combined(Estimate(value, None, None, None), 0, 1, total, metric)
         error = float(values.std(ddof=1) / np.sqrt(count))
-        return Combined(within(value, error, count - 1, *range_of(metric)), count - 1, count)
-    own_degrees = float(sum(sets) - count)
+        return Combined(interval(value, error, count - 1, *range_of(metric)), count - 1, count, total, metric)
+    own_degrees = float(total - count)
     from_sets = float(np.mean(np.square(errors)))
     from_seeds = float(values.var(ddof=1)) if count > 1 else 0.0
     if from_seeds <= from_sets:
@@ -65,7 +70,21 @@ def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str) -> 
         explained = from_sets / from_seeds
         degrees = 1 / (explained / own_degrees + (1 - explained) / (count - 1))
     error = float(np.sqrt(max(from_sets, from_seeds) / count))
-    return Combined(within(value, error, degrees, *range_of(metric)), degrees, count)
+    return Combined(interval(value, error, degrees, *range_of(metric)), degrees, count, total, metric)
+
+
+def difference(first: Combined, second: Combined) -> Combined:
+    """One mean less another, as if both were independent (Welch and Satterthwaite's degrees of freedom)."""
+    value = first.estimate.value - second.estimate.value
+    errors = (first.estimate.error, second.estimate.error)
+    seeds, sets = min(first.seeds, second.seeds), min(first.sets, second.sets)
+    if errors[0] is None or errors[1] is None:
+        return Combined(Estimate(value, None, None, None), 0, seeds, sets, "auc_gain")
+    variances = np.square(np.array(errors, dtype=float))
+    error = float(np.sqrt(variances.sum()))
+    weights = variances / variances.sum() if error else np.array([0.5, 0.5])
+    degrees = 1 / float((weights**2 / np.array([first.degrees, second.degrees])).sum())
+    return Combined(interval(value, error, degrees, -1.0, 1.0), degrees, seeds, sets, "auc_gain")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

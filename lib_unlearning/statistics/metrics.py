@@ -1,23 +1,20 @@
-"""How well an attack tells deleted records from strangers, with intervals (paper section 4.5, REFERENCE section 7)."""
+"""How well an attack tells deleted records from strangers, with intervals over sample sets (paper section 4.5)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from lib_unlearning.seeds import spawn
+from lib_unlearning.statistics.intervals import Estimate, estimate, leave_one_out, of_auc, of_share
 
-BOOTSTRAP_RESAMPLES = 2000
-CONFIDENCE = 0.95
 FPR_LEVELS = (0.001, 0.01, 0.1)
-# Resampled ROC curves are computed in blocks of about this many numbers: memory stays bounded for any case count.
+# ROC curves of all subsamples are computed in blocks of about this many numbers: memory stays bounded.
 _BLOCK = 4_000_000
 
 TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in FPR_LEVELS}
+_SIGNED = ("deg_rate", "auc_gain", "advantage")  # these range from -1 to 1
 
 
 class Cases(Protocol):
@@ -32,27 +29,18 @@ class Cases(Protocol):
         """Number of the sample set."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value, the ends of its 95 % interval, and its standard error (None: one sample set allows neither)."""
-
-    value: float
-    low: float | None
-    high: float | None
-    error: float | None
+def range_of(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value a metric can have."""
+    return (-1.0, 1.0) if metric in _SIGNED else (0.0, 1.0)
 
 
-def resampling_weights(num_sets: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Bootstrap weights [1 + resamples, num_sets]: how often each sample set was drawn; row 0 is the sample itself.
-
-    Sets, not cases, are drawn: the cases of one set share a model and are not independent.
-    """
-    drawn = generator.multinomial(num_sets, np.full(num_sets, 1.0 / num_sets), size=resamples)
-    return np.vstack([np.ones((1, num_sets)), drawn])
+# ---------------------------------------------------------------- curves
 
 
 def roc_metrics(scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """AUC, membership advantage and TPR at each FPR level, for every row of weights.
+    """AUC and TPR at each FPR level, for every row of weights.
+
+    Between two thresholds the curve is what a coin between them gives: equal scores are no certainty.
 
     Args:
         scores, member: [m] attack scores and labels.
@@ -64,14 +52,14 @@ def roc_metrics(scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weight
     """
     order, ends = _ranked(scores)
     positive, columns = member[order] == 1, sets[order]
-    resolvable = resolvable_levels(int((~positive).sum()))
+    levels = resolvable_levels(int((~positive).sum()))
     blocks = []
     step = max(1, _BLOCK // len(scores))
     for start in range(0, len(weights), step):
         weight = weights[start : start + step][:, columns]
         tpr = _rates(np.where(positive, weight, 0.0), ends)
         fpr = _rates(np.where(positive, 0.0, weight), ends)
-        blocks.append(_curve_metrics(fpr, tpr, resolvable))
+        blocks.append(_curve_metrics(fpr, tpr, levels))
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -83,8 +71,8 @@ def _ranked(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def plain_auc(scores: np.ndarray, member: np.ndarray) -> float:
     """AUC of scores [m] for labels [m], ties counted half."""
-    whole = np.zeros(len(scores), dtype=int)
-    return float(roc_metrics(scores, member, whole, np.ones((1, 1)))["auc"][0])
+    fpr, tpr = roc_points(scores, member)
+    return float((np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2).sum())
 
 
 def roc_points(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +80,17 @@ def roc_points(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.n
     order, ends = _ranked(scores)
     positive = (member[order] == 1)[np.newaxis]
     return _rates((~positive).astype(float), ends)[0], _rates(positive.astype(float), ends)[0]
+
+
+def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
+    """The score above which, taken for positive, TPR - FPR is largest; half way to the next lower score."""
+    fpr, tpr = roc_points(scores, member)
+    distinct = np.unique(scores)[::-1]
+    best = int((tpr - fpr).argmax())
+    if best == 0:
+        return float("inf")
+    following = distinct[best] if best < len(distinct) else -np.inf
+    return float((distinct[best - 1] + following) / 2)
 
 
 def resolvable_levels(negatives: int) -> list[float]:
@@ -106,38 +105,22 @@ def _rates(weight: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _curve_metrics(fpr: np.ndarray, tpr: np.ndarray, levels: list[float]) -> dict[str, np.ndarray]:
-    area = (np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1)
-    metrics = {"auc": area, "advantage": (tpr - fpr).max(axis=1)}
-    rows = np.arange(len(tpr))
+    metrics = {"auc": (np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1)}
     for level in levels:
-        last = (fpr <= level + 1e-12).sum(axis=1) - 1  # no interpolation: a threshold that really exists
-        metrics[TPR_NAMES[level]] = tpr[rows, last]
+        metrics[TPR_NAMES[level]] = np.array([_at(level, x, y) for x, y in zip(fpr, tpr, strict=True)])
     return metrics
 
 
-def threshold_metrics(
-    scores: np.ndarray, member: np.ndarray, sets: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Accuracy and balanced accuracy at score 0.5, for every row of weights [b, num_sets]."""
-    correct = (scores > 0.5) == (member == 1)
-    of_positive = weighted_mean(correct[member == 1], sets[member == 1], weights)
-    of_negative = weighted_mean(correct[member == 0], sets[member == 0], weights)
-    return {
-        "accuracy": weighted_mean(correct, sets, weights),
-        "balanced_accuracy": (of_positive + of_negative) / 2,
-    }
+def _at(level: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
+    """Height of a curve at a false positive rate: the highest point there, or between its neighbours."""
+    last = int(np.searchsorted(fpr, level + 1e-12, side="right")) - 1
+    if last == len(fpr) - 1:
+        return float(tpr[last])
+    share = max(0.0, (level - fpr[last]) / (fpr[last + 1] - fpr[last]))
+    return float(tpr[last] + share * (tpr[last + 1] - tpr[last]))
 
 
-def degradation_metrics(
-    scores: np.ndarray, baseline: np.ndarray, member: np.ndarray, sets: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """DegCount and DegRate: what the attack adds to the classical attack's confidence in the true label."""
-    gain = _confidence(scores, member) - _confidence(baseline, member)
-    return {"deg_count": weighted_mean(gain > 0, sets, weights), "deg_rate": weighted_mean(gain, sets, weights)}
-
-
-def _confidence(scores: np.ndarray, member: np.ndarray) -> np.ndarray:
-    return np.where(member == 1, scores, 1.0 - scores)
+# ---------------------------------------------------------------- shares and means
 
 
 def weighted_mean(values: np.ndarray, sets: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -145,54 +128,43 @@ def weighted_mean(values: np.ndarray, sets: np.ndarray, weights: np.ndarray) -> 
     num_sets = weights.shape[1]
     sums = np.bincount(sets, weights=values, minlength=num_sets)
     counts = np.bincount(sets, minlength=num_sets)
-    return (weights @ sums) / (weights @ counts)
+    return np.asarray((weights @ sums) / (weights @ counts))
 
 
-def estimate(values: np.ndarray, num_sets: int, lowest: float, highest: float) -> Estimate:
-    """Value and interval from a metric on the sample (row 0) and on its resamples.
-
-    The interval is value -+ t * standard error, with num_sets - 1 degrees of freedom and the bootstrap's error scaled
-    by sqrt(S / (S - 1)): with ten sets the percentile bootstrap covers too seldom (`benchmarks/coverage.py`). The ends
-    are kept within the metric's range.
-    """
-    value = float(values[0])
-    if num_sets < 2:
-        return Estimate(value, None, None, None)
-    error = float(np.std(values[1:])) * math.sqrt(num_sets / (num_sets - 1))
-    return within(value, error, num_sets - 1, lowest, highest)
+def _rates_above(
+    scores: np.ndarray, threshold: float, member: np.ndarray, sets: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """TPR and FPR [b] of the rule "above the threshold"."""
+    above = scores > threshold
+    rates = [weighted_mean(above[member == label], sets[member == label], weights) for label in (1, 0)]
+    return rates[0], rates[1]
 
 
-def within(value: float, error: float, degrees: float, lowest: float, highest: float) -> Estimate:
-    """An estimate whose interval is value -+ t * error, kept within [lowest, highest]."""
-    reach = student_quantile(degrees) * error
-    return Estimate(value, max(lowest, value - reach), min(highest, value + reach), error)
+def _confidence(scores: np.ndarray, member: np.ndarray) -> np.ndarray:
+    return np.where(member == 1, scores, 1.0 - scores)
 
 
-def auc_difference(
-    scores: np.ndarray,
-    others: np.ndarray,
-    member: np.ndarray,
-    sets: np.ndarray,
-    generator: np.random.Generator,
-    resamples: int = BOOTSTRAP_RESAMPLES,
-) -> Estimate:
-    """AUC of `scores` less that of `others` [m] on the same cases, both on the same resamples of sample sets."""
-    names, columns = np.unique(sets, return_inverse=True)
-    weights = resampling_weights(len(names), resamples, generator)
-    first, second = (roc_metrics(part, member, columns, weights)["auc"] for part in (scores, others))
-    return estimate(first - second, len(names), *range_of("auc_gain"))
+def _placements(scores: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """For each case [m] the share of the other kind that it is on the right side of, ties half (DeLong, 1988)."""
+    found = np.empty(len(scores))
+    for label in (1, 0):
+        own, other = scores[member == label], np.sort(scores[member != label])
+        below = (np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")) / 2 / len(other)
+        found[member == label] = below if label == 1 else 1 - below
+    return found
 
 
-def range_of(metric: str) -> tuple[float, float]:
-    """The lowest and the highest value a metric can have."""
-    return (-1.0, 1.0) if metric in ("deg_rate", "auc_gain") else (0.0, 1.0)
+def _gain_floor(scores: np.ndarray, baseline: np.ndarray, member: np.ndarray, areas: tuple[float, float]) -> float:
+    """Least variance of a difference of two AUCs on the same cases."""
+    if np.array_equal(scores, baseline):
+        return 0.0  # exactly no difference, whatever the cases
+    change = _placements(scores, member) - _placements(baseline, member)
+    parts = [change[member == label] for label in (1, 0)]
+    paired = sum(float(part.var(ddof=1)) / len(part) if len(part) > 1 else 0.0 for part in parts)
+    return max(paired, min(of_auc(area, len(parts[0]), len(parts[1])) for area in areas))
 
 
-def student_quantile(degrees: float) -> float:
-    """Two-sided quantile of Student's t at the project's confidence level."""
-    from scipy.special import stdtrit  # scipy.stats would take longer to import than the whole evaluation
-
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+# ---------------------------------------------------------------- everything
 
 
 def evaluate(
@@ -200,8 +172,7 @@ def evaluate(
     baseline: np.ndarray | None,
     member: np.ndarray,
     sets: np.ndarray,
-    generator: np.random.Generator,
-    resamples: int = BOOTSTRAP_RESAMPLES,
+    threshold: float | None = None,
 ) -> dict[str, Estimate]:
     """All metrics of one attack.
 
@@ -209,27 +180,74 @@ def evaluate(
         scores: [m] probability that a case is a positive.
         baseline: [m] the classical attack's scores; None leaves out what compares with it.
         member, sets: [m] label and sample set of each case. Every set has positives and negatives.
-        generator: draws the bootstrap; equally seeded generators make attacks comparable draw by draw.
+        threshold: chosen on the shadow side; the advantage TPR - FPR is measured at it. None leaves that out.
 
     Returns:
-        metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same resamples.
+        metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same cases.
     """
     names, columns = np.unique(sets, return_inverse=True)
-    weights = resampling_weights(len(names), resamples, generator)
-    values = roc_metrics(scores, member, columns, weights) | threshold_metrics(scores, member, columns, weights)
+    weights = leave_one_out(len(names))
+    positives, negatives = int((member == 1).sum()), int((member == 0).sum())
+    values = roc_metrics(scores, member, columns, weights)
+    floors = {name: of_share(float(found[0]), positives) for name, found in values.items()}
+    floors["auc"] = of_auc(float(values["auc"][0]), positives, negatives)
+    at_half = _rates_above(scores, 0.5, member, columns, weights)
+    values["accuracy"] = weighted_mean((scores > 0.5) == (member == 1), columns, weights)
+    floors["accuracy"] = of_share(float(values["accuracy"][0]), len(member))
+    values["balanced_accuracy"] = (at_half[0] + 1 - at_half[1]) / 2
+    floors["balanced_accuracy"] = _of_rates(at_half, positives, negatives) / 4
+    if threshold is not None:
+        at_best = _rates_above(scores, threshold, member, columns, weights)
+        values["advantage"], floors["advantage"] = at_best[0] - at_best[1], _of_rates(at_best, positives, negatives)
     if baseline is not None:
-        values |= degradation_metrics(scores, baseline, member, columns, weights)
-        values["auc_gain"] = values["auc"] - roc_metrics(baseline, member, columns, weights)["auc"]
-    return {name: estimate(sampled, len(names), *range_of(name)) for name, sampled in values.items()}
+        gain = _confidence(scores, member) - _confidence(baseline, member)
+        values["deg_count"], values["deg_rate"] = (weighted_mean(g, columns, weights) for g in (gain > 0, gain))
+        floors["deg_count"] = of_share(float(values["deg_count"][0]), len(gain))
+        floors["deg_rate"] = max(float(gain.var()), 1 / len(gain)) / len(gain)
+        other = roc_metrics(baseline, member, columns, weights)["auc"]
+        values["auc_gain"] = values["auc"] - other
+        floors["auc_gain"] = _gain_floor(scores, baseline, member, (float(values["auc"][0]), float(other[0])))
+    return {name: estimate(found, floors[name], *range_of(name)) for name, found in values.items()}
+
+
+def _of_rates(rates: tuple[np.ndarray, np.ndarray], positives: int, negatives: int) -> float:
+    """Least variance of TPR - FPR."""
+    return of_share(float(rates[0][0]), positives) + of_share(float(rates[1][0]), negatives)
+
+
+def auc_difference(scores: np.ndarray, others: np.ndarray, member: np.ndarray, sets: np.ndarray) -> Estimate:
+    """AUC of `scores` less that of `others` [m] on the same cases, both without the same sets."""
+    return evaluate(scores, others, member, sets)["auc_gain"]
+
+
+Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels, sample sets [m]
+
+
+def auc_change(first: Scored, second: Scored) -> Estimate:
+    """AUC of one attack less that of another on cases of the same sample sets, both without the same sets."""
+    areas, floors = [], []
+    for scores, member, sets in (first, second):
+        names, columns = np.unique(sets, return_inverse=True)
+        areas.append(roc_metrics(scores, member, columns, leave_one_out(len(names)))["auc"])
+        floors.append(of_auc(float(areas[-1][0]), int((member == 1).sum()), int((member == 0).sum())))
+    same = all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    return estimate(areas[0] - areas[1], 0.0 if same else min(floors), *range_of("auc_gain"))
 
 
 def evaluate_all(
-    scores: Mapping[str, np.ndarray], cases: Cases, seed: int, baseline: str = "basic_mia"
+    scores: Mapping[str, np.ndarray],
+    cases: Cases,
+    thresholds: Mapping[str, float] | None = None,
+    baseline: str = "basic_mia",
 ) -> dict[str, dict[str, Estimate]]:
-    """`evaluate` for several attacks on the same cases, all on the same resamples; one of them is the baseline."""
+    """`evaluate` for several attacks on the same cases; one of them is the baseline."""
     return {
         name: evaluate(
-            values, None if name == baseline else scores[baseline], cases.member, cases.set, spawn(seed, "bootstrap")
+            values,
+            None if name == baseline else scores[baseline],
+            cases.member,
+            cases.set,
+            (thresholds or {}).get(name),
         )
         for name, values in scores.items()
     }

@@ -25,6 +25,7 @@ from lib_unlearning.reporting.archive import CHOSEN
 from lib_unlearning.reporting.build import build_report
 from lib_unlearning.reporting.comparisons import COMPARISONS, panels
 from lib_unlearning.statistics import metrics
+from lib_unlearning.statistics.intervals import Estimate
 from parameter_parser import parse_settings
 
 SETS, CASES = 4, 20
@@ -40,14 +41,16 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
         for feature in FEATURES
     }
     results = {
-        feature: metrics.evaluate(values, None if feature == BASELINE else scores[BASELINE], member, sets, rng, 100)
+        feature: metrics.evaluate(values, None if feature == BASELINE else scores[BASELINE], member, sets, 0.5)
         for feature, values in scores.items()
     }
     guess = np.full((len(member), 2), 0.5)
     cases = PosteriorSet(guess, guess, member, member, member, sets, member)
     answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
     folder = Layout(temp_data).attack_data / digest([*flags, strength])[:10]
-    rows = report.result_rows(settings.flat() | {"synthetic": False} | report.outcomes(answers), results, "label_diff")
+    rows = report.result_rows(
+        settings.flat() | {"synthetic": False} | report.outcomes(answers), results, "label_diff", results
+    )
     report.save_run(folder, rows, {}, cases, scores)
     return folder
 
@@ -178,9 +181,8 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
     assert len(rows) == len(expected) * (len(FEATURES) + 1)
     for row in rows:  # both tables say the same
         if row["feature"] == CHOSEN:
-            assert (
-                f"| {float(row['auc_value']):.3f} [{float(row['auc_low']):.2f}, {float(row['auc_high']):.2f}] |" in text
-            )
+            ends = (float(row[f"auc_{name}"]) for name in ("value", "low", "high"))
+            assert f"| {report.with_interval(Estimate(*ends, None))} |" in text
     assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "figures" / f"{name}.svg").read_text()
 
@@ -193,9 +195,9 @@ def test_claims_follow_the_numbers(tmp_path: Path) -> None:
         write_run(tmp_path, strength, "--unlearning_method=sisa", *sized("num_shard", shards))
     for model in ("DT", "LR"):
         write_run(tmp_path, 3.0, f"--original_model={model}")
-        write_run(tmp_path, 3.0, f"--original_model={model}", "--top_k=1")
+        write_run(tmp_path, 3.001, f"--original_model={model}", "--top_k=1")
         write_run(tmp_path, 0.0, f"--original_model={model}", "--top_k=0")
-        write_run(tmp_path, 3.0, f"--original_model={model}", "--temperature=5")
+        write_run(tmp_path, 3.001, f"--original_model={model}", "--temperature=5")
     found = {verdict.claim: verdict for verdict in claims.judge(findings(tmp_path))}
     expected = {
         "The attack works": "holds",
@@ -207,8 +209,35 @@ def test_claims_follow_the_numbers(tmp_path: Path) -> None:
         "Top-k does not help": "holds",
     }
     assert {claim: found[claim].verdict for claim in expected} == expected
-    assert "clear in 1 of 1 comparisons" in found["SISA weakens the attack"].measured
+    assert "clear in 1 of 1 comparison," in found["SISA weakens the attack"].measured
     assert "DP-SGD helps" not in found
+
+
+def test_pairs_that_cannot_differ_are_no_evidence(tmp_path: Path) -> None:
+    """With two classes top 1 tells everything: the same scores twice say nothing of the defense."""
+    write_run(tmp_path, 3.0)
+    write_run(tmp_path, 3.0, "--top_k=1")
+    write_run(tmp_path, 3.0, "--temperature=1")
+    found = {verdict.claim for verdict in claims.judge(findings(tmp_path))}
+    assert not found & {"Top-k does not help", "Temperature scaling helps"}
+
+
+def test_a_null_claim_needs_more_than_a_wide_interval(tmp_path: Path) -> None:
+    few = [f"--{side}_set_num=2" for side in ("shadow", "target")]
+    write_run(tmp_path, 0.5, *few)
+    write_run(tmp_path, 0.52, "--top_k=1", *few)
+    (found,) = (verdict for verdict in claims.judge(findings(tmp_path)) if verdict.claim == "Top-k does not help")
+    assert found.verdict == "does not hold"
+    assert "shown to be within 0.05 in 0 of 1" in found.measured
+
+
+def test_own_tables_are_not_judged_by_the_papers_claims(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, 3.0)
+    rows = json.loads((folder / "results.json").read_text())
+    for row in rows:
+        row |= {"dataset_name": "mine", "shadow_dataset_name": "mine"}
+    (folder / "results.json").write_text(json.dumps(rows))
+    assert claims.judge(findings(tmp_path)) == []
 
 
 # ---------------------------------------------------------------- page

@@ -1,0 +1,137 @@
+"""Intervals over sample sets that cover the truth near 0 and 1 as well (coverage: `benchmarks/coverage.py`).
+
+The variance is the jackknife's over sample sets, but never less than what that many cases allow: ten sets that agree to
+the last digit are not certainty. The interval is Student's t on the logit scale, with sets - 1 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value, the ends of its 95 % interval, and its standard error (None: one sample set allows neither)."""
+
+    value: float
+    low: float | None
+    high: float | None
+    error: float | None
+
+
+def leave_one_out(num_sets: int) -> np.ndarray:
+    """Weights [1 + num_sets, num_sets] of sample sets: the whole sample, then without each set; a single one stays."""
+    whole = np.ones((1, num_sets))
+    return whole if num_sets < 2 else np.vstack([whole, 1.0 - np.eye(num_sets)])
+
+
+def jackknife_variance(values: np.ndarray) -> float:
+    """Variance of a metric from its values on the whole sample (0) and without each of S sets [1 + S].
+
+    Scaled by S / (S - 1), since the variance of a few sets is itself uncertain.
+    """
+    parts = values[1:]
+    return float(((parts - parts.mean()) ** 2).sum())
+
+
+def estimate(values: np.ndarray, floor: float, lowest: float, highest: float) -> Estimate:
+    """Value and interval of a metric from its values on the whole sample (0) and without each set [1 + S].
+
+    Args:
+        floor: the least variance that the number of cases allows.
+        lowest, highest: the metric's range.
+    """
+    value, sets = float(values[0]), len(values) - 1
+    if sets < 2:
+        return Estimate(value, None, None, None)
+    error = math.sqrt(max(jackknife_variance(values), floor))
+    return interval(value, error, sets - 1, lowest, highest)
+
+
+def interval(
+    value: float, error: float, degrees: float, lowest: float, highest: float, level: float = CONFIDENCE
+) -> Estimate:
+    """An estimate with a two-sided interval, Student's t on the logit scale of [lowest, highest]."""
+    if error == 0:
+        return Estimate(value, value, value, 0.0)
+    middle, slope = _on_logit_scale(value, error, lowest, highest)
+    reach = student_quantile(degrees, level) * slope
+    low, high = (lowest + (highest - lowest) * _logistic(middle + sign * reach) for sign in (-1, 1))
+    return Estimate(value, min(low, value), max(high, value), error)
+
+
+def _on_logit_scale(value: float, error: float, lowest: float, highest: float) -> tuple[float, float]:
+    """Logit of a value and its standard error; at an end of the range, half a standard error inside."""
+    width = highest - lowest
+    share, spread = (value - lowest) / width, error / width
+    inside = min(max(share, min(spread, 1.0) / 2), 1 - min(spread, 1.0) / 2)
+    return math.log(inside / (1 - inside)), spread / (inside * (1 - inside))
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-max(min(value, 700.0), -700.0)))
+
+
+def student_quantile(degrees: float, level: float = CONFIDENCE) -> float:
+    """Two-sided quantile of Student's t."""
+    from scipy.special import stdtrit  # scipy.stats would take longer to import than the whole evaluation
+
+    return float(stdtrit(degrees, 0.5 + level / 2))
+
+
+def p_value(value: float, error: float, degrees: float, sets: int, lowest: float, highest: float) -> float:
+    """Two-sided p-value of the null that a value is in the middle of its range, by the test that the interval inverts.
+
+    It is never below 2 ** (1 - sets): so seldom as many sets as there are fall on one side by chance.
+    """
+    from scipy.special import stdtr
+
+    least = 2.0 ** (1 - sets)
+    if error == 0:
+        return 1.0 if value == (lowest + highest) / 2 else least
+    middle, slope = _on_logit_scale(value, error, lowest, highest)
+    return max(float(2 * stdtr(degrees, -abs(middle / slope))), least)
+
+
+def equivalent(found: Estimate, degrees: float, margin: float, lowest: float, highest: float) -> bool:
+    """Whether two one-sided tests at 5 % show that a difference lies within -margin .. margin."""
+    if found.error is None:
+        return False
+    inner = interval(found.value, found.error, degrees, lowest, highest, level=0.90)
+    assert inner.low is not None
+    assert inner.high is not None
+    return -margin < inner.low and inner.high < margin
+
+
+# ---------------------------------------------------------------- least variances
+
+
+def shrunk(share: float, count: float) -> float:
+    """A share of `count` with half a case more on either side, so that none of n is not never."""
+    return (share * count + 0.5) / (count + 1)
+
+
+def of_share(share: float, count: float) -> float:
+    """Variance of a share of `count` independent cases."""
+    inside = shrunk(share, count)
+    return inside * (1 - inside) / count
+
+
+def of_auc(auc: float, positives: int, negatives: int) -> float:
+    """Variance of an AUC of independent cases (Hanley and McNeil, Radiology 1982)."""
+    area = shrunk(auc, min(positives, negatives))
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positives - 1) * (first - area**2) + (negatives - 1) * (second - area**2)
+    return spread / (positives * negatives)
+
+
+def upper_rate(events: int, trials: int, level: float = CONFIDENCE) -> float:
+    """Clopper and Pearson's upper bound on a rate, one-sided."""
+    from scipy.special import betaincinv
+
+    return 1.0 if events >= trials else float(betaincinv(events + 1, trials - events, level))

@@ -1,0 +1,54 @@
+"""What an estimate allows to be said: leaks, below the margin, or undecided and what would settle it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from lib_unlearning.statistics.intervals import Estimate, interval
+
+_MOST_SETS = 1000
+
+
+class Verdict(Enum):
+    """The three answers."""
+
+    LEAKS = "leaks"
+    BELOW = "below the margin"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with its grounds.
+
+    Attributes:
+        largest: the largest leak that the data still allow; None without an interval.
+        more_sets: about how many more sample sets would settle it; None where it is settled, or no number would do.
+    """
+
+    verdict: Verdict
+    largest: float | None
+    more_sets: int | None
+
+
+def judge(auc: Estimate, sets: int, margin: float) -> Judgement:
+    """What an AUC with its interval over `sets` sample sets says, against a margin such as 0.55."""
+    if auc.low is None or auc.high is None or auc.error is None:
+        return Judgement(Verdict.UNDECIDED, None, None)
+    if auc.low > margin:
+        return Judgement(Verdict.LEAKS, auc.high, None)
+    if auc.high < margin:
+        return Judgement(Verdict.BELOW, auc.high, None)
+    return Judgement(Verdict.UNDECIDED, auc.high, _more_sets(auc.value, auc.error, sets, margin))
+
+
+def _more_sets(value: float, error: float, sets: int, margin: float) -> int | None:
+    """Sets to be added until an interval around the same value, narrower by their root, leaves the margin out."""
+    for total in range(sets + 1, _MOST_SETS + 1):
+        found = interval(value, error * (sets / total) ** 0.5, total - 1, 0.0, 1.0)
+        assert found.low is not None
+        assert found.high is not None
+        if found.low > margin or found.high < margin:
+            return total - sets
+    return None
