@@ -60,7 +60,7 @@ def _allows_validation(labels: np.ndarray) -> bool:
 # To add a target model: one line here or in a plug-in.
 TARGET_MODELS: dict[str, Family] = {
     "DT": estimator_family("DT", _decision_tree, TreeOptions),
-    "RF": estimator_family("RF", _random_forest, TreeOptions),
+    "RF": estimator_family("RF", _random_forest, TreeOptions, weighs=True),
     "LR": estimator_family("LR", _logistic_regression),
     "MLP": estimator_family("MLP", _multilayer_perceptron),
     **{name: network_family(name) for name in ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")},

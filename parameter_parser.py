@@ -30,6 +30,7 @@ from lib_unlearning.settings import Origin, Settings
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
+RANDOMNESS = ("matched", "shared", "fresh")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # What each experiment does; exp.py has a class for each.
 EXPERIMENTS = {
@@ -80,8 +81,11 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
     yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
-    help = "give each unlearned model a seed of its own, as a provider would"
-    yield _flag(group, "fresh_retrain_seed", False, help, True, kind=boolean)
+    help = (
+        "retraining leaves a gap and changes nothing else; shares the seed; or draws all anew (matched; DP-SGD: fresh)"
+    )
+    yield _flag(group, "retrain_randomness", None, help, True, choices=RANDOMNESS)
+    yield _flag(group, "fresh_retrain_seed", False, "alias of --retrain_randomness fresh", True, kind=boolean)
     help = "of the report or the sweep, the one to make (all)"
     yield _flag(group, "comparison", None, help, choices=tuple(COMPARISONS), metavar="NAME")
     yield _flag(group, "small", False, "sweep: a minute or two instead of hours", kind=boolean)
@@ -323,7 +327,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         temperature=None if parsed.is_defense is False else parsed.temperature,
         seeds=seeds,
         seed=seeds[0],
-        fresh_retrain_seed=parsed.fresh_retrain_seed,
+        retrain_randomness=_randomness(values),
         placebo=parsed.placebo,
         margin=parsed.margin,
         retrain=parsed.retrain,
@@ -461,6 +465,16 @@ def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:
             f"one; lower it or raise --{side}_set_size"
         )
     return settings
+
+
+def _randomness(values: Mapping[str, Any]) -> str:
+    """What retraining shares with the original; DP-SGD draws noise and batches anew in any case."""
+    asked = values["retrain_randomness"] or ("fresh" if values["fresh_retrain_seed"] else None)
+    if values["fresh_retrain_seed"] and asked != "fresh":
+        raise UserError(f"--fresh_retrain_seed and --retrain_randomness {asked} differ; leave one out")
+    if values["is_dp_defense"] and asked not in (None, "fresh"):
+        raise UserError(f"--retrain_randomness {asked}: DP-SGD draws its noise anew, or it would cancel; leave it out")
+    return asked or ("fresh" if values["is_dp_defense"] else "matched")
 
 
 def _published_entries(parsed: argparse.Namespace) -> int | None:

@@ -120,9 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000)
     studies = parser.parse_args().studies
-    print(
-        "| sets | scores | spread over sets | true AUC | AUC | advantage | TPR at 10 % FPR | width 0 | percentile, AUC |"
-    )
+    print("| sets | scores | spread over sets | true AUC | AUC | advantage | TPR at 10 % FPR | width 0 | percentile |")
     print("|---|---|---|---|---|---|---|---|---|")
     worst = {name: (1.0, "") for name in MEASURES}
     for num_sets in SETS:

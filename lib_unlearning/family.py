@@ -35,16 +35,19 @@ class Family:
     network: bool = False
 
 
-def estimator_family(name: str, make: Callable[[np.ndarray, int, Any], Any], options: type = NoOptions) -> Family:
+def estimator_family(
+    name: str, make: Callable[[np.ndarray, int, Any], Any], options: type = NoOptions, weighs: bool = False
+) -> Family:
     """A family of scikit-learn's interface.
 
     Args:
         make: (training labels [n], seed, options) -> unfitted classifier with `fit` and `predict_proba`.
+        weighs: see `EstimatorTrainer`; for families with random choices that go by a record's number.
     """
 
     def trainer(dataset: Dataset, chosen: Any, held_out: np.ndarray) -> Trainer:
         made: MakeEstimator = lambda labels, seed: make(labels, seed, chosen)  # noqa: E731
-        return EstimatorTrainer(dataset, made, name)
+        return EstimatorTrainer(dataset, made, name, weighs)
 
     return Family(trainer, options)
 

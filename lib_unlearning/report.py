@@ -261,7 +261,7 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
 
 
 def verdict(results: Results, headline: str, settings: Settings, answers: Answers) -> str:
-    """What the run shows, in sentences; they are about the feature that was chosen without a look at the target side."""
+    """What the run shows, in sentences about the feature that was chosen without a look at the target side."""
     auc, gain = results[headline]["auc"], results[headline].get("auc_gain")
     question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
     figures = f"AUC {with_interval(auc)} with {headline}"

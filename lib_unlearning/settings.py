@@ -37,6 +37,7 @@ class Settings:
         side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
         method_options: "shadow" / "target" -> the method's options.
         margin: AUC from which on a deletion counts as visible.
+        retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
@@ -64,7 +65,7 @@ class Settings:
     temperature: float | None
     seeds: tuple[int, ...]
     seed: int
-    fresh_retrain_seed: bool
+    retrain_randomness: str
     placebo: bool
     margin: float
     retrain: bool
@@ -115,12 +116,12 @@ class Settings:
         for name in ("attack_model", "unlearning_method", "samples_to_evaluate", "placebo"):
             found[name] = getattr(self, name)
         found["max_leaf_nodes"] = chosen.pop("max_leaf_nodes", None)
-        for name in ("top_k", "temperature", "fresh_retrain_seed", "seed"):
-            found[name] = getattr(self, name)
+        found |= {"top_k": self.top_k, "temperature": self.temperature}
+        found |= {"fresh_retrain_seed": self.retrain_randomness == "fresh", "seed": self.seed}
         for side, part in self.sides.items():
             own = asdict(part) | self.side_options[side]
             found |= {f"{side}_{name}": value for name, value in own.items()}
             chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
         if self.plugins:
             found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
-        return found | chosen
+        return found | chosen | {"retrain_randomness": self.retrain_randomness}

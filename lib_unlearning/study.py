@@ -64,13 +64,13 @@ class Study:
     def training_of(self, side: str, index: int) -> tuple[np.ndarray, list[Deletion], int]:
         """Training records [n] of a sample set, what is deleted from it, and the seed of its original model."""
         settings, sample_set = self.settings, self.sample_set(side, index)
+        fresh = settings.retrain_randomness == "fresh"
         deletions = [
             Deletion(
                 records=records,
                 replacements=newcomers if settings.online else newcomers[:0],
-                seed=integer_seed(settings.seed, side, index, "retrained model", request)
-                if settings.fresh_retrain_seed
-                else None,
+                seed=integer_seed(settings.seed, side, index, "retrained model", request) if fresh else None,
+                leaves_gap=settings.retrain_randomness == "matched",
             )
             for request, (records, newcomers) in enumerate(
                 zip(sample_set.requests, sample_set.replacements, strict=True)
@@ -162,7 +162,7 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
 
 
 def _split_path(settings: Settings) -> Path:
-    sizes = "_".join(
+    sizes = f"seed{settings.seed}_" + "_".join(
         f"{side}-{part.set_num}x{part.set_size}-{part.unlearning_size}x{part.unlearning_num}"
         for side, part in settings.sides.items()
     )
@@ -199,7 +199,7 @@ def _store(
         "unlearning_size": drawn.unlearning_size,
         "unlearning_num": drawn.unlearning_num,
         "online_learning": settings.online,
-        "fresh_retrain_seed": settings.fresh_retrain_seed,
+        "retrain_randomness": settings.retrain_randomness,
         "seed": settings.seed,
         # Transfer between data sets that share records takes the target side's out of the shadow side's pools.
         "apart_from": None if whole else datasets["target"].digest,

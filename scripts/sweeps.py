@@ -136,9 +136,19 @@ def defense(scope: Scope) -> Iterator[str]:
     network = f"{ADULT} --original_model LRTorch --num_epochs 10 --batch_size 256 --attack_model RF"
     if scope.small:
         network += f" {both_sides('set_num', 3)} {both_sides('unlearning_size', 5)}"
-    yield network
-    for sigma in scope.pick((0.5, 2, 10), (2,)):
+    # The baseline of DP-SGD draws as much anew as DP-SGD does; next to no noise shows what drawing anew does alone.
+    yield f"{network} --retrain_randomness fresh"
+    for sigma in scope.pick((1e-6, 0.5, 2, 10), (1e-6, 2)):
         yield f"{network} --is_dp_defense true --sigma {sigma}"
+
+
+def randomness(scope: Scope) -> Iterator[str]:
+    """Three kinds of retraining of networks, forests and trees."""
+    networks = ("LRTorch --num_epochs 20", "MLPTorch --num_epochs 10")
+    for data in scope.data:
+        for target in scope.pick((*networks, "RF", "DT"), ("LRTorch --num_epochs 10", "DT")):
+            for kind in ("matched", "shared", "fresh"):
+                yield f"{data} --original_model {target} --attack_model RF --retrain_randomness {kind}"
 
 
 def placebo(scope: Scope) -> Iterator[str]:
@@ -159,6 +169,7 @@ SWEEPS: dict[str, Callable[[Scope], Iterator[str]]] = {
     "transfer": transfer,
     "placebo": placebo,
     "defense": defense,
+    "randomness": randomness,
     "scratch": scratch,
     "overfitting": overfitting,
     "remaining": remaining,

@@ -107,9 +107,13 @@ def _same_sizes(settings: Settings) -> bool:
 
 
 def _plain(settings: Settings) -> bool:
-    """An adversary who knows data and family, and a provider who retrains with the original's seed."""
-    known = same_data(settings) and same_model(settings)
-    return known and not settings["placebo"] and not settings["fresh_retrain_seed"]
+    """An adversary who knows data and family, and a provider whose retraining shares what it can with the original."""
+    return _known(settings) and settings["retrain_randomness"] == "matched"
+
+
+def _known(settings: Settings) -> bool:
+    """An adversary who knows data and family."""
+    return same_data(settings) and same_model(settings) and not settings["placebo"]
 
 
 def _usual(settings: Settings) -> bool:
@@ -272,7 +276,7 @@ COMPARISONS: dict[str, Comparison] = {
         "heat",
         lambda settings: (
             not settings["placebo"]
-            and not settings["fresh_retrain_seed"]
+            and settings["retrain_randomness"] == "matched"
             and is_open(settings)
             and _same_sizes(settings)
             and _base(settings)
@@ -298,8 +302,24 @@ COMPARISONS: dict[str, Comparison] = {
         "Defenses",
         "The paper: label only, temperature and DP-SGD help, top-k does not.",
         "defense",
-        lambda settings: _plain(settings) and _same_sizes(settings) and _base(settings),
+        # Each panel has one kind of randomness: DP-SGD is held against a baseline that draws anew as well.
+        lambda settings: _known(settings) and _same_sizes(settings) and _base(settings),
         (Axis("defense", ("top_k", "temperature", *_PRIVACY), defense_label),),
+    ),
+    "randomness": Comparison(
+        "Randomness of retraining",
+        "What the retrained model shares with the original: all but the deleted record (matched), the seed (shared), "
+        "nothing (fresh).",
+        "dots",
+        lambda settings: _known(settings) and is_open(settings) and _same_sizes(settings) and _base(settings),
+        (
+            Axis(
+                "randomness of retraining",
+                ("retrain_randomness", "fresh_retrain_seed"),
+                lambda settings: settings["retrain_randomness"],
+            ),
+        ),
+        least=2,
     ),
     "placebo": Comparison(
         "Placebo",

@@ -30,17 +30,23 @@ _NOBODY = np.array([], dtype=np.int64)
 
 def _epoch_batches(
     tasks: Sequence[TrainingTask], positions: Sequence[np.ndarray], epoch: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the inputs [steps, M, b] and which of them count [steps, M, b]; short batches and models are padded."""
-    steps = max(-(-len(task.records) // batch_size) for task in tasks)
-    rows = np.zeros((len(tasks), steps * batch_size), dtype=np.int64)
-    counts = np.zeros((len(tasks), steps * batch_size), dtype=bool)
-    for number, task in enumerate(tasks):
-        size = len(task.records)
-        rows[number, :size] = positions[number][record_order(task.seed, epoch, task.records)]
-        counts[number, :size] = True
-    shape = (len(tasks), steps, batch_size)
-    return rows.reshape(shape).swapaxes(0, 1), counts.reshape(shape).swapaxes(0, 1)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the inputs, which of them count, and each one's weight in its batch's loss, all [steps, M, b].
+
+    Short batches and models are padded; a gap keeps its place in the batch and its share of the mean.
+    """
+    owned = [task.filled() for task in tasks]
+    steps = max(-(-len(places) // batch_size) for places, _ in owned)
+    shape = (len(tasks), steps * batch_size)
+    rows, counts, places_held = (np.zeros(shape, dtype=kind) for kind in (np.int64, bool, bool))
+    for number, (task, (places, holds)) in enumerate(zip(tasks, owned, strict=True)):
+        held = holds[record_order(task.seed, epoch, places)]
+        rows[number, : len(held)] = np.where(held < 0, 0, positions[number][held])
+        counts[number, : len(held)] = held >= 0
+        places_held[number, : len(held)] = True
+    by_step = [part.reshape(len(tasks), steps, batch_size).swapaxes(0, 1) for part in (rows, counts, places_held)]
+    share = by_step[1] / np.maximum(by_step[2].sum(axis=2, keepdims=True), 1)
+    return by_step[0], by_step[1], share.astype(np.float32)
 
 
 def _dropout_masks(bases: torch.Tensor, records: torch.Tensor, units: int) -> torch.Tensor:
@@ -177,10 +183,9 @@ class _StackTraining:
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """One pass of every model over its records; mean loss and accuracy [M, 2]."""
-        rows, counted = _epoch_batches(self.tasks, self.positions, epoch, self.settings.batch_size)
+        rows, counted, share = _epoch_batches(self.tasks, self.positions, epoch, self.settings.batch_size)
         active = np.asarray(counted.any(axis=2))  # [steps, M]
-        share = counted / np.maximum(counted.sum(axis=2, keepdims=True), 1)
-        arrays = (rows, counted, share.astype(np.float32), active)
+        arrays = (rows, counted, share, active)
         on_device = [torch.from_numpy(part).to(self.device) for part in arrays]
         units, bases = self.architecture.dropout_units, self._dropout_bases(epoch)
         total = torch.zeros(len(self.tasks), 2, device=self.device)

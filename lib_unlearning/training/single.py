@@ -28,10 +28,12 @@ def train_alone(
     rate = settings.lr or architecture.learning_rate
     optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=rate)
     history = np.zeros((1, settings.num_epochs, 3))
+    places, holds = task.filled()
     for epoch in range(settings.num_epochs):
-        order = torch.from_numpy(record_order(task.seed, epoch, task.records)).to(device)
+        order = torch.from_numpy(holds[record_order(task.seed, epoch, places)]).to(device)
         module.train()
-        for batch in order.split(settings.batch_size):
+        for slots in order.split(settings.batch_size):
+            batch = slots[slots >= 0]  # without gaps
             if len(batch) > 1:  # batch norm cannot learn from a single record
                 history[0, epoch, :2] += module_step(module, optimizer, inputs[batch], labels[batch], settings.amp)
         history[0, epoch, :2] /= len(task.records)

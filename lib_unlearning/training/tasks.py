@@ -46,6 +46,8 @@ class TrainingTask:
         seed: of all its randomness.
         start: the model whose training is continued; None for fresh weights.
         epochs, lr: other than the trainer's own.
+        places: [s] the records that the order of training was made for, and `at` [n] each record's place among them: a
+            deleted record leaves a gap, and nothing else moves. None: the records themselves.
     """
 
     records: np.ndarray
@@ -53,6 +55,16 @@ class TrainingTask:
     start: Any = None
     epochs: int | None = None
     lr: float | None = None
+    places: np.ndarray | None = None
+    at: np.ndarray | None = None
+
+    def filled(self) -> tuple[np.ndarray, np.ndarray]:
+        """The records that own the places [s], and for each place which of `records` fills it, -1 for a gap [s]."""
+        if self.places is None or self.at is None:
+            return self.records, np.arange(len(self.records))
+        holds = np.full(len(self.places), -1)
+        holds[self.at] = np.arange(len(self.at))
+        return self.places, holds
 
 
 class Trainer(ABC):

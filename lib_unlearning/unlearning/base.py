@@ -43,12 +43,18 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Deletion:
-    """Records to forget [k], new records to learn in their place ([k], or [0] when there are none), and the
-    seed that the retrained model gets (None: the original's)."""
+    """What is to be forgotten, and what retraining shares with the original training.
+
+    Attributes:
+        records: [k] to forget. replacements: [k] new records to learn in their place, or [0] when there are none.
+        seed: that the retrained model gets (None: the original's).
+        leaves_gap: whether the deleted records' places in the order of training stay empty, so that nothing else moves.
+    """
 
     records: np.ndarray
     replacements: np.ndarray
     seed: int | None = None
+    leaves_gap: bool = False
 
 
 # The original model and one unlearned model a deletion.

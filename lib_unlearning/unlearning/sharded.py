@@ -23,18 +23,28 @@ class Retraining(UnlearningMethod):
         """Train every shard of the original and every shard that a deletion touches.
 
         Shards' sizes differ by at most one; those that a deletion does not touch are shared with the original. A new
-        record joins the shard that lost the one it replaces. A shard left without records has no vote.
+        record joins the shard that lost the one it replaces, at its place. A shard left without records has no vote.
         """
         shards = np.array_split(records, self.num_shard)
+        whole = {number: _Part(shard) for number, shard in enumerate(shards)}
         changed = [_changed_shards(shards, deletion) for deletion in deletions]
         retraining = [
             task
             for parts, deletion in zip(changed, deletions, strict=True)
             for task in _tasks(parts, seed if deletion.seed is None else deletion.seed)
         ]
-        fitted = iter((yield [*_tasks(dict(enumerate(shards)), seed), *retraining]))
+        fitted = iter((yield [*_tasks(whole, seed), *retraining]))
         original = Ensemble([next(fitted) for _ in shards], shards)
         return original, [_assembled(original, parts, fitted) for parts in changed]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Records of a shard [n], and where it has gaps the places they keep (see `TrainingTask`)."""
+
+    records: np.ndarray
+    places: np.ndarray | None = None
+    at: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -64,28 +74,35 @@ class Sisa(Retraining):
         )
 
 
-def _tasks(shards: Mapping[int, np.ndarray], seed: int) -> list[TrainingTask]:
+def _tasks(shards: Mapping[int, _Part], seed: int) -> list[TrainingTask]:
     """A task per shard that has records; a shard keeps its seed whatever happens to the others."""
     return [
-        TrainingTask(records, integer_seed(seed, "shard", number)) for number, records in shards.items() if len(records)
+        TrainingTask(part.records, integer_seed(seed, "shard", number), places=part.places, at=part.at)
+        for number, part in shards.items()
+        if len(part.records)
     ]
 
 
-def _changed_shards(shards: list[np.ndarray], deletion: Deletion) -> dict[int, np.ndarray]:
+def _changed_shards(shards: list[np.ndarray], deletion: Deletion) -> dict[int, _Part]:
     """Number of each shard that held a deleted record -> its records afterwards, in their old order."""
     changed = {}
     for number, shard in enumerate(shards):
         leaving = np.isin(shard, deletion.records)
         if leaving.any():
             newcomers = deletion.replacements[np.isin(deletion.records, shard)[: len(deletion.replacements)]]
-            changed[number] = np.concatenate([shard[~leaving], newcomers])
+            records = np.concatenate([shard[~leaving], newcomers])
+            if deletion.leaves_gap:
+                at = np.concatenate([np.flatnonzero(~leaving), np.flatnonzero(leaving)[: len(newcomers)]])
+                changed[number] = _Part(records, shard, at)
+            else:
+                changed[number] = _Part(records)
     return changed
 
 
-def _assembled(original: Ensemble, changed: Mapping[int, np.ndarray], fitted: Iterator[Any]) -> Ensemble:
+def _assembled(original: Ensemble, changed: Mapping[int, _Part], fitted: Iterator[Any]) -> Ensemble:
     constituents, shards = [], []
     for number, (constituent, shard) in enumerate(zip(original.constituents, original.shards, strict=True)):
-        records = changed.get(number, shard)
+        records = changed[number].records if number in changed else shard
         if len(records):
             constituents.append(next(fitted) if number in changed else constituent)
             shards.append(records)

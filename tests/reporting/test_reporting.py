@@ -181,8 +181,8 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
     assert len(rows) == len(expected) * (len(FEATURES) + 1)
     for row in rows:  # both tables say the same
         if row["feature"] == CHOSEN:
-            ends = (float(row[f"auc_{name}"]) for name in ("value", "low", "high"))
-            assert f"| {report.with_interval(Estimate(*ends, None))} |" in text
+            value, low, high = (float(row[f"auc_{name}"]) for name in ("value", "low", "high"))
+            assert f"| {report.with_interval(Estimate(value, low, high, None))} |" in text
     assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "figures" / f"{name}.svg").read_text()
 
