@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import data_prepare
 import models
 from lib_unlearning import report
-from lib_unlearning.attack import attacks_on
+from lib_unlearning.attack import View, attacks_on
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json
@@ -22,6 +23,7 @@ from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.settings import Settings
@@ -64,7 +66,7 @@ class ModelTrain:
         watch = Stopwatch()
         study = _open(self.settings, watch)
         study.keep_split()
-        with unfinished(study.store["target"].folder / UNFINISHED, self.settings.flat()):
+        with unfinished(study.store["target"].folder / UNFINISHED, study.settings.flat()):
             trained = train_missing(study, watch)
         total = len(study.sets())
         count = sum(part.set_num * (1 + part.unlearning_size) for part in self.settings.sides.values())
@@ -84,8 +86,9 @@ class MemInf:
 
     def run(self) -> Path:
         """Attack, print the table and its meaning, write everything under `attack_data`; returns the run's folder."""
-        settings, watch = self.settings, Stopwatch()
-        study = _open(settings, watch)
+        watch = Stopwatch()
+        study = _open(self.settings, watch)
+        settings = study.settings
         study.keep_split()
         described = report.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / report.run_name(settings, described)
@@ -101,8 +104,9 @@ class MemInf:
         return folder
 
     def _attack_and_save(self, source: StudySource, folder: Path, described: dict[str, Any], watch: Stopwatch) -> None:
-        settings = self.settings
+        settings = source.study.settings
         views, answers = source.views(), source.answers()
+        sharing = report.sharing(source.study.split["target"].sample_sets, answers["target"].cases)
         with watch.stage("train and apply attacks"):
             attacks = attacks_on(views["shadow"], settings.attack_model)
             fitted = {name: attack.fit(views["shadow"], settings.seed) for name, attack in attacks.items()}
@@ -113,17 +117,34 @@ class MemInf:
         with watch.stage("evaluate"):
             member = views["shadow"].cases.member
             thresholds = {name: best_threshold(found, member) for name, found in tried.items()}
-            results = evaluate_all(scores, views["target"].cases, thresholds)
+            results = evaluate_all(scores, views["target"].cases, thresholds, sharing.overlap)
             on_shadow = evaluate_all(tried, views["shadow"].cases)
-        fixed = described["settings"] | report.outcomes(answers["target"])
+            reference = _retrained(source, watch)
+            alone = still_there(views, reference, settings.attack_model, settings.seed, sharing.overlap)
+        fixed = described["settings"] | report.outcomes(answers["target"], sharing, alone)
         rows = report.result_rows(fixed, results, headline, on_shadow)
         report.save_run(folder, rows, described, views["target"].cases, scores)
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
         digests = {side: data.digest for side, data in source.study.dataset.items()}
         write_json(folder / report.TIMING, report.made(watch.stages, digests))
         title = source.study.dataset["target"].title
-        print(report.console(title, settings, answers["target"], results, headline))
+        print(report.console(title, settings, answers["target"], sharing, alone, results, headline))
         print(f"* chosen by cross-fitting on the shadow side. Results: {folder}")
+
+
+def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
+    """Views of models retrained from scratch on the same records, where the method is not itself exact."""
+    study = source.study
+    if all(method.exact for method in study.method.values()):
+        return None
+    exact = replace(
+        study.settings,
+        unlearning_method="scratch",
+        method_options=dict.fromkeys(SIDES, NoOptions()),
+        train_missing=True,
+    )
+    reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
+    return StudySource(reference, report.answers_name(exact), watch).views()
 
 
 class Report:
@@ -292,6 +313,6 @@ def _say_cost(settings: Settings) -> None:
     from lib_unlearning.estimate import Estimator, told
 
     study = _open(settings, Stopwatch())
-    print(report.described_study(study.dataset["target"].title, settings))
+    print(report.described_study(study.dataset["target"].title, study.settings))
     cost = Estimator().cost(study, attacks=settings.exp == "mem_inf").times(len(settings.seeds))
     print(told(cost, study.processes, settings.temp_data))

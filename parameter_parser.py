@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
 from lib_unlearning.settings import Origin, Settings
+from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
@@ -92,15 +93,16 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "name", None, "clean: part of the names of what to delete (everything)", metavar="TEXT")
     yield _flag(group, "plugin", None, "file or module that adds to the registries; repeatable", True, metavar="FILE")
 
-    sizes: tuple[tuple[str, int, str, int], ...] = (
+    sizes: tuple[tuple[str, int | None, str, int], ...] = (
         ("set_num", 10, "sample sets, one original model each", 1),
-        ("set_size", 2000, "records a sample set", 2),
+        ("set_size", None, "records a sample set (auto: 2000, fewer where sets would share more than a sixth)", 2),
         ("unlearning_size", 20, "deletion requests a set", 1),
         ("unlearning_num", 1, "records a deletion request", 1),
     )
     for side in SIDES:
         for name, default, help, lowest in sizes:
-            yield _flag(f"{side} side", f"{side}_{name}", default, help, True, kind=whole(lowest), metavar="N")
+            kind = _auto(lowest) if default is None else whole(lowest)
+            yield _flag(f"{side} side", f"{side}_{name}", default, help, True, kind=kind, metavar="N")
 
     group = "execution and cache"
     yield _flag(group, "is_sample", True, "draw the record split; false: reuse the saved one", True, kind=boolean)
@@ -136,6 +138,11 @@ def _flags() -> Iterator[Flag]:
     group = "of the paper's released code, without effect here"
     for name in _IDLE:
         yield _flag(group, name, None, "accepted, does nothing", kind=whole(0), metavar="N")
+
+
+def _auto(lowest: int) -> Callable[[str], int | None]:
+    """A whole number, or "auto" for None."""
+    return lambda text: None if text == "auto" else whole(lowest)(text)
 
 
 _IDLE = ("num_threads", "n_accumulation_steps")
@@ -346,12 +353,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         given={name: value for name, value in given.items() if name not in ("config", "save_config")},
         training_command=_training_command(given, used, parsed.samples_to_evaluate),
     )
-    for side in SIDES:
-        complaint = UNLEARNING_METHODS[parsed.unlearning_method].complaint(
-            method_options[side], side, settings.sides[side].set_size
-        )
-        if complaint:
-            raise UserError(complaint)
+    check_sizes(settings, UNLEARNING_METHODS[parsed.unlearning_method])
     if parsed.save_config is not None:
         _save_config(parsed.save_config, settings.given)
     return settings
@@ -393,9 +395,6 @@ def _check_networks(values: Mapping[str, Any], families: Sequence[str]) -> None:
         raise UserError(
             f"--is_dp_defense true: DP-SGD trains networks, not {values['original_model']}; name one of {known}"
         )
-    smallest = min(values[f"{side}_set_size"] for side in SIDES)
-    if networks and values["batch_size"] > smallest:
-        raise UserError(f"--batch_size {values['batch_size']}: a set holds {smallest} records; lower it")
     if values["cuda"] is not None and values["device"] not in ("auto", "cuda"):
         raise UserError(
             f"--cuda {values['cuda']} and --device {values['device']} name different devices; leave one out"
@@ -458,13 +457,7 @@ def _warn_of_idle_options(given: Mapping[str, Any], used: set[str], values: Mapp
 
 def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:
     names = ("set_num", "set_size", "unlearning_size", "unlearning_num")
-    settings = SideSettings(*(values[f"{side}_{name}"] for name in names))
-    if settings.unlearning_num >= settings.set_size:
-        raise UserError(
-            f"--{side}_unlearning_num {settings.unlearning_num}: a set holds {settings.set_size} records and must keep "
-            f"one; lower it or raise --{side}_set_size"
-        )
-    return settings
+    return SideSettings(*(values[f"{side}_{name}"] for name in names))
 
 
 def _randomness(values: Mapping[str, Any]) -> str:

@@ -79,6 +79,12 @@ def _logit(probability: np.ndarray) -> np.ndarray:
     return found
 
 
+def unlearned_alone(cases: PosteriorSet) -> np.ndarray:
+    """What the unlearned model says by itself, [m, c + 1]: its posterior, and the true label's logit."""
+    _, after = _of_true_label(cases)
+    return np.hstack([cases.unlearned, _logit(after)])
+
+
 # To add a feature: a function PosteriorSet -> [m, k] and one line here.
 FEATURES: dict[str, Callable[[PosteriorSet], np.ndarray]] = {
     "direct_diff": direct_diff,

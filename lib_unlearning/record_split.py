@@ -5,7 +5,7 @@ Everything here is a pure function of the number of records, the settings and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,15 @@ SIDES = ("shadow", "target")
 _SHADOW_SHARE = 0.5
 _POSITIVE_SHARE = 0.8
 _REPLACEMENT_SHARE = 0.15
+_USUAL_SET, _SMALLEST_SET = 2000, 20
 
 
 @dataclass(frozen=True)
 class SideSettings:
-    """How many records one side (shadow or target) draws."""
+    """How many records one side (shadow or target) draws; no `set_size` leaves it to the size of the data set."""
 
     set_num: int
-    set_size: int
+    set_size: int | None
     unlearning_size: int
     unlearning_num: int
 
@@ -59,6 +60,21 @@ class SideSplit:
     negative: np.ndarray
     replacement: np.ndarray
     sample_sets: list[SampleSet]
+
+
+def mean_overlap(sample_sets: Sequence[SampleSet]) -> float:
+    """Mean share of records that two of the sample sets have in common; 0 for a single one."""
+    if len(sample_sets) < 2:
+        return 0.0
+    counts = np.unique(np.concatenate([part.records for part in sample_sets]), return_counts=True)[1]
+    pairs = len(sample_sets) * (len(sample_sets) - 1)
+    return float((counts * (counts - 1)).sum() / (pairs * len(sample_sets[0].records)))
+
+
+def suitable_size(num_records: int) -> int:
+    """Records a sample set for a data set of `num_records`: 2,000, or so few that two sets share about a sixth."""
+    pool = int(int(num_records * _SHADOW_SHARE) * _POSITIVE_SHARE)
+    return max(_SMALLEST_SET, min(_USUAL_SET, pool // 6))
 
 
 def draw_without_replacement(
@@ -99,6 +115,7 @@ def side_records(num_records: int, side: str, seed: int) -> np.ndarray:
 def draw_side(records: np.ndarray, side: str, settings: SideSettings, seed: int) -> SideSplit:
     """Cut a side's records [n] into pools and draw its sample sets; raises `UserError` when a pool is too small."""
     num_positive = int(len(records) * _POSITIVE_SHARE)
+    assert settings.set_size is not None
     positive, stranger = records[:num_positive], records[num_positive:]
     num_replacement = int(len(stranger) * _REPLACEMENT_SHARE)
     replacement, negative = stranger[:num_replacement], stranger[num_replacement:]
@@ -110,23 +127,27 @@ def draw_side(records: np.ndarray, side: str, settings: SideSettings, seed: int)
 def _check_pools(
     side: str, settings: SideSettings, positive: np.ndarray, negative: np.ndarray, replacement: np.ndarray
 ) -> None:
-    if settings.set_size > len(positive):
-        raise UserError(
+    complaints = []
+    if (settings.set_size or 0) > len(positive):
+        complaints.append(
             f"--{side}_set_size {settings.set_size}: the {side} positive pool holds {len(positive)} records; "
             f"lower --{side}_set_size"
         )
     for pool_name, pool in (("replacement", replacement), ("negative", negative)):
         if settings.unlearning_num > len(pool):
-            raise UserError(
+            complaints.append(
                 f"--{side}_unlearning_num {settings.unlearning_num}: the {side} {pool_name} pool holds {len(pool)} "
                 f"records; lower --{side}_unlearning_num"
             )
+            break
+    if complaints:
+        raise UserError("; ".join(complaints))
 
 
 def _draw_set(
     side: str, index: int, settings: SideSettings, positive: np.ndarray, replacement: np.ndarray, seed: int
 ) -> SampleSet:
-    records = spawn(seed, side, index, "records").choice(positive, settings.set_size, replace=False)
+    records = spawn(seed, side, index, "records").choice(positive, settings.set_size or 0, replace=False)
     shape = (settings.unlearning_size, settings.unlearning_num)
     return SampleSet(
         records=records,

@@ -12,7 +12,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning import __version__
+from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.cache.files import digest, file_name, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.posterior import Answers, PosteriorSet
+from lib_unlearning.record_split import SampleSet, mean_overlap
 from lib_unlearning.settings import Settings
-from lib_unlearning.statistics.intervals import Estimate, equivalent, upper_rate
+from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets, equivalent, upper_rate
 from lib_unlearning.statistics.metrics import TPR_NAMES, range_of
 from lib_unlearning.statistics.verdict import Verdict, judge
 
@@ -48,6 +50,7 @@ EQUIVALENCE = 0.05
 
 # Files of a run.
 RESULTS = "results.json"
+SETTINGS = "settings.json"
 SCORES = "scores.csv"
 CURVES = "curves.csv"
 TIMING = "timing.json"
@@ -62,6 +65,12 @@ OUTCOMES = (
     "original_held_out_accuracy",
     "unlearned_training_accuracy",
     "unlearned_held_out_accuracy",
+    "set_overlap",
+    "stranger_reuse",
+    "still_there_auc",
+    "still_there_auc_low",
+    "still_there_auc_high",
+    "still_there_retrained_auc",
     "epsilon",
 )
 
@@ -105,15 +114,24 @@ def made(stages: Sequence[Mapping[str, Any]], data: Mapping[str, str]) -> dict[s
     }
 
 
-def console(title: str, settings: Settings, answers: Answers, results: Results, headline: str) -> str:
+def console(
+    title: str,
+    settings: Settings,
+    answers: Answers,
+    shared: Sharing,
+    alone: StillThere,
+    results: Results,
+    headline: str,
+) -> str:
     """What a run prints: what was attacked, accuracies, the table, one sentence."""
     width = terminal_width()
     parts = [
-        fitted(heading(title, settings, answers), width),
+        fitted(heading(title, settings, answers, shared), width),
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
         *(fitted(note, width) for note in notes(settings, answers)),
         fitted(verdict(results, headline, settings, answers), width),
+        fitted(still_there_sentence(alone, settings, len(answers.utility)), width),
     ]
     return "\n\n".join(parts)
 
@@ -134,13 +152,23 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
     return found
 
 
-def heading(title: str, settings: Settings, answers: Answers) -> str:
-    """What was attacked, how, and how many cases there are: two lines."""
-    positives = int(answers.cases.member.sum())
-    return (
-        f"{described_study(title, settings)}\n"
-        f"{len(answers.utility)} target sample sets, {positives} positives, {len(answers.cases) - positives} negatives"
-    )
+def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -> str:
+    """What was attacked, how, how many cases there are, and what they share: two lines or three."""
+    positives, sets = int(answers.cases.member.sum()), len(answers.utility)
+    lines = [
+        described_study(title, settings),
+        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, {positives} deleted, "
+        f"{len(answers.cases) - positives} strangers",
+    ]
+    if shared.overlap > OVERLAP:
+        worth = effective_sets(sets, shared.overlap)
+        lines.append(
+            f"Two of these sets share {shared.overlap:.0%} of their records: they are worth {worth:.1f} separate ones, "
+            + ("so intervals are widened." if worth >= 2 else "so no interval is given. Lower --target_set_size.")
+        )
+    if shared.reuse > 1:
+        lines.append(f"Strangers are few: one is asked about up to {shared.reuse} times.")
+    return "\n".join(lines)
 
 
 def described_study(title: str, settings: Settings) -> str:
@@ -162,8 +190,35 @@ def published(top_k: int | None, temperature: float | None) -> str:
     return entries if temperature is None else f"{entries} at temperature {temperature:g}"
 
 
-def outcomes(answers: Answers) -> dict[str, Any]:
-    """Measured columns that all rows of a run share (see `OUTCOMES`); epsilon is the largest spent, None without."""
+def _ends(estimate: Estimate) -> dict[str, float | None]:
+    return {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How much the target's sample sets and cases have in common.
+
+    Attributes:
+        overlap: mean share of records that two sample sets have in common.
+        reuse: how often a stranger is asked about, at most.
+    """
+
+    overlap: float
+    reuse: int
+
+
+def sharing(sample_sets: Sequence[SampleSet], cases: PosteriorSet) -> Sharing:
+    """What sample sets share, and how often negatives repeat."""
+    strangers = np.unique(cases.record[cases.member == 0], return_counts=True)[1]
+    return Sharing(mean_overlap(sample_sets), int(strangers.max()))
+
+
+def outcomes(answers: Answers, shared: Sharing, alone: StillThere) -> dict[str, Any]:
+    """Measured columns that all rows share (see `OUTCOMES`); epsilon is the largest spent, None if unbounded."""
     utility = answers.utility
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on models that forgot all records that were asked about
@@ -178,7 +233,11 @@ def outcomes(answers: Answers) -> dict[str, Any]:
         "positives": positives,
         "negatives": len(answers.cases) - positives,
         **found,
-        "epsilon": None if np.isnan(spent).all() else round(float(np.nanmax(spent)), 4),
+        "set_overlap": round(shared.overlap, 4),
+        "stranger_reuse": shared.reuse,
+        **{f"still_there_auc{suffix}": _rounded(value) for suffix, value in _ends(alone.alone).items()},
+        "still_there_retrained_auc": None if alone.retrained is None else _rounded(alone.retrained.value),
+        "epsilon": round(float(np.nanmax(spent)), 4) if np.isfinite(np.nanmax(spent, initial=-np.inf)) else None,
     }
 
 
@@ -190,7 +249,10 @@ def utility_table(utility: np.ndarray) -> list[str]:
         lines.append(f"{name:<12}{training:>10.3f}{held_out:>10.3f}{training - held_out:>+9.3f}")
     if not np.isnan(utility[..., 2]).all():
         spent = [np.nanmax(part[..., 2]) for part in (utility[:, :1], utility[:, 1:])]
-        lines.append(f"DP-SGD: epsilon spent {spent[0]:.3g} (original), {spent[1]:.3g} (unlearned)")
+        told = [f"{value:.3g}" if np.isfinite(value) else "unbounded" for value in (*spent, sum(spent))]
+        seen = f"DP-SGD: epsilon spent {told[0]} (original), {told[1]} (unlearned); who sees both versions has at most"
+        lines.append(seen)
+        lines.append(f"{told[2]} on a record that is in both (basic composition, delta twice as large)")
     return lines
 
 
@@ -267,7 +329,8 @@ def verdict(results: Results, headline: str, settings: Settings, answers: Answer
     figures = f"AUC {with_interval(auc)} with {headline}"
     sets = len(answers.utility)
     if auc.low is None or auc.high is None:
-        return f"{figures}. One sample set allows no interval, so no verdict: raise --target_set_num."
+        mend = "raise --target_set_num" if sets < 2 else "lower --target_set_size, the sets share too many records"
+        return f"{figures}. So few separate sample sets allow no interval, so no verdict: {mend}."
     if settings.placebo:
         if auc.low <= 0.5 <= auc.high:
             return f"Placebo: {figures} contains 0.5, as it must where there is nothing to find."
@@ -288,6 +351,24 @@ def verdict(results: Results, headline: str, settings: Settings, answers: Answer
             f"against a margin of {settings.margin:g}; {more}."
         )
     return f"{sentence} {_against_classical(results, gain, sets)}"
+
+
+def still_there_sentence(found: StillThere, settings: Settings, sets: int) -> str:
+    """Whether the record is still in the unlearned model, told by that model alone."""
+    if settings.placebo or settings.samples_to_evaluate == "in_in":
+        return f"Unlearned model alone: AUC {with_interval(found.alone)}."
+    told = f"Unlearned model alone (deleted against strangers): AUC {with_interval(found.alone)}"
+    if found.retrained is not None:
+        told += f", models retrained without them {with_interval(found.retrained)}"
+    if found.unchanged:
+        return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
+    judged = judge(found.alone, sets, settings.margin)
+    meaning = {
+        Verdict.LEAKS: "the deleted records are still there",
+        Verdict.BELOW: f"this attack finds no trace of them above an AUC of {settings.margin:g}",
+        Verdict.UNDECIDED: "undecided whether they are still there",
+    }
+    return f"{told}: {meaning[judged.verdict]}."
 
 
 def _against_classical(results: Results, gain: Estimate | None, sets: int) -> str:
@@ -344,7 +425,7 @@ def save_run(
     """Write results.csv, results.json, settings.json and scores.csv, all of them equal for equal settings."""
     write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
     write_json(folder / RESULTS, rows)
-    write_json(folder / "settings.json", settings)
+    write_json(folder / SETTINGS, settings)
     _save_scores(folder / SCORES, cases, scores)
 
 

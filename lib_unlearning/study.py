@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lib_unlearning.record_split import (
     load_split,
     save_split,
     side_records,
+    suitable_size,
 )
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.settings import Settings
@@ -118,7 +119,7 @@ def open_study(
     settings: Settings,
     dataset: dict[str, Dataset],
     families: Mapping[str, Family],
-    methods: Mapping[str, Callable[[Any, Dataset], UnlearningMethod]],
+    methods: Mapping[str, type[UnlearningMethod]],
 ) -> Study:
     """Draw or load the record split of each side's data set and find the caches.
 
@@ -128,6 +129,7 @@ def open_study(
     Raises:
         UserError: a pool is too small, a network does not fit the data, or a device is not there.
     """
+    settings = sized(settings, dataset, methods[settings.unlearning_method])
     split = _obtain_split(settings, dataset)
     family = {side: families[settings.origins[side].original_model] for side in SIDES}
     trainer = {}
@@ -148,8 +150,7 @@ def open_study(
 def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, SideSplit]:
     path = _split_path(settings)
     if settings.is_sample:
-        split = {side: _draw_side(settings, side, dataset) for side in SIDES}
-        return split
+        return _draw_sides(settings, dataset)
     if not path.exists():
         raise UserError(f"--is_sample false: {path} does not exist; run once with --is_sample true")
     split = load_split(path)
@@ -159,6 +160,48 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
                 f"--is_sample false: {path} names records that {dataset[side].name} lacks; run with --is_sample true"
             )
     return split
+
+
+def sized(settings: Settings, dataset: Mapping[str, Dataset], method: type[UnlearningMethod]) -> Settings:
+    """The settings with set sizes that suit the data where none were asked for; raises `UserError` as `check_sizes`."""
+    sides = {
+        side: replace(part, set_size=part.set_size or suitable_size(len(dataset[side])))
+        for side, part in settings.sides.items()
+    }
+    found = replace(settings, sides=sides)
+    check_sizes(found, method)
+    return found
+
+
+def check_sizes(settings: Settings, method: type[UnlearningMethod]) -> None:
+    """Raise `UserError` when requests, shards or batches do not fit sample sets whose size is known."""
+    for side, part in settings.sides.items():
+        if part.set_size is None:
+            continue
+        if part.unlearning_num >= part.set_size:
+            raise UserError(
+                f"--{side}_unlearning_num {part.unlearning_num}: a set holds {part.set_size} records and must keep "
+                f"one; lower it or raise --{side}_set_size"
+            )
+        complaint = method.complaint(settings.method_options[side], side, part.set_size)
+        if complaint:
+            raise UserError(complaint)
+        batch = getattr(settings.origins[side].options, "batch_size", 1)
+        if batch > part.set_size:
+            raise UserError(f"--batch_size {batch}: a set holds {part.set_size} records; lower it")
+
+
+def _draw_sides(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, SideSplit]:
+    """Both sides; what is wrong with them is said of both at once."""
+    drawn, complaints = {}, []
+    for side in SIDES:
+        try:
+            drawn[side] = _draw_side(settings, side, dataset)
+        except UserError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise UserError("; ".join(complaints))
+    return drawn
 
 
 def _split_path(settings: Settings) -> Path:

@@ -6,4 +6,4 @@ install_environment requirements.txt requirements-dev.txt
 ruff check .
 ruff format --check .
 mypy
-python -m pytest ${1+"$@"}
+python -m pytest -n auto ${1+"$@"}

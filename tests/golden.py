@@ -48,7 +48,9 @@ RUNS |= {
     "MLPTorch": "--original_model MLPTorch --num_epochs 3 --retrain_randomness shared",
 }
 # Columns that came after the golden file, and those whose definition was changed since; CHANGELOG.md names both.
-ADDED = re.compile(r"shadow_(auc|accuracy|deg_count|deg_rate)|retrain_randomness|still_there.*|margin")
+ADDED = re.compile(
+    r"shadow_(auc|accuracy|deg_count|deg_rate)|retrain_randomness|still_there.*|set_overlap|stranger_reuse"
+)
 MOVED = re.compile(r".*_(low|high|se)|(tpr_at_|advantage).*")
 
 

@@ -12,7 +12,17 @@ from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.report import METRICS, OUTCOMES, PARTS, RESULTS, SCORES, SHADOW_METRICS, TIMING, with_interval
+from lib_unlearning.report import (
+    METRICS,
+    OUTCOMES,
+    PARTS,
+    RESULTS,
+    SCORES,
+    SETTINGS,
+    SHADOW_METRICS,
+    TIMING,
+    with_interval,
+)
 from lib_unlearning.statistics.combine import Combined, combine, holm
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.metrics import auc_change, auc_difference
@@ -33,6 +43,7 @@ class Run:
         features: feature -> metric -> estimate; `chosen` repeats the one that did best on the shadow side.
         chosen: that feature's name.
         made: when and by which command and version it was made, as far as known.
+        origin: data digests, library and cache versions of its models: what must agree for runs to be pooled.
     """
 
     folder: Path
@@ -41,6 +52,7 @@ class Run:
     features: dict[str, dict[str, Estimate]]
     chosen: str
     made: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ def read_run(path: Path) -> Run:
             features={**features, CHOSEN: features[chosen]},
             chosen=chosen,
             made=_made(path.with_name(TIMING)),
+            origin=_origin(path.with_name(SETTINGS)),
         )
     except (KeyError, TypeError, StopIteration, AttributeError, IndexError) as error:
         raise UserError(f"{path} is not of this release; delete its folder and run the attack again") from error
@@ -129,6 +142,12 @@ def read_run(path: Path) -> Run:
 def _made(path: Path) -> dict[str, Any]:
     found = read_json(path) if path.exists() else {}
     return found if isinstance(found, dict) else {}
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    models = _made(path).get("models", {})
+    names = ("dataset_digest", "libraries", "plugins", "cache_version")
+    return {side: {name: shaped.get(name) for name in names} for side, shaped in models.items()}
 
 
 def _estimates(row: dict[str, Any]) -> dict[str, Estimate]:
@@ -168,12 +187,20 @@ def read_unfinished(layout: Layout) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def combine_runs(runs: Sequence[Run]) -> list[Finding]:
-    """Runs grouped by all settings but the seed, in the order in which each group's first run came."""
-    groups: dict[str, list[Run]] = {}
+    """Runs grouped by all that shaped them but the seed, in the order in which each group's first run came.
+
+    A seed counts once: of several runs with the same one, the latest.
+    """
+    groups: dict[str, dict[int, Run]] = {}
     for run in runs:
-        key = digest({name: value for name, value in run.settings.items() if name != "seed"})
-        groups.setdefault(key, []).append(run)
-    return [_finding(sorted(group, key=lambda run: run.settings["seed"])) for group in groups.values()]
+        key = digest([{name: value for name, value in run.settings.items() if name != "seed"}, run.origin])
+        group = groups.setdefault(key, {})
+        seed = run.settings["seed"]
+        if seed in group:
+            LOGGER.warning("%s repeats seed %d of %s: counted once", run.folder, seed, group[seed].folder.name)
+        if seed not in group or str(run.made.get("date", "")) > str(group[seed].made.get("date", "")):
+            group[seed] = run
+    return [_finding([group[seed] for seed in sorted(group)]) for group in groups.values()]
 
 
 def _finding(runs: list[Run]) -> Finding:
@@ -200,7 +227,7 @@ def _together(name: str, values: Sequence[Any]) -> Any:
         return None
     if name in ("positives", "negatives"):
         return sum(known)
-    return max(known) if name == "epsilon" else sum(known) / len(known)
+    return max(known) if name in ("epsilon", "stranger_reuse") else sum(known) / len(known)
 
 
 def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, float]]:

@@ -260,7 +260,7 @@ def _defense_inches(panel: Panel) -> float:
 def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
     """Privacy against utility of the panels with DP-SGD, a figure each: a curve over its noise."""
     drawn = []
-    shown = [panel for panel in found if any(finding.outcomes["epsilon"] is not None for _, finding in panel.points)]
+    shown = [panel for panel in found if any("sigma" in finding.settings for _, finding in panel.points)]
     for number, (panel, title) in enumerate(zip(shown, titles(shown), strict=True)):
         figure, (place,) = canvas([3.6])
         points = sorted(panel.points, key=lambda point: point[1].outcomes["epsilon"] or float("inf"))
@@ -269,7 +269,8 @@ def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
             _bars(place, feature, accuracy, [_auc(finding, feature) for _, finding in points], lying=False)
         for x, (value, finding) in zip(accuracy, points, strict=True):
             spent = finding.outcomes["epsilon"]
-            label = "no DP-SGD" if spent is None else f"{str(value).removeprefix('DP-SGD, ')}, epsilon {spent:.3g}"
+            told = "epsilon unbounded" if spent is None else f"epsilon {spent:.3g}"
+            label = f"{str(value).removeprefix('DP-SGD, ')}, {told}" if "sigma" in finding.settings else "no DP-SGD"
             at = (x, _auc(finding, CHOSEN).estimate.value)
             place.annotate(label, at, textcoords="offset points", xytext=(5, 6), fontsize=8)
         place.margins(x=0.25)

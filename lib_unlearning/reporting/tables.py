@@ -29,7 +29,7 @@ def panel_table(panel: Panel) -> pd.DataFrame:
     """
     findings = [finding for _, finding in panel.points]
     others = dict.fromkeys(name for found in findings for name in found.features if name not in (CHOSEN, BASELINE))
-    spent = any(finding.outcomes["epsilon"] is not None for finding in findings)
+    spent = any("sigma" in finding.settings for finding in findings)
     rows = []
     for (value, finding), corrected in zip(panel.points, holm_corrected(findings), strict=True):
         chosen, outcomes = finding.features[CHOSEN], finding.outcomes
@@ -48,9 +48,16 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             f"{outcomes['original_held_out_accuracy']:.3f}",
         }
         if spent:
-            row["epsilon"] = "none" if outcomes["epsilon"] is None else f"{outcomes['epsilon']:.3g}"
+            row["epsilon"] = epsilon_text(finding)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def epsilon_text(finding: Finding) -> str:
+    """What DP-SGD spent at most: a number, "unbounded", or "no DP-SGD"."""
+    if finding.outcomes["epsilon"] is not None:
+        return f"{finding.outcomes['epsilon']:.3g}"
+    return "unbounded" if "sigma" in finding.settings else "no DP-SGD"
 
 
 def position(value: Any) -> str:

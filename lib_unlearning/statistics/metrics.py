@@ -173,6 +173,7 @@ def evaluate(
     member: np.ndarray,
     sets: np.ndarray,
     threshold: float | None = None,
+    overlap: float = 0.0,
 ) -> dict[str, Estimate]:
     """All metrics of one attack.
 
@@ -181,6 +182,7 @@ def evaluate(
         baseline: [m] the classical attack's scores; None leaves out what compares with it.
         member, sets: [m] label and sample set of each case. Every set has positives and negatives.
         threshold: chosen on the shadow side; the advantage TPR - FPR is measured at it. None leaves that out.
+        overlap: share of records that two sample sets have in common.
 
     Returns:
         metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same cases.
@@ -207,7 +209,7 @@ def evaluate(
         other = roc_metrics(baseline, member, columns, weights)["auc"]
         values["auc_gain"] = values["auc"] - other
         floors["auc_gain"] = _gain_floor(scores, baseline, member, (float(values["auc"][0]), float(other[0])))
-    return {name: estimate(found, floors[name], *range_of(name)) for name, found in values.items()}
+    return {name: estimate(found, floors[name], *range_of(name), overlap) for name, found in values.items()}
 
 
 def _of_rates(rates: tuple[np.ndarray, np.ndarray], positives: int, negatives: int) -> float:
@@ -238,6 +240,7 @@ def evaluate_all(
     scores: Mapping[str, np.ndarray],
     cases: Cases,
     thresholds: Mapping[str, float] | None = None,
+    overlap: float = 0.0,
     baseline: str = "basic_mia",
 ) -> dict[str, dict[str, Estimate]]:
     """`evaluate` for several attacks on the same cases; one of them is the baseline."""
@@ -248,6 +251,7 @@ def evaluate_all(
             cases.member,
             cases.set,
             (thresholds or {}).get(name),
+            overlap,
         )
         for name, values in scores.items()
     }

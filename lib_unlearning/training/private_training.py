@@ -1,16 +1,21 @@
-"""DP-SGD with Opacus (paper section 6): noisy, clipped gradients on Poisson-sampled batches."""
+"""DP-SGD with Opacus (paper section 6): noisy, clipped gradients on Poisson-sampled batches.
+
+Opacus gives per-record gradients, clipping, noise and accounting. Batches are drawn here, so that the sampling rate
+that is accounted for is the one that was asked for, and a step whose batch is empty adds noise and is counted.
+"""
 
 from __future__ import annotations
 
-import logging
+import math
 import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from opacus import PrivacyEngine
-from torch.utils.data import DataLoader, TensorDataset
+from opacus.accountants import create_accountant
+from opacus.grad_sample import GradSampleModule
+from opacus.optimizers import DPOptimizer
 
 from lib_unlearning.cache.files import digest_arrays
 from lib_unlearning.dataset import Dataset
@@ -32,8 +37,8 @@ def train_private(
     uses the training records' moments without noise: it is outside the guarantee.
 
     Raises:
-        UserError: a secure generator was asked for and is not installed, the budget cannot be met, or the loss is not
-            finite.
+        UserError: a secure generator was asked for and is not installed, delta or budget make no sense, or the loss is
+            not finite.
     """
     privacy = settings.privacy
     assert privacy is not None
@@ -41,32 +46,125 @@ def train_private(
         _note_replacement(name)
         name += PRIVATE
     architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
-    module = architecture.build(shape, dataset.num_classes)
-    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, task.seed))
-    module.to(device).train()
     records, mean, std = _inputs(dataset, task, architecture.for_images)
     labels = torch.from_numpy(np.array(dataset.labels[task.records]))
+    rate, steps = schedule(len(labels), settings, privacy)
+    check_delta(len(labels), privacy)
+    sigma = noise_for(privacy, rate, steps * settings.num_epochs)
+    module = architecture.build(shape, dataset.num_classes)
+    module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, task.seed))
     own = digest_arrays(np.sort(task.records))
-    loader = _loader(records, labels, integer_seed(task.seed, "sampling", own), settings, privacy)
-    rate = settings.lr or architecture.learning_rate
-    optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=rate)
-    noise_seed = integer_seed(task.seed, "noise", own)
-    engine, module, optimizer, loader = _made_private(module, optimizer, loader, settings, noise_seed, device)
+    learning_rate = settings.lr or architecture.learning_rate
+    wrapped = GradSampleModule(module.to(device).train())
+    optimizer = DPOptimizer(
+        getattr(torch.optim, settings.optim)(wrapped.parameters(), lr=learning_rate),
+        noise_multiplier=sigma,
+        max_grad_norm=privacy.clip,
+        expected_batch_size=max(1, round(rate * len(labels))),
+        generator=_noise(privacy, integer_seed(task.seed, "noise", own), device),
+        secure_mode=privacy.secure_rng,
+    )
+    sampling = torch.Generator().manual_seed(integer_seed(task.seed, "sampling", own))
     history = np.zeros((1, settings.num_epochs, 3))
     for epoch in range(settings.num_epochs):
-        module.train()
-        for batch, truth in loader:
-            if len(batch):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # on hooks that see no gradient of the input
-                    history[0, epoch, :2] += module_step(module, optimizer, batch.to(device), truth.to(device))
-        history[0, epoch, :2] /= len(task.records)
-        history[0, epoch, 2] = module_accuracy(module, dataset, name, held_out, device, (mean, std))
-        check_epoch(name, settings, rate, epoch, history[:, epoch])
-    weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in module._module.state_dict().items()}
-    epsilon = np.array([engine.get_epsilon(privacy.delta)])
+        wrapped.train()
+        seen = 0
+        for _ in range(steps):
+            chosen = torch.rand(len(labels), generator=sampling) < rate
+            seen += int(chosen.sum())
+            history[0, epoch, :2] += _private_step(
+                wrapped, optimizer, records[chosen].to(device), labels[chosen].to(device)
+            )
+        history[0, epoch, :2] /= max(seen, 1)
+        history[0, epoch, 2] = module_accuracy(wrapped, dataset, name, held_out, device, (mean, std))
+        check_epoch(name, settings, learning_rate, epoch, history[:, epoch])
+    weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in wrapped._module.state_dict().items()}
+    epsilon = np.array([spent_epsilon(privacy, sigma, rate, steps * settings.num_epochs)])
     seeds = np.array([task.seed])
     return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, seeds, history, device, epsilon)
+
+
+def _private_step(module: Any, optimizer: DPOptimizer, records: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    """One noisy step; summed loss and correct answers [2] of the batch. An empty batch is noise alone."""
+    if len(records):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on hooks that see no gradient of the input
+            return module_step(module, optimizer, records, labels)
+    optimizer.zero_grad()
+    for parameter in module.parameters():
+        parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+    optimizer.step()
+    return np.zeros(2)
+
+
+# ---------------------------------------------------------------- accounting
+
+
+def schedule(count: int, settings: TrainingSettings, privacy: Privacy) -> tuple[float, int]:
+    """Share of `count` records a step, as asked for or batch_size / count, and steps an epoch."""
+    rate = privacy.sample_rate if privacy.sample_rate is not None else min(1.0, settings.batch_size / count)
+    return rate, max(1, round(1 / rate))
+
+
+def check_delta(count: int, privacy: Privacy) -> None:
+    """Refuse a delta that a mechanism which publishes one record outright would satisfy."""
+    if privacy.delta >= 1 / count:
+        raise UserError(
+            f"--delta {privacy.delta:g}: must be below 1 / {count}, the number of training records; at that delta, "
+            "publishing a record at random counts as private"
+        )
+
+
+@lru_cache(maxsize=64)
+def spent_epsilon(privacy: Privacy, sigma: float, rate: float, steps: int) -> float:
+    """Epsilon of all steps at the privacy's delta, at least 0; infinite where the accountant finds no bound."""
+    accountant = create_accountant(privacy.accountant)
+    accountant.history = [(sigma, rate, steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the range of orders
+        try:
+            found = float(accountant.get_epsilon(privacy.delta))
+        except (ArithmeticError, ValueError, RuntimeError, MemoryError):
+            return math.inf  # so little noise that the accountant gives up
+    return max(0.0, found) if not math.isnan(found) else math.inf
+
+
+@lru_cache(maxsize=64)
+def noise_for(privacy: Privacy, rate: float, steps: int) -> float:
+    """Sigma as given, or the least that meets the budget; searched once a process for equal rates and steps."""
+    if privacy.target_epsilon is None:
+        return privacy.sigma
+    from opacus.accountants.utils import get_noise_multiplier
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return float(
+                get_noise_multiplier(
+                    target_epsilon=privacy.target_epsilon,
+                    target_delta=privacy.delta,
+                    sample_rate=rate,
+                    steps=steps,
+                    accountant=privacy.accountant,
+                )
+            )
+        except ValueError as error:
+            raise UserError(
+                f"--target_epsilon {privacy.target_epsilon:g}: {error_text(error)}; raise it, or train less"
+            ) from error
+
+
+def _noise(privacy: Privacy, seed: int, device: str) -> torch.Generator:
+    if not privacy.secure_rng:
+        return torch.Generator(device).manual_seed(seed)
+    try:
+        import torchcsprng
+    except ImportError as error:
+        raise UserError(
+            "--secure_rng true needs the package torchcsprng, which is not installed; leave it out"
+        ) from error
+    generator: torch.Generator = torchcsprng.create_random_device_generator("/dev/urandom")
+    return generator
 
 
 @lru_cache(maxsize=8)  # said once a process
@@ -82,54 +180,3 @@ def _inputs(
     rows = torch.from_numpy(np.array(dataset.rows(task.records), dtype=np.float32))
     mean, std = moments(rows, [np.arange(len(rows))])
     return standardised(rows.unsqueeze(0), mean, std)[0], mean, std
-
-
-def _loader(
-    records: torch.Tensor, labels: torch.Tensor, seed: int, settings: TrainingSettings, privacy: Privacy
-) -> DataLoader[Any]:
-    size = settings.batch_size if privacy.sample_rate is None else max(1, round(privacy.sample_rate * len(labels)))
-    generator = torch.Generator().manual_seed(seed)
-    return DataLoader(TensorDataset(records, labels), batch_size=min(size, len(labels)), generator=generator)
-
-
-def _made_private(
-    module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loader: DataLoader[Any],
-    settings: TrainingSettings,
-    seed: int,
-    device: str,
-) -> tuple[Any, ...]:
-    """The privacy engine and its wrapped model, optimizer and Poisson-sampling loader."""
-    privacy = settings.privacy
-    assert privacy is not None
-    logging.getLogger("opacus").setLevel(logging.ERROR)
-    noise = None if privacy.secure_rng else torch.Generator(device).manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on an insecure generator, which the user chose
-        try:
-            engine = PrivacyEngine(accountant=privacy.accountant, secure_mode=privacy.secure_rng)
-        except ImportError as error:
-            raise UserError(
-                "--secure_rng true needs the package torchcsprng, which is not installed; leave it out"
-            ) from error
-        common = {
-            "module": module,
-            "optimizer": optimizer,
-            "data_loader": loader,
-            "max_grad_norm": privacy.clip,
-            "noise_generator": noise,
-        }
-        if privacy.target_epsilon is None:
-            return engine, *engine.make_private(noise_multiplier=privacy.sigma, **common)
-        budget = {
-            "target_epsilon": privacy.target_epsilon,
-            "target_delta": privacy.delta,
-            "epochs": settings.num_epochs,
-        }
-        try:
-            return engine, *engine.make_private_with_epsilon(**budget, **common)
-        except ValueError as error:
-            raise UserError(
-                f"--target_epsilon {privacy.target_epsilon:g}: {error_text(error)}; raise it, or train less"
-            ) from error

@@ -70,6 +70,7 @@ class UnlearningMethod(ABC):
         dataset: the records that models are trained on.
     """
 
+    exact: bool = False  # whether an unlearned model is one that was trained without the deleted records
     Options: type = NoOptions  # its fields become flags, go into the cache address and into result rows
 
     def __init__(self, options: Any, dataset: Dataset) -> None:

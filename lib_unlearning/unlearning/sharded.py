@@ -17,6 +17,7 @@ from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod,
 class Retraining(UnlearningMethod):
     """Retraining the shards that held a deleted record, all of them in one phase; with one shard, from scratch."""
 
+    exact = True
     num_shard = 1
 
     def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lib_unlearning import report
+from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.cache.files import digest, unfinished, write_json
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE, FEATURES
@@ -29,6 +30,7 @@ from lib_unlearning.statistics.intervals import Estimate
 from parameter_parser import parse_settings
 
 SETS, CASES = 4, 20
+ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, False)
 
 
 def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
@@ -49,7 +51,10 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
     answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
     folder = Layout(temp_data).attack_data / digest([*flags, strength])[:10]
     rows = report.result_rows(
-        settings.flat() | {"synthetic": False} | report.outcomes(answers), results, "label_diff", results
+        settings.flat() | {"synthetic": False} | report.outcomes(answers, report.Sharing(0.1, 1), ALONE),
+        results,
+        "label_diff",
+        results,
     )
     report.save_run(folder, rows, {}, cases, scores)
     return folder

@@ -19,7 +19,7 @@ from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
-from lib_unlearning.training import device, ensemble, network_trainer, networks
+from lib_unlearning.training import device, ensemble, network_trainer, networks, private_training
 from lib_unlearning.training.linear_gradients import LinearGradients
 from lib_unlearning.training.network_stack import forward
 from lib_unlearning.training.network_trainer import NetworkTrainer
@@ -381,3 +381,53 @@ def test_a_gpu_gives_what_the_cpu_gives(dataset: Dataset) -> None:
         np.testing.assert_allclose(
             one.predict_proba(dataset.features), other.predict_proba(dataset.features), atol=1e-3
         )
+
+
+def test_empty_batches_add_noise_and_are_counted(dataset: Dataset) -> None:
+    """n 200, rate 0.005: a batch in three is empty. Epsilon is what Opacus accounts for 200 steps an epoch."""
+    from opacus.accountants import RDPAccountant
+    from opacus.grad_sample import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+    trainer = NetworkTrainer(dataset, "LRTorch", replace(private(sample_rate=0.005), num_epochs=2))
+    (model,) = trainer.fit([TrainingTask(np.arange(200), 0)])
+    accountant = RDPAccountant()
+    for _ in range(400):
+        accountant.step(noise_multiplier=1.0, sample_rate=0.005)
+    assert model.facts["epsilon"] == pytest.approx(accountant.get_epsilon(1e-5))
+    module = GradSampleModule(torch.nn.Linear(4, 3))
+    optimizer = DPOptimizer(
+        torch.optim.SGD(module.parameters(), lr=1.0),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        expected_batch_size=1,
+        generator=torch.Generator().manual_seed(0),
+    )
+    before = module._module.weight.detach().clone()
+    private_training._private_step(module, optimizer, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    moved = module._module.weight.detach() - before
+    assert 0.5 < float(moved.std()) < 1.6  # noise of standard deviation sigma * clip / batch
+
+
+@pytest.mark.parametrize(("delta", "accepted"), [(0.9, False), (1.0, False), (0.005, False), (0.0049, True)])
+def test_a_delta_that_makes_no_sense_is_refused(dataset: Dataset, delta: float, accepted: bool) -> None:
+    trainer = NetworkTrainer(dataset, "LRTorch", private(delta=delta, sigma=20.0))
+    if accepted:
+        assert trainer.fit([TrainingTask(np.arange(200), 0)])[0].facts["epsilon"] >= 0
+        return
+    with pytest.raises(UserError, match=r"--delta .*: must be below 1 / 200"):
+        trainer.fit([TrainingTask(np.arange(200), 0)])
+
+
+def test_next_to_no_noise_is_an_unbounded_epsilon_and_no_error(dataset: Dataset) -> None:
+    for sigma in (1e-6, 1e-300):
+        (model,) = NetworkTrainer(dataset, "LRTorch", private(sigma=sigma)).fit([TrainingTask(np.arange(200), 0)])
+        assert model.facts["epsilon"] > 1e6
+
+
+def test_the_noise_of_a_budget_is_searched_once(dataset: Dataset) -> None:
+    private_training.noise_for.cache_clear()
+    trainer = NetworkTrainer(dataset, "LRTorch", private(target_epsilon=5.0, sample_rate=0.2))
+    trainer.fit([TrainingTask(np.arange(number, number + 200), number) for number in range(5)])
+    found = private_training.noise_for.cache_info()
+    assert (found.misses, found.hits) == (1, 4)
