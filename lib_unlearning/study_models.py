@@ -48,9 +48,17 @@ def train_missing(study: Study, watch: Stopwatch) -> int:
         todo = study.untrained()
     with watch.stage("train models"):
         groups = study.grouped(todo)
+        warm_up(study, len(groups))
         for _ in parallel_map(TrainSets(study), groups, study.processes, "training", study.settings.quiet):
             pass
     return len(todo)
+
+
+def warm_up(study: Study, tasks: int) -> None:
+    """Import before worker processes are forked what each of them would import again."""
+    if tasks > 1 and study.processes > 1:
+        for trainer in study.trainer.values():
+            trainer.warm_up()
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def small_form(words: list[str], sizes: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("model", "sizes", "count"),
-    [("DT", SMALL, None), ("MLP", SMALL, 4), ("RF", FOREST, 4), ("LRTorch", [*NETWORK, "--num_epochs=2"], 4)],
+    [("DT", SMALL, None), ("MLP", SMALL, 2), ("RF", FOREST, 2), ("LRTorch", [*NETWORK, "--num_epochs=2"], 4)],
 )
 def test_the_commands_of_the_readme_in_order(tmp_path: Path, model: str, sizes: list[str], count: int | None) -> None:
     """LR and the sizes of tests/golden.py: tests/test_golden.py."""
@@ -111,7 +111,7 @@ def test_the_readmes_own_data_and_own_model(tmp_path: Path) -> None:
         assert "label_logit" in run(tmp_path / "td", *small_form(words, FOREST), small=False)
 
 
-@pytest.mark.parametrize("script", ["quickstart.sh", "reproduce_paper.sh --small --dry_run", "sisa.sh --dry_run"])
+@pytest.mark.parametrize("script", ["quickstart.sh", "sisa.sh --small --dry_run"])
 def test_the_readmes_scripts(tmp_path: Path, script: str) -> None:
     """In a copy of the project whose environment is there."""
     copy = tmp_path / "project"
@@ -128,7 +128,7 @@ def test_the_readmes_scripts(tmp_path: Path, script: str) -> None:
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert ("Results: " in done.stdout) == (script == "quickstart.sh")
-    assert ("about" in done.stdout) == ("--dry_run" in script)
+    assert ("models to train" in done.stdout) == ("--dry_run" in script)
 
 
 def test_flags_from_a_file_and_into_one(tmp_path: Path) -> None:
@@ -199,8 +199,7 @@ def test_private_networks_report_what_they_spent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attack_model", ATTACK_MODELS)
 def test_attack_models_and_defenses(tmp_path: Path, attack_model: str) -> None:
-    run(tmp_path / "td", "--exp", "model_train")
-    flags = ["--exp", "mem_inf", "--attack_model", attack_model]
+    flags = ["--exp", "mem_inf", "--train_missing", "--attack_model", attack_model]
     open_rows = result_rows(run(tmp_path / "td", *flags))
     label_only = result_rows(run(tmp_path / "td", *flags, "--is_defense", "true", "--top_k", "0"))
     assert label_only["basic_mia"]["auc"] != open_rows["basic_mia"]["auc"]
@@ -256,7 +255,7 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
 
     run(tmp_path / "td", "--exp", "model_train")
     assert "the closest have" not in log("--seed=4")
-    assert "the closest have seed 0 instead of 5" in log("--seed=5", "--log_level=debug")
+    assert re.search("the closest have seed [04] instead of 5", log("--seed=5", "--log_level=debug"))
     for path in (tmp_path / "td").glob("*_models/*/manifest.json"):
         path.write_text(path.read_text().replace('"cache_version": ', '"cache_version": 1'))
         path.parent.rename(path.parent.with_name("older" + path.parent.name[-3:]))

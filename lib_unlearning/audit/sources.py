@@ -24,7 +24,7 @@ from lib_unlearning.posterior import (
 )
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.study import Study
-from lib_unlearning.study_models import QuerySet, train_missing
+from lib_unlearning.study_models import QuerySet, train_missing, warm_up
 
 
 class AnswerSource(Protocol):
@@ -110,6 +110,7 @@ class StudySource:
 
     def _ask_all(self) -> dict[str, Answers]:
         study, which = self.study, self.study.sets()
+        warm_up(study, len(which))
         found = list(parallel_map(QuerySet(study), which, study.processes, "querying", study.settings.quiet))
         if any(answers is None for answers in found):
             raise self._not_trained()

@@ -71,6 +71,10 @@ class EstimatorTrainer(Trainer):
         self.check(tasks)
         return [self._fit_one(task) for task in tasks]
 
+    def warm_up(self) -> None:
+        """Make an estimator, which imports its library."""
+        self._make(self.dataset.labels[:100], 0)
+
     def _fit_one(self, task: TrainingTask) -> TargetModel:
         labels = self.dataset.labels[task.records]
         model = TargetModel(self._make(labels, task.seed), self.dataset.num_classes)

@@ -88,6 +88,9 @@ class Trainer(ABC):
     def fit(self, tasks: Sequence[TrainingTask]) -> list[Any]:
         """One trained model a task, in their order; see `check` for what it refuses."""
 
+    def warm_up(self) -> None:  # noqa: B027  most have nothing to do
+        """Import what training and answering need, so that worker processes forked afterwards inherit it."""
+
     def seconds_a_task(self, tasks: Sequence[TrainingTask]) -> float:
         """Seconds that one of these tasks takes, measured on a few of them."""
         self.fit(tasks[:1])  # imports are not training

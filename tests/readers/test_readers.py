@@ -152,7 +152,9 @@ def test_hours_of_the_week_and_pickles(tmp_path: Path) -> None:
     table = pd.DataFrame({"locid": range(30), **columns, "category": np.repeat([10, 2, 3], 10)})
     table.to_csv(tmp_path / "ny_withCatId.csv", index=False)
     with pd.option_context("mode.string_storage", "python"):
-        table.astype({"category": int}).to_pickle(tmp_path / "Insta_ny")
+        plain = table.copy()
+        plain.columns = pd.Index([str(name) for name in table.columns], dtype=object)
+        plain.to_pickle(tmp_path / "Insta_ny")
     from_csv, from_pickle = (
         location.read_hours(tmp_path / "ny_withCatId.csv"),
         location.read_hours(tmp_path / "Insta_ny"),

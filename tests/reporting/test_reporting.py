@@ -35,7 +35,8 @@ ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, False)
 
 def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
     """A run folder as mem_inf leaves it, of an attack that is `strength` standard deviations good."""
-    settings = parse_settings(["--exp", "mem_inf", f"--shadow_set_num={SETS}", f"--target_set_num={SETS}", *flags])
+    sized_flags = [f"--{side}_{name}" for side in ("shadow", "target") for name in (f"set_num={SETS}", "set_size=2000")]
+    settings = parse_settings(["--exp", "mem_inf", *sized_flags, *flags])
     rng = np.random.default_rng(settings.seed)
     member, sets = np.tile([1, 0], SETS * CASES), np.repeat(np.arange(SETS), 2 * CASES)
     scores = {
@@ -168,6 +169,7 @@ POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
     ),
     "defense": ([["--top_k=0"], ["--temperature=5"]], ["none", "label only", "temperature 5"]),
     "placebo": ([["--placebo"]], ["DT / scratch / DT"]),
+    "randomness": ([["--retrain_randomness=shared"]], ["fresh", "matched", "shared"]),
 }
 
 
@@ -177,7 +179,7 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
     flags, expected = POINTS[name]
     for number, some in enumerate([[], ["--fresh_retrain_seed"], *flags]):
         write_run(tmp_path, 1.0 + number / 10, *some)
-    (panel,) = panels(COMPARISONS[name], findings(tmp_path))
+    (panel, *_) = panels(COMPARISONS[name], findings(tmp_path))
     assert [value for value, _ in panel.points] == expected
     build_report(Layout(tmp_path), name)
     folder = Layout(tmp_path).report
