@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import data_prepare
 import models
 from lib_unlearning import report
-from lib_unlearning.attack import View, attacks_on
+from lib_unlearning.attack import View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
@@ -108,7 +109,7 @@ class MemInf:
         views, answers = source.views(), source.answers()
         sharing = report.sharing(source.study.split["target"].sample_sets, answers["target"].cases)
         with watch.stage("train and apply attacks"):
-            attacks = attacks_on(views["shadow"], settings.attack_model)
+            attacks = attacks_on(views["shadow"], settings.attack_model, settings.seed, settings.attacks == "all")
             fitted = {name: attack.fit(views["shadow"], settings.seed) for name, attack in attacks.items()}
             scores = {name: attack.score(views["target"]) for name, attack in fitted.items()}
             tried = {name: cross_fitted_scores(part, views["shadow"], settings.seed) for name, part in attacks.items()}

@@ -73,6 +73,8 @@ def _flags() -> Iterator[Flag]:
         help = f"--{name} of the shadow side (the target's)"
         yield _flag(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
     yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
+    help = "the paper's features, or today's attacks as well"
+    yield _flag(group, "attacks", "paper", help, choices=("paper", "all"))
     methods = tuple(UNLEARNING_METHODS)
     yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
     yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
@@ -322,6 +324,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         exp=parsed.exp,
         origins=origins,
         attack_model=parsed.attack_model,
+        attacks=parsed.attacks,
         unlearning_method=parsed.unlearning_method,
         samples_to_evaluate=parsed.samples_to_evaluate,
         sides={side: _side_settings(values, side) for side in SIDES},

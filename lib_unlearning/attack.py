@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,15 @@ class View:
         cases: both versions' published answers to the cases, and on the shadow side the truth about them.
         offers: what attacks may rely on.
         answer: (sample set, version, records [k]) -> published posteriors [k, c]; None where nobody can be asked.
+        look_up: records [k] -> features [k, d] of records that the adversary has: candidates and his own.
+        own: [n] records of the adversary's own, never a target's training record.
     """
 
     cases: PosteriorSet
     offers: frozenset[str] = frozenset({POSTERIORS, CLASS_ORDER})
     answer: Callable[[int, int, np.ndarray], np.ndarray] | None = None
+    look_up: Callable[[np.ndarray], np.ndarray] | None = None
+    own: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
 
     def select(self, chosen: np.ndarray) -> View:
         """The same view of the cases that a mask [m] or indices choose."""
@@ -47,6 +51,11 @@ class View:
         """Published posteriors [k, c] of one model for records [k]; `version` is a request's number, or `ORIGINAL`."""
         assert self.answer is not None
         return self.answer(sample_set, version, records)
+
+    def rows(self, records: np.ndarray) -> np.ndarray:
+        """Features [k, d] of records [k]."""
+        assert self.look_up is not None
+        return np.asarray(self.look_up(records), dtype=np.float64)
 
 
 class FittedAttack(ABC):
@@ -67,6 +76,10 @@ class Attack(ABC):
 
     name: str
     needs: frozenset[str] = frozenset({POSTERIORS})
+
+    def applies(self, shadow: View, seed: int) -> bool:
+        """Whether it can be used on models such as the shadow side's."""
+        return True
 
     @abstractmethod
     def fit(self, shadow: View, seed: int) -> FittedAttack:
@@ -153,12 +166,12 @@ class FittedFeatureAttack(FittedAttack):
         return scores
 
 
-# Attacks that are more than a feature: name -> attack for the name of an attack model.
+# Attacks that are more than a feature: name -> attack for the name of an attack model. Filled by `attacks.registry` and
+# by plug-ins.
 ATTACKS: dict[str, Callable[[str], Attack]] = {}
 
 
-def attacks_on(view: View, attack_model: str) -> dict[str, Attack]:
-    """Every attack that the view offers what it needs, features first."""
-    known: dict[str, Attack] = {name: FeatureAttack(name, attack_model) for name in FEATURES}
-    known |= {name: make(attack_model) for name, make in ATTACKS.items()}
+def paper_attacks(view: View, attack_model: str) -> dict[str, Attack]:
+    """The features that the view offers what they need."""
+    known = {name: FeatureAttack(name, attack_model) for name in FEATURES}
     return {name: attack for name, attack in known.items() if attack.needs <= view.offers}

@@ -48,6 +48,8 @@ METRICS = (
 # A difference of AUCs within this, shown by two one-sided tests, counts as none.
 EQUIVALENCE = 0.05
 
+_REUSE = 1.5  # questions a stranger, from which on their number is worth a word
+
 # Files of a run.
 RESULTS = "results.json"
 SETTINGS = "settings.json"
@@ -92,6 +94,7 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
     return {
         **shaped_answers,
         "attack_model": settings.attack_model,
+        "attacks": settings.attacks,
         "top_k": settings.top_k,
         "temperature": settings.temperature,
         "sides": {side: asdict(part) for side, part in settings.sides.items()},
@@ -166,8 +169,8 @@ def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -
             f"Two of these sets share {shared.overlap:.0%} of their records: they are worth {worth:.1f} separate ones, "
             + ("so intervals are widened." if worth >= 2 else "so no interval is given. Lower --target_set_size.")
         )
-    if shared.reuse > 1:
-        lines.append(f"Strangers are few: one is asked about up to {shared.reuse} times.")
+    if shared.reuse > _REUSE:
+        lines.append(f"Strangers are few: each is asked about {shared.reuse:.1f} times on average.")
     return "\n".join(lines)
 
 
@@ -204,17 +207,17 @@ class Sharing:
 
     Attributes:
         overlap: mean share of records that two sample sets have in common.
-        reuse: how often a stranger is asked about, at most.
+        reuse: how often a stranger is asked about, on average.
     """
 
     overlap: float
-    reuse: int
+    reuse: float
 
 
 def sharing(sample_sets: Sequence[SampleSet], cases: PosteriorSet) -> Sharing:
     """What sample sets share, and how often negatives repeat."""
     strangers = np.unique(cases.record[cases.member == 0], return_counts=True)[1]
-    return Sharing(mean_overlap(sample_sets), int(strangers.max()))
+    return Sharing(mean_overlap(sample_sets), float(strangers.mean()))
 
 
 def outcomes(answers: Answers, shared: Sharing, alone: StillThere) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def outcomes(answers: Answers, shared: Sharing, alone: StillThere) -> dict[str, 
         "negatives": len(answers.cases) - positives,
         **found,
         "set_overlap": round(shared.overlap, 4),
-        "stranger_reuse": shared.reuse,
+        "stranger_reuse": round(shared.reuse, 4),
         **{f"still_there_auc{suffix}": _rounded(value) for suffix, value in _ends(alone.alone).items()},
         "still_there_retrained_auc": None if alone.retrained is None else _rounded(alone.retrained.value),
         "epsilon": round(float(np.nanmax(spent)), 4) if np.isfinite(np.nanmax(spent, initial=-np.inf)) else None,

@@ -36,6 +36,7 @@ class Settings:
         sides: "shadow" / "target" -> what that side draws.
         side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
         method_options: "shadow" / "target" -> the method's options.
+        attacks: "paper" for its features, "all" for today's attacks as well.
         margin: AUC from which on a deletion counts as visible.
         retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
@@ -53,6 +54,7 @@ class Settings:
     exp: str
     origins: dict[str, Origin]
     attack_model: str
+    attacks: str
     unlearning_method: str
     samples_to_evaluate: str
     sides: dict[str, SideSettings]
@@ -124,4 +126,4 @@ class Settings:
             chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
         if self.plugins:
             found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
-        return found | chosen | {"retrain_randomness": self.retrain_randomness}
+        return found | chosen | {"retrain_randomness": self.retrain_randomness, "attacks": self.attacks}

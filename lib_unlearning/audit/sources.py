@@ -76,7 +76,18 @@ class StudySource:
     def views(self) -> dict[str, View]:
         """Both sides behind the defense; where their data differ, without the order of classes."""
         found = self.answers()
-        return {side: View(self._as_seen(found[side].cases), self._offers(), _Asked(self, side)) for side in SIDES}
+        shadow = self.study.split["shadow"]
+        own = np.concatenate([shadow.positive, shadow.negative])
+        return {
+            side: View(
+                self._as_seen(found[side].cases),
+                self._offers(),
+                _Asked(self, side),
+                self.study.dataset[side].rows,
+                own,
+            )
+            for side in SIDES
+        }
 
     def publish(self, posteriors: np.ndarray) -> np.ndarray:
         """What the defense lets through of posteriors [m, c]."""

@@ -227,7 +227,7 @@ def _together(name: str, values: Sequence[Any]) -> Any:
         return None
     if name in ("positives", "negatives"):
         return sum(known)
-    return max(known) if name in ("epsilon", "stranger_reuse") else sum(known) / len(known)
+    return max(known) if name == "epsilon" else sum(known) / len(known)
 
 
 def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, float]]:

@@ -1,7 +1,7 @@
 """Intervals over sample sets that cover the truth near 0 and 1 as well (coverage: `benchmarks/coverage.py`).
 
 The variance is the jackknife's over sample sets, but never less than what that many cases allow: ten sets that agree to
-the last digit are not certainty. The interval is Student's t on the logit scale, with sets - 1 degrees of freedom.
+the last digit are not certainty. The interval is Wilson's, with Student's t of sets - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 CONFIDENCE = 0.95
 OVERLAP = 0.2
 _LEAST_SETS = 2
+# Where all of n cases agree, of_share's error is 0.7 / n; so far inside the range a value counts as n cases again.
+_INSIDE = 0.7
 # Where sets differ much, a sample without a bad one looks better than it is: with a tenth more, coverage holds there.
 _CAUTION = 1.1
 
@@ -70,25 +72,25 @@ def effective_sets(sets: int, overlap: float) -> float:
 def interval(
     value: float, error: float, degrees: float, lowest: float, highest: float, level: float = CONFIDENCE
 ) -> Estimate:
-    """An estimate with a two-sided interval, Student's t on the logit scale of [lowest, highest]."""
+    """An estimate with a two-sided interval: Wilson's for as many cases as the error is worth, with Student's t."""
     if error == 0:
         return Estimate(value, value, value, 0.0)
-    middle, slope = _on_logit_scale(value, error, lowest, highest)
-    reach = student_quantile(degrees, level) * slope
-    low, high = (lowest + (highest - lowest) * _logistic(middle + sign * reach) for sign in (-1, 1))
+    width = highest - lowest
+    share, count = (value - lowest) / width, _worth(value, error, lowest, highest)
+    quantile = student_quantile(degrees, level)
+    extra = quantile**2 / count
+    middle = (share + extra / 2) / (1 + extra)
+    reach = quantile / (1 + extra) * math.sqrt(share * (1 - share) / count + extra / (4 * count))
+    low, high = (lowest + width * min(max(middle + sign * reach, 0.0), 1.0) for sign in (-1, 1))
     return Estimate(value, min(low, value), max(high, value), error)
 
 
-def _on_logit_scale(value: float, error: float, lowest: float, highest: float) -> tuple[float, float]:
-    """Logit of a value and its standard error; at an end of the range, half a standard error inside."""
-    width = highest - lowest
-    share, spread = (value - lowest) / width, error / width
-    inside = min(max(share, min(spread, 1.0) / 2), 1 - min(spread, 1.0) / 2)
-    return math.log(inside / (1 - inside)), spread / (inside * (1 - inside))
-
-
-def _logistic(value: float) -> float:
-    return 1 / (1 + math.exp(-max(min(value, 700.0), -700.0)))
+def _worth(value: float, error: float, lowest: float, highest: float) -> float:
+    """Independent yes-or-no cases whose share would have this standard error; at an end of the range, with none of them
+    on the other side."""
+    share, spread = (value - lowest) / (highest - lowest), error / (highest - lowest)
+    inside = min(max(share, min(_INSIDE * spread, 0.5)), 1 - min(_INSIDE * spread, 0.5))
+    return inside * (1 - inside) / spread**2
 
 
 def student_quantile(degrees: float, level: float = CONFIDENCE) -> float:
@@ -108,8 +110,9 @@ def p_value(value: float, error: float, degrees: float, sets: int, lowest: float
     least = 2.0 ** (1 - sets)
     if error == 0:
         return 1.0 if value == (lowest + highest) / 2 else least
-    middle, slope = _on_logit_scale(value, error, lowest, highest)
-    return max(float(2 * stdtr(degrees, -abs(middle / slope))), least)
+    share = (value - lowest) / (highest - lowest)
+    score = (share - 0.5) / math.sqrt(0.25 / _worth(value, error, lowest, highest))
+    return max(float(2 * stdtr(degrees, -abs(score))), least)
 
 
 def equivalent(found: Estimate, degrees: float, margin: float, lowest: float, highest: float) -> bool:
