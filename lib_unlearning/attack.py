@@ -19,6 +19,7 @@ from lib_unlearning.seeds import integer_seed
 
 # What an attack may need of a view.
 POSTERIORS = "posteriors"  # both versions' answers to the cases
+OWN_MODELS = "own models"  # pairs of the adversary's own models, with and without a candidate
 ASK = "ask"  # answers to records of the adversary's choice
 CLASS_ORDER = "class order"  # columns that mean the same on both sides
 
@@ -35,6 +36,7 @@ class View:
         answer: (sample set, version, records [k]) -> published posteriors [k, c]; None where nobody can be asked.
         look_up: records [k] -> features [k, d] of records that the adversary has: candidates and his own.
         own: [n] records of the adversary's own, never a target's training record.
+        pairs: (candidates [m], probes [P], seed) -> see `own_changes`; None where no models can be trained.
     """
 
     cases: PosteriorSet
@@ -42,6 +44,7 @@ class View:
     answer: Callable[[int, int, np.ndarray], np.ndarray] | None = None
     look_up: Callable[[np.ndarray], np.ndarray] | None = None
     own: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
+    pairs: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
 
     def select(self, chosen: np.ndarray) -> View:
         """The same view of the cases that a mask [m] or indices choose."""
@@ -51,6 +54,11 @@ class View:
         """Published posteriors [k, c] of one model for records [k]; `version` is a request's number, or `ORIGINAL`."""
         assert self.answer is not None
         return self.answer(sample_set, version, records)
+
+    def own_changes(self, candidates: np.ndarray, probes: np.ndarray, seed: int) -> np.ndarray:
+        """Change [m, P c] of centred log posteriors at the probes when own models lose each candidate [m]."""
+        assert self.pairs is not None
+        return self.pairs(candidates, probes, seed)
 
     def rows(self, records: np.ndarray) -> np.ndarray:
         """Features [k, d] of records [k]."""

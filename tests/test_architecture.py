@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"lib_unlearning.posterior"},
     {"lib_unlearning.construct_feature", "lib_unlearning.defense", "lib_unlearning.family", "lib_unlearning.settings"},
     {"lib_unlearning.attack", "lib_unlearning.attacks", "lib_unlearning.study", "lib_unlearning.study_models"},
+    {"lib_unlearning.own_models"},
     {"lib_unlearning.audit", "lib_unlearning.report", "lib_unlearning.reporting", "lib_unlearning.estimate"},
     {"models"},
     {"utils", "config", "data_prepare"},

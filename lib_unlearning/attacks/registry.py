@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lib_unlearning.attack import ATTACKS, Attack, View, paper_attacks
+from lib_unlearning.attacks.probes import ProbeMatched
 from lib_unlearning.attacks.residual_gradient import ResidualGradient
 
 # Today's attacks; to add one: a file in this folder, and one line here. Plug-ins add to `attack.ATTACKS`.
-TODAY: dict[str, Callable[[str], Attack]] = {"residual_gradient": ResidualGradient}
+TODAY: dict[str, Callable[[str], Attack]] = {"residual_gradient": ResidualGradient, "probe_matched": ProbeMatched}
 
 
 def attacks_on(shadow: View, attack_model: str, seed: int, today: bool) -> dict[str, Attack]:

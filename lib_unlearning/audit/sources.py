@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASS_ORDER, ORIGINAL, POSTERIORS, View
+from lib_unlearning.attack import ASK, CLASS_ORDER, ORIGINAL, OWN_MODELS, POSTERIORS, View
 from lib_unlearning.cache.files import digest
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
+from lib_unlearning.own_models import own_changes
 from lib_unlearning.parallel import Stopwatch, parallel_map
 from lib_unlearning.posterior import (
     Answers,
@@ -85,16 +86,22 @@ class StudySource:
                 _Asked(self, side),
                 self.study.dataset[side].rows,
                 own,
+                self._own_changes,
             )
             for side in SIDES
         }
+
+    def _own_changes(self, candidates: np.ndarray, probes: np.ndarray, seed: int) -> np.ndarray:
+        folder = self.study.settings.layout.posteriors
+        with self._watch.stage("own models"):
+            return own_changes(self.study, candidates, probes, self._publication, seed, folder)
 
     def publish(self, posteriors: np.ndarray) -> np.ndarray:
         """What the defense lets through of posteriors [m, c]."""
         return self._publication.of(posteriors)
 
     def _offers(self) -> frozenset[str]:
-        return frozenset({POSTERIORS} if self.study.settings.other_data else {POSTERIORS, CLASS_ORDER, ASK})
+        return frozenset({POSTERIORS} if self.study.settings.other_data else {POSTERIORS, CLASS_ORDER, ASK, OWN_MODELS})
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
         seen = self._publication.of_cases(cases)

@@ -1,0 +1,118 @@
+"""Today's attacks: exact where the answer is known, blind where there is nothing to see, behind every defense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from lib_unlearning.attacks import residual_gradient
+from lib_unlearning.attacks.probes import Whitening, agreement
+from tests.test_commands import result_rows, run
+
+SIZES = [
+    f"--{side}_{name}={value}"
+    for side in ("shadow", "target")
+    for name, value in (("set_num", 4), ("set_size", 600), ("unlearning_size", 10))
+]
+
+
+def attack(folder: Path, *flags: str) -> dict[str, dict[str, str]]:
+    always = ["--exp", "mem_inf", "--train_missing", "--attacks", "all", "--attack_model", "RF"]
+    return result_rows(run(folder, *always, *SIZES, *flags, small=False))
+
+
+def fitted(seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray, LogisticRegression]:
+    """Standard inputs with a one at the end, labels, and a converged regression without penalty of its own bias."""
+    rng = np.random.default_rng(seed)
+    inputs = np.hstack([rng.normal(size=(500, 4)), np.ones((500, 1))])
+    labels = (inputs @ rng.normal(size=(5, classes)) + rng.gumbel(size=(500, classes))).argmax(axis=1)
+    model = LogisticRegression(C=100, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(inputs, labels)
+    return inputs, labels, model
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_linear_model_is_known_from_a_few_answers(classes: int) -> None:
+    inputs, _, model = fitted(classes=classes)
+    answers = model.predict_proba(inputs)
+    theta = residual_gradient.extract(inputs[:20], answers[:20])
+    np.testing.assert_allclose(residual_gradient.softmax(inputs @ theta), answers, atol=1e-6)
+    assert residual_gradient.unexplained(inputs, answers, theta) < 1e-9
+    bent = np.abs(answers - 0.3) + 0.1
+    bent /= bent.sum(axis=1, keepdims=True)
+    assert residual_gradient.unexplained(inputs, bent, residual_gradient.extract(inputs, bent)) > 0.01
+
+
+def test_hessian_and_gradients_against_finite_differences() -> None:
+    inputs, labels, _ = fitted(classes=3)
+    rng = np.random.default_rng(1)
+    theta, change = rng.normal(size=(2, 5, 3))
+
+    def mean_gradient(at: np.ndarray) -> np.ndarray:
+        found: np.ndarray = residual_gradient.loss_gradients(inputs, labels, at).mean(axis=0)
+        return found
+
+    step = 1e-5
+    expected = (mean_gradient(theta + step * change) - mean_gradient(theta - step * change)) / (2 * step)
+    np.testing.assert_allclose(residual_gradient.hessian_times(inputs, theta, change), expected, atol=1e-7)
+
+
+def test_the_deleted_record_explains_the_change_best() -> None:
+    """With the exact Hessian, of 500 records the deleted one has the largest cosine."""
+    inputs, labels, model = fitted()
+    before = residual_gradient.extract(inputs, model.predict_proba(inputs))
+    for deleted in (3, 77, 240):
+        kept = np.arange(500) != deleted
+        later = LogisticRegression(C=100, fit_intercept=False, tol=1e-10, max_iter=10_000)
+        after = residual_gradient.extract(inputs, later.fit(inputs[kept], labels[kept]).predict_proba(inputs))
+        residual = residual_gradient.hessian_times(inputs, before, after - before)
+        fit = residual_gradient.fit_of(residual_gradient.loss_gradients(inputs, labels, before), residual)
+        assert fit[:, 0].argmax() == deleted
+        assert fit[deleted, 0] > 0.99
+
+
+def test_agreement_by_hand() -> None:
+    seen, expected = np.array([[3.0, 4.0], [1.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 2.0]])
+    found = agreement(seen, expected)
+    np.testing.assert_allclose(found[0], [1, 1, 1, 0, np.log(25), np.log(25), 25])
+    np.testing.assert_allclose(found[1], [0, 0, 0, np.sqrt(5), 0, np.log(4), -4])
+
+
+def test_whitened_changes_have_no_preferred_direction() -> None:
+    rng = np.random.default_rng(0)
+    changes = rng.normal(size=(400, 3)) * np.array([10.0, 2.0, 1.0])
+    white = Whitening.of(changes)(changes)
+    variances = np.linalg.eigvalsh(white.T @ white / 400)
+    assert variances.max() / variances.min() < 1.5
+
+
+def test_on_linear_models_they_see_far_more_than_the_paper(tmp_path: Path) -> None:
+    rows = attack(tmp_path, "--original_model", "LR")
+    assert float(rows["residual_gradient"]["auc"]) > 0.92
+    assert float(rows["probe_matched"]["auc"]) > 0.92
+    assert float(rows["residual_gradient"]["auc"]) > float(rows["direct_diff"]["auc"]) + 0.1
+    assert float(rows["residual_gradient"]["shadow_auc"]) > 0.92
+    placebo = attack(tmp_path, "--original_model", "LR", "--placebo")
+    for name in ("residual_gradient", "probe_matched"):
+        assert float(placebo[name]["auc_low"]) <= 0.5 <= float(placebo[name]["auc_high"])
+
+
+def test_what_is_not_linear_is_left_to_the_probes(tmp_path: Path) -> None:
+    rows = attack(tmp_path, "--original_model", "DT")
+    assert "residual_gradient" not in rows
+    assert "probe_matched" in rows
+
+
+def test_they_see_through_the_defense_only(tmp_path: Path) -> None:
+    """The label alone is no linear function, and hardly changes: nobody goes round the view."""
+    rows = attack(tmp_path, "--original_model", "LR", "--top_k", "0")
+    assert "residual_gradient" not in rows
+    assert float(rows["probe_matched"]["auc"]) < 0.75
+
+
+def test_they_are_the_same_with_any_number_of_processes(tmp_path: Path) -> None:
+    one = attack(tmp_path / "one", "--num_process", "1", "--original_model", "LR")
+    two = attack(tmp_path / "two", "--num_process", "2", "--original_model", "LR")
+    assert one == two
