@@ -76,7 +76,7 @@ def coverage(world: World, num_sets: int, studies: int, seed: int) -> dict[str, 
     truth = world.truth()
     held, flat = dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
     for study in range(studies):
-        scores, member, sets = world.draw(num_sets, spawn(seed, "study", study))
+        scores, member, sets = world.draw(num_sets, spawn(seed, f"{world} {num_sets}", study))
         found = metrics.evaluate(scores, None, member, sets, 0.5 if world.tied else world.threshold)
         for name, value in truth.items():
             low, high = found[name].low, found[name].high
@@ -91,7 +91,7 @@ def percentile_coverage(world: World, num_sets: int, studies: int, seed: int, re
     """The same of the AUC's percentile bootstrap over sample sets."""
     truth, held = world.truth()["auc"], 0
     for study in range(studies):
-        scores, member, sets = world.draw(num_sets, spawn(seed, "study", study))
+        scores, member, sets = world.draw(num_sets, spawn(seed, f"{world} {num_sets}", study))
         drawn = spawn(seed, "bootstrap", study).multinomial(num_sets, np.full(num_sets, 1 / num_sets), size=resamples)
         sampled = metrics.roc_metrics(scores, member, sets, drawn.astype(float))["auc"]
         low, high = np.quantile(sampled, [0.025, 0.975])
@@ -129,7 +129,7 @@ def main() -> None:
                 for area in AREAS:
                     world = World(area, spread, tied)
                     found = coverage(world, num_sets, studies, seed=0)
-                    old = percentile_coverage(world, num_sets, max(1, studies // 5), seed=0)
+                    old = percentile_coverage(world, num_sets, max(1, studies // 20), seed=0)
                     kind = "yes / no" if tied else "continuous"
                     where = f"{num_sets} sets, {kind}, spread {spread:g}, AUC {world.truth()['auc']:.3f}"
                     cells = " | ".join(f"{found[name][0]:.3f}" for name in MEASURES)

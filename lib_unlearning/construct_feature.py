@@ -1,4 +1,4 @@
-"""What the attack model sees of a case: functions of both posteriors (paper section 4.3, REFERENCE section 5)."""
+"""What the attack model sees of a case: functions of both posteriors (paper section 4.3)."""
 
 from __future__ import annotations
 

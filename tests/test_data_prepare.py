@@ -101,7 +101,8 @@ def test_a_whole_study_on_every_data_set(tmp_path: Path, name: str) -> None:
         table.to_csv(tmp_path / "own.csv", index=False)
         prepare(tmp_path, *flags, "--source", str(tmp_path / "own.csv"), "--label_column", "kind")
         flags += ["--original_label", "kind"]
-    sizes = [flag.replace("=400", "=100") for flag in SMALL]
+    size = "=40" if name in ("mnist", "cifar10", "stl10") else "=100"
+    sizes = [flag.replace("=400", size).replace("set_num=3", "set_num=2") for flag in SMALL]
     output = run(tmp_path, "--exp", "mem_inf", "--train_missing", *flags, *sizes, small=False)
     assert len(result_rows(output)) == 8
     assert ("(synthetic)" in output) == (name == "synthetic")

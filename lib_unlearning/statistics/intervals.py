@@ -16,8 +16,8 @@ OVERLAP = 0.2
 _LEAST_SETS = 2
 # Where all of n cases agree, of_share's error is 0.7 / n; so far inside the range a value counts as n cases again.
 _INSIDE = 0.7
-# Where sets differ much, a sample without a bad one looks better than it is: with a tenth more, coverage holds there.
-_CAUTION = 1.1
+# Where sets differ much, a sample without a bad one looks better than it is: with a fifth more, coverage holds there.
+_CAUTION = 1.2
 
 
 @dataclass(frozen=True)
