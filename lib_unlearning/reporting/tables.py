@@ -141,7 +141,8 @@ def comparison_csv(found: Sequence[Panel]) -> str:
     table = pd.DataFrame(rows)
     last = ["feature", *(f"{metric}_{part}" for metric in METRICS for part in _PARTS), "p_holm"]
     first = [name for name in table.columns if name not in (*OUTCOMES, *last)]
-    return table[[*first, *OUTCOMES, *last]].round(6).to_csv(index=False)
+    text: str = table[[*first, *OUTCOMES, *last]].round(6).to_csv(index=False)
+    return text
 
 
 def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
