@@ -1,4 +1,4 @@
-"""Command line -> Settings, validated once; nothing else reads argv. `FLAGS` is the table of all flags but options.
+"""Command line -> Settings, validated once; nothing else reads argv. `_flags` is the table of all flags but options.
 
 Options of unlearning methods and model families come from the dataclasses in their registries.
 """
@@ -161,22 +161,16 @@ class OptionSet:
 
 def option_sets() -> list[OptionSet]:
     """The option classes of all registries, each once."""
-    found: dict[type, list[str]] = {}
-    for name, family in models.TARGET_MODELS.items():
-        found.setdefault(family.Options, []).append(name)
-    sets = [
-        OptionSet(kind, f"options of {', '.join(names)}", tuple(names))
-        for kind, names in found.items()
-        if list(options_of(kind))
-    ]
-    methods: dict[type, list[str]] = {}
-    for name, method in UNLEARNING_METHODS.items():
-        methods.setdefault(method.Options, []).append(name)
-    sets += [
-        OptionSet(kind, f"options of {', '.join(names)}", tuple(names))
-        for kind, names in methods.items()
-        if list(options_of(kind))
-    ]
+    sets = []
+    for registry in (models.TARGET_MODELS, UNLEARNING_METHODS):
+        owners: dict[type, list[str]] = {}
+        for name, owner in registry.items():
+            owners.setdefault(owner.Options, []).append(name)
+        sets += [
+            OptionSet(kind, f"options of {', '.join(names)}", tuple(names))
+            for kind, names in owners.items()
+            if list(options_of(kind))
+        ]
     return [*sets, OptionSet(Privacy, "DP-SGD (--is_dp_defense true)", ("DP-SGD",))]
 
 
@@ -372,7 +366,7 @@ def _note_of_the_papers_flags(given: Mapping[str, Any]) -> None:
     for name in _IDLE:
         if name in given:
             LOGGER.warning("--%s: a flag of the paper's released code; it does nothing here", name)
-    if "top_k" in given and "is_defense" not in given:
+    if "top_k" in given and "is_defense" not in given and "quiet" not in given:
         LOGGER.warning("--top_k defends here; the paper's released code would want --is_defense true as well")
 
 

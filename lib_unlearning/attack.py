@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,14 @@ class View:
         """Change [m, P c] of centred log posteriors at the probes when own models lose each candidate [m]."""
         assert self.pairs is not None
         return self.pairs(candidates, probes, seed)
+
+    def requests(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(sample set, request, indices [k] of its cases), in the order of sample sets, then of requests."""
+        cases = self.cases
+        for number in np.unique(cases.set):
+            for request in np.unique(cases.request[cases.set == number]):
+                chosen = np.flatnonzero((cases.set == number) & (cases.request == request))
+                yield int(number), int(request), chosen
 
     def rows(self, records: np.ndarray) -> np.ndarray:
         """Features [k, d] of records [k]."""
@@ -138,6 +146,13 @@ ATTACK_MODELS: dict[str, Callable[[int], Any]] = {
 }
 
 
+def positive_probability(classifier: Any, features: np.ndarray) -> np.ndarray:
+    """A fitted attack model's probability [m] of label 1 for features [m, k]."""
+    positive = int(np.flatnonzero(classifier.classes_ == 1)[0])
+    found: np.ndarray = classifier.predict_proba(features)[:, positive]
+    return found
+
+
 # ---------------------------------------------------------------- the paper's attacks
 
 
@@ -169,13 +184,10 @@ class FittedFeatureAttack(FittedAttack):
 
     def score(self, view: View) -> np.ndarray:
         """The classifier's probability [m] of a positive."""
-        positive = int(np.flatnonzero(self.classifier.classes_ == 1)[0])
-        scores: np.ndarray = self.classifier.predict_proba(FEATURES[self.feature](view.cases))[:, positive]
-        return scores
+        return positive_probability(self.classifier, FEATURES[self.feature](view.cases))
 
 
-# Attacks that are more than a feature: name -> attack for the name of an attack model. Filled by `attacks.registry` and
-# by plug-ins.
+# Attacks that plug-ins bring: name -> attack for the name of an attack model. Ours are in `attacks.registry`.
 ATTACKS: dict[str, Callable[[str], Attack]] = {}
 
 

@@ -133,8 +133,8 @@ def console(
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
         *(fitted(note, width) for note in notes(settings, answers)),
-        fitted(verdict(results, headline, settings, answers), width),
-        fitted(still_there_sentence(alone, settings, len(answers.utility)), width),
+        fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap), width),
+        fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
     ]
     return "\n\n".join(parts)
 
@@ -325,12 +325,11 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
     return f"{estimate.value:{sign}.3f} [{low:{sign}.2f}, {high:{sign}.2f}]"
 
 
-def verdict(results: Results, headline: str, settings: Settings, answers: Answers) -> str:
+def verdict(results: Results, headline: str, settings: Settings, sets: int, overlap: float) -> str:
     """What the run shows, in sentences about the feature that was chosen without a look at the target side."""
     auc, gain = results[headline]["auc"], results[headline].get("auc_gain")
     question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
     figures = f"AUC {with_interval(auc)} with {headline}"
-    sets = len(answers.utility)
     if auc.low is None or auc.high is None:
         mend = "raise --target_set_num" if sets < 2 else "lower --target_set_size, the sets share too many records"
         return f"{figures}. So few separate sample sets allow no interval, so no verdict: {mend}."
@@ -338,7 +337,7 @@ def verdict(results: Results, headline: str, settings: Settings, answers: Answer
         if auc.low <= 0.5 <= auc.high:
             return f"Placebo: {figures} contains 0.5, as it must where there is nothing to find."
         return f"Placebo: {figures} misses 0.5; one placebo in twenty does, more mean a leak in the evaluation."
-    found = judge(auc, sets, settings.margin)
+    found = judge(auc, sets, settings.margin, overlap)
     if found.verdict is Verdict.LEAKS:
         sentence = f"Leaks: the models make {question} visible, {figures}, above the margin of {settings.margin:g}."
     elif found.verdict is Verdict.BELOW:
@@ -353,10 +352,10 @@ def verdict(results: Results, headline: str, settings: Settings, answers: Answer
             f"Undecided: {figures}; the data allow anything from {auc.low:.2f} to {auc.high:.2f}, "
             f"against a margin of {settings.margin:g}; {more}."
         )
-    return f"{sentence} {_against_classical(results, gain, sets)}"
+    return f"{sentence} {_against_classical(results, gain, effective_sets(sets, overlap))}"
 
 
-def still_there_sentence(found: StillThere, settings: Settings, sets: int) -> str:
+def still_there_sentence(found: StillThere, settings: Settings, sets: int, overlap: float) -> str:
     """Whether the record is still in the unlearned model, told by that model alone."""
     if settings.placebo or settings.samples_to_evaluate == "in_in":
         return f"Unlearned model alone: AUC {with_interval(found.alone)}."
@@ -365,7 +364,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int) -> st
         told += f", models retrained without them {with_interval(found.retrained)}"
     if found.unchanged:
         return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
-    judged = judge(found.alone, sets, settings.margin)
+    judged = judge(found.alone, sets, settings.margin, overlap)
     meaning = {
         Verdict.LEAKS: "the deleted records are still there",
         Verdict.BELOW: f"this attack finds no trace of them above an AUC of {settings.margin:g}",
@@ -374,7 +373,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int) -> st
     return f"{told}: {meaning[judged.verdict]}."
 
 
-def _against_classical(results: Results, gain: Estimate | None, sets: int) -> str:
+def _against_classical(results: Results, gain: Estimate | None, sets: float) -> str:
     """Whether both versions together give away more than the original alone."""
     classical = f"{results[BASELINE]['auc'].value:.3f}"
     if gain is None or gain.low is None or gain.high is None:

@@ -35,6 +35,9 @@ class Scope:
 
 
 ADULT = "--dataset_name adult"
+# Families that take minutes a setting; they stand beside trees and linear models at two points of an axis.
+SLOW = ("RF", "MLP", "MLPTorch --num_epochs 30")
+NETWORKS = ("LRTorch --num_epochs 60", "MLPTorch --num_epochs 30")
 
 
 def both_sides(name: str, value: object) -> str:
@@ -44,9 +47,8 @@ def both_sides(name: str, value: object) -> str:
 
 def scratch(scope: Scope) -> Iterator[str]:
     """Target families, attack models."""
-    networks = ("LRTorch --num_epochs 60", "MLPTorch --num_epochs 30")
     for data in scope.data:
-        for target in scope.pick(("DT", "LR", "RF", "MLP", *networks), ("DT", "LR")):
+        for target in scope.pick(("DT", "LR", "RF", "MLP", *NETWORKS), ("DT", "LR")):
             for attack in ("DT", "LR", "RF", "MLP"):
                 yield f"{data} --original_model {target} --attack_model {attack}"
 
@@ -67,6 +69,10 @@ def sisa(scope: Scope) -> Iterator[str]:
         for target in scope.pick(("DT", "LR"), ("DT",)):
             for count in scope.pick((1, 2, 5, 10, 20), (1, 5, 20)):
                 yield f"{data} --original_model {target} --unlearning_method sisa {both_sides('num_shard', count)}"
+    slow = [(ADULT, target) for target in SLOW] + [(data, SLOW[-1]) for data in scope.data[1:]]
+    for data, target in scope.pick(tuple(slow), ()):
+        for count in (1, 10):
+            yield f"{data} --original_model {target} --unlearning_method sisa {both_sides('num_shard', count)}"
 
 
 def _request_sizes(question: str) -> Callable[[Scope], Iterator[str]]:
@@ -78,6 +84,10 @@ def _request_sizes(question: str) -> Callable[[Scope], Iterator[str]]:
                 for count in scope.pick((1, 2, 5, 10, 20, 50, 100), (1, 10, 100)):
                     sizes = both_sides("unlearning_num", count)
                     yield f"{data} --original_model {target} --samples_to_evaluate {question} {sizes}"
+        for target in scope.pick(SLOW, ()):
+            for count in (1, 10):
+                sizes = both_sides("unlearning_num", count)
+                yield f"{ADULT} --original_model {target} --samples_to_evaluate {question} {sizes}"
 
     return lines
 
@@ -85,7 +95,7 @@ def _request_sizes(question: str) -> Callable[[Scope], Iterator[str]]:
 def remaining(scope: Scope) -> Iterator[str]:
     """Records that stay in both models."""
     for data in scope.data:
-        for target in scope.pick(("DT", "LR", "MLPTorch --num_epochs 30"), ("DT", "LR")):
+        for target in scope.pick(("DT", "LR", "RF", "MLP", *NETWORKS), ("DT", "LR")):
             for method in ("scratch", "sisa"):
                 yield f"{data} --original_model {target} --unlearning_method {method} --samples_to_evaluate in_in"
 

@@ -21,6 +21,7 @@ from lib_unlearning.attack import (
     Attack,
     FittedAttack,
     View,
+    positive_probability,
 )
 from lib_unlearning.attacks.residual_gradient import centred_logs
 from lib_unlearning.construct_feature import label_logit
@@ -87,10 +88,7 @@ class FittedProbeMatched(FittedAttack):
     def score(self, view: View) -> np.ndarray:
         """Probability [m] of a positive."""
         seen, expected = changes(view, self.seed)
-        positive = int(np.flatnonzero(self.classifier.classes_ == 1)[0])
-        found = self.classifier.predict_proba(_features(view, seen, expected, self.whitening))
-        scores: np.ndarray = found[:, positive]
-        return scores
+        return positive_probability(self.classifier, _features(view, seen, expected, self.whitening))
 
 
 def _features(view: View, seen: np.ndarray, expected: np.ndarray, whitening: Whitening) -> np.ndarray:
@@ -105,9 +103,9 @@ def changes(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     candidates = np.unique(cases.record)
     expected = view.own_changes(candidates, probes, seed)[np.searchsorted(candidates, cases.record)]
     seen = np.empty((len(cases), expected.shape[1]), dtype=np.float32)
-    for number in np.unique(cases.set):
-        before = centred_logs(view.ask(int(number), ORIGINAL, probes))
-        for request in np.unique(cases.request[cases.set == number]):
-            chosen = (cases.set == number) & (cases.request == request)
-            seen[chosen] = (before - centred_logs(view.ask(int(number), int(request), probes))).ravel()
+    before: dict[int, np.ndarray] = {}
+    for number, request, chosen in view.requests():
+        if number not in before:
+            before = {number: centred_logs(view.ask(number, ORIGINAL, probes))}
+        seen[chosen] = (before[number] - centred_logs(view.ask(number, request, probes))).ravel()
     return seen, expected

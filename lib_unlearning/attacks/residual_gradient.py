@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, ATTACK_MODELS, ORIGINAL, POSTERIORS, Attack, FittedAttack, View
+from lib_unlearning.attack import (
+    ASK,
+    ATTACK_MODELS,
+    ORIGINAL,
+    POSTERIORS,
+    Attack,
+    FittedAttack,
+    View,
+    positive_probability,
+)
 from lib_unlearning.construct_feature import label_logit
 from lib_unlearning.seeds import integer_seed, spawn
 
@@ -126,9 +135,7 @@ class FittedResidualGradient(FittedAttack):
 
     def score(self, view: View) -> np.ndarray:
         """Probability [m] of a positive."""
-        positive = int(np.flatnonzero(self.classifier.classes_ == 1)[0])
-        scores: np.ndarray = self.classifier.predict_proba(features(view, self.seed))[:, positive]
-        return scores
+        return positive_probability(self.classifier, features(view, self.seed))
 
 
 def features(view: View, seed: int) -> np.ndarray:
@@ -137,14 +144,15 @@ def features(view: View, seed: int) -> np.ndarray:
     coordinates, probes = _probes(view, seed)
     inputs, public = coordinates(view.rows(probes)), coordinates(view.rows(view.own))
     fits = np.zeros((len(cases), 5))
-    for number in np.unique(cases.set):
-        before = extract(inputs, view.ask(int(number), ORIGINAL, probes))
-        for request in np.unique(cases.request[cases.set == number]):
-            chosen = np.flatnonzero((cases.set == number) & (cases.request == request))
-            after = extract(inputs, view.ask(int(number), int(request), probes))
-            residual = hessian_times(public, before, after - before)
-            asked = coordinates(view.rows(cases.record[chosen]))
-            fits[chosen] = fit_of(loss_gradients(asked, cases.label[chosen], before), residual)
+    originals: dict[int, np.ndarray] = {}
+    for number, request, chosen in view.requests():
+        if number not in originals:
+            originals = {number: extract(inputs, view.ask(number, ORIGINAL, probes))}
+        before = originals[number]
+        after = extract(inputs, view.ask(number, request, probes))
+        residual = hessian_times(public, before, after - before)
+        asked = coordinates(view.rows(cases.record[chosen]))
+        fits[chosen] = fit_of(loss_gradients(asked, cases.label[chosen], before), residual)
     return np.hstack([fits, label_logit(cases)])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import ATTACK_MODELS, View
+from lib_unlearning.attack import ATTACK_MODELS, View, positive_probability
 from lib_unlearning.construct_feature import unlearned_alone
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.statistics.intervals import Estimate
@@ -34,8 +34,7 @@ def attack_alone(views: Mapping[str, View], attack_model: str, seed: int, overla
     shadow, target = views["shadow"].cases, views["target"].cases
     classifier = ATTACK_MODELS[attack_model](integer_seed(seed, "attack", "unlearned alone"))
     classifier.fit(unlearned_alone(shadow), shadow.member)
-    positive = int(np.flatnonzero(classifier.classes_ == 1)[0])
-    scores = classifier.predict_proba(unlearned_alone(target))[:, positive]
+    scores = positive_probability(classifier, unlearned_alone(target))
     return evaluate(scores, None, target.member, target.set, overlap=overlap)["auc"]
 
 

@@ -69,7 +69,7 @@ def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:
     shown = []
     for name, finding in best.items():
         for kind, draw in (("roc", curves.roc_curves), ("scores", curves.histogram)):
-            style.save(draw(f"{kind}_{name}", finding), folder / "figures")
             drawing = draw(f"{kind}_{name}", finding)
             shown.append(Figure(style.inline_svg(drawing), drawing.caption))
+            style.save(drawing, folder / "figures")
     return shown

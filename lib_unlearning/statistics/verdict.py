@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from lib_unlearning.statistics.intervals import Estimate, interval
+from lib_unlearning.statistics.intervals import Estimate, effective_sets, interval
 
 _MOST_SETS = 1000
 
@@ -32,21 +32,26 @@ class Judgement:
     more_sets: int | None
 
 
-def judge(auc: Estimate, sets: int, margin: float) -> Judgement:
-    """What an AUC with its interval over `sets` sample sets says, against a margin such as 0.55."""
+def judge(auc: Estimate, sets: int, margin: float, overlap: float = 0.0) -> Judgement:
+    """What an AUC with its interval over `sets` sample sets says, against a margin such as 0.55.
+
+    `overlap` is the share of records that two sets have in common, which makes further sets worth less.
+    """
     if auc.low is None or auc.high is None or auc.error is None:
         return Judgement(Verdict.UNDECIDED, None, None)
     if auc.low > margin:
         return Judgement(Verdict.LEAKS, auc.high, None)
     if auc.high < margin:
         return Judgement(Verdict.BELOW, auc.high, None)
-    return Judgement(Verdict.UNDECIDED, auc.high, _more_sets(auc.value, auc.error, sets, margin))
+    return Judgement(Verdict.UNDECIDED, auc.high, _more_sets(auc.value, auc.error, sets, margin, overlap))
 
 
-def _more_sets(value: float, error: float, sets: int, margin: float) -> int | None:
+def _more_sets(value: float, error: float, sets: int, margin: float, overlap: float) -> int | None:
     """Sets to be added until an interval around the same value, narrower by their root, leaves the margin out."""
+    known = effective_sets(sets, overlap)
     for total in range(sets + 1, _MOST_SETS + 1):
-        found = interval(value, error * (sets / total) ** 0.5, total - 1, 0.0, 1.0)
+        worth = effective_sets(total, overlap)
+        found = interval(value, error * (known / worth) ** 0.5, worth - 1, 0.0, 1.0)
         assert found.low is not None
         assert found.high is not None
         if found.low > margin or found.high < margin:
