@@ -17,7 +17,7 @@ import data_prepare
 import models
 import utils
 from lib_unlearning import __version__
-from lib_unlearning.attack import ATTACK_MODELS
+from lib_unlearning.attack import ATTACK_MODELS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -75,6 +75,15 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
     help = "the paper's features, or today's attacks as well"
     yield _flag(group, "attacks", "paper", help, choices=("paper", "all"))
+    help = "rounds of the adversary's own models, 0 for none"
+    yield _flag(group, "own_models", 1, help, kind=whole(0), metavar="K")
+    yield _flag(group, "probes", PROBES, "own records that both versions are asked about", kind=whole(1), metavar="P")
+    help = "most questions to a version beside the candidates, 1 for none (as many as an attack likes)"
+    yield _flag(group, "queries", None, help, kind=whole(1), metavar="N")
+    help = "which models the adversary sees"
+    yield _flag(group, "versions", "both", help, choices=("both", SEES_ORIGINAL, SEES_UNLEARNED))
+    help = "whether he knows the candidates' labels; false: he takes the model's answer"
+    yield _flag(group, "label_known", True, help, kind=boolean)
     methods = tuple(UNLEARNING_METHODS)
     yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
     yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
@@ -131,10 +140,11 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "cuda", None, help, True, kind=whole(0), metavar="N")
 
     group = "defenses"
-    help = "publish less than the posterior; needs --top_k or --temperature"
+    help = "publish less than the posterior; needs --top_k, --temperature or --round_digits"
     yield _flag(group, "is_defense", None, help, kind=boolean)
     yield _flag(group, "top_k", None, "entries to publish, 0 for the label alone", kind=whole(0), metavar="K")
     yield _flag(group, "temperature", None, "publish softmax(log p / T)", kind=number(above=0), metavar="T")
+    yield _flag(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
     yield _flag(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
 
     group = "of the paper's released code, without effect here"
@@ -319,6 +329,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         origins=origins,
         attack_model=parsed.attack_model,
         attacks=parsed.attacks,
+        budget=Budget(parsed.own_models, parsed.probes, parsed.queries, parsed.versions, parsed.label_known),
         unlearning_method=parsed.unlearning_method,
         samples_to_evaluate=parsed.samples_to_evaluate,
         sides={side: _side_settings(values, side) for side in SIDES},
@@ -329,6 +340,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         num_process=parsed.num_process if parsed.is_train_multiprocess else 1,
         top_k=_published_entries(parsed),
         temperature=None if parsed.is_defense is False else parsed.temperature,
+        round_digits=None if parsed.is_defense is False else parsed.round_digits,
         seeds=seeds,
         seed=seeds[0],
         retrain_randomness=_randomness(values),
@@ -468,8 +480,10 @@ def _randomness(values: Mapping[str, Any]) -> str:
 
 
 def _published_entries(parsed: argparse.Namespace) -> int | None:
-    if parsed.is_defense and parsed.top_k is None and parsed.temperature is None:
-        raise UserError("--is_defense true: add --top_k K (--top_k 0 for the label alone) or --temperature T")
+    if parsed.is_defense and parsed.top_k is parsed.temperature is parsed.round_digits is None:
+        raise UserError(
+            "--is_defense true: add --top_k K (--top_k 0 for the label alone), --temperature T or --round_digits N"
+        )
     return None if parsed.is_defense is False else parsed.top_k
 
 

@@ -15,15 +15,86 @@ import numpy as np
 
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES
 from lib_unlearning.posterior import PosteriorSet
-from lib_unlearning.seeds import integer_seed
+from lib_unlearning.seeds import integer_seed, spawn
 
 # What an attack may need of a view.
 POSTERIORS = "posteriors"  # both versions' answers to the cases
 OWN_MODELS = "own models"  # pairs of the adversary's own models, with and without a candidate
 ASK = "ask"  # answers to records of the adversary's choice
+SEES_ORIGINAL = "original"  # the original's answers, and
+SEES_UNLEARNED = "unlearned"  # the unlearned model's; an adversary may see one of them only
 CLASS_ORDER = "class order"  # columns that mean the same on both sides
 
+BOTH_VERSIONS = frozenset({POSTERIORS, ASK, SEES_ORIGINAL, SEES_UNLEARNED})  # asks both about records of his choice
+
 ORIGINAL = -1  # as a version: the original model; others are numbers of deletion requests
+PROBES = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an adversary may spend, and what he knows.
+
+    Attributes:
+        own_models: K, rounds of own models; in each, every candidate is deleted once. 0: he trains none.
+        probes: P, records of his own that he asks both versions about to see a deletion's whole effect.
+        queries: the most records that he asks a version about, candidates aside; 1 for none, None for as many as an
+            attack likes.
+        versions: "both", or the one that he sees: "original" or "unlearned".
+        label_known: whether he knows a candidate's label; he takes the model's answer for it otherwise.
+    """
+
+    own_models: int = 1
+    probes: int = PROBES
+    queries: int | None = None
+    versions: str = "both"
+    label_known: bool = True
+
+    def allowed(self, wanted: int) -> int:
+        """Records that he asks about where an attack would like some number of them."""
+        return wanted if self.queries is None else min(wanted, self.queries)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What his means allow: questions of his choice, models of his own."""
+        asks = self.queries is None or self.queries > 1
+        found = {ASK: asks, OWN_MODELS: bool(self.own_models)}
+        found |= {version: self.versions in ("both", version) for version in (SEES_ORIGINAL, SEES_UNLEARNED)}
+        return frozenset(name for name, there in found.items() if there)
+
+    def seen(self, cases: PosteriorSet) -> PosteriorSet:
+        """Cases as he sees them: a version that he does not see is taken to be the one that he does."""
+        before = cases.unlearned if self.versions == "unlearned" else cases.original
+        after = cases.original if self.versions == "original" else cases.unlearned
+        label = cases.label if self.label_known else before.argmax(axis=1)
+        return dataclasses.replace(cases, original=before, unlearned=after, label=label)
+
+
+@dataclass(frozen=True)
+class OwnWorlds:
+    """What the adversary's own models say of m candidates in K rounds of G groups; all of it published posteriors.
+
+    In each round every candidate is deleted once, from a model that was trained on its group and on records of his own.
+
+    Attributes:
+        changes: [m, P c] change of the probes' centred log posteriors when a candidate is deleted, mean over rounds.
+        inside: [K, m, 2, c] answers to a candidate before and after its deletion.
+        outside: [K, G, m, 2, c] answers to it by a pair that lost somebody else; NaN where it was trained on.
+        probes: [K, G, P, c] answers of the originals to the probes, which none of them was trained on.
+    """
+
+    changes: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+    probes: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> OwnWorlds:
+        """The same of some candidates, by their numbers [k]."""
+        return OwnWorlds(self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes)
+
+
+# (candidates [m], probes [P], seed, rounds K) -> worlds
+MakeWorlds = Callable[[np.ndarray, np.ndarray, int, int], OwnWorlds]
 
 
 @dataclass(frozen=True)
@@ -34,17 +105,28 @@ class View:
         cases: both versions' published answers to the cases, and on the shadow side the truth about them.
         offers: what attacks may rely on.
         answer: (sample set, version, records [k]) -> published posteriors [k, c]; None where nobody can be asked.
+        answer_rows: the same for features [k, ...] of the adversary's making.
         look_up: records [k] -> features [k, d] of records that the adversary has: candidates and his own.
+        label_of: records [k] -> labels [k] of records of his own.
         own: [n] records of the adversary's own, never a target's training record.
-        pairs: (candidates [m], probes [P], seed) -> see `own_changes`; None where no models can be trained.
+        worlds: trains models of his own; None where none can be trained.
+        candidates: [q] all records that this side is asked about, those of cases that were selected away included:
+            own models are trained once for all of them.
+        budget: what he may spend.
+        set_size: training records of a model.
     """
 
     cases: PosteriorSet
     offers: frozenset[str] = frozenset({POSTERIORS, CLASS_ORDER})
     answer: Callable[[int, int, np.ndarray], np.ndarray] | None = None
+    answer_rows: Callable[[int, int, np.ndarray], np.ndarray] | None = None
     look_up: Callable[[np.ndarray], np.ndarray] | None = None
+    label_of: Callable[[np.ndarray], np.ndarray] | None = None
     own: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
-    pairs: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
+    worlds: MakeWorlds | None = None
+    candidates: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
+    budget: Budget = field(default_factory=Budget)
+    set_size: int = 0
 
     def select(self, chosen: np.ndarray) -> View:
         """The same view of the cases that a mask [m] or indices choose."""
@@ -55,10 +137,21 @@ class View:
         assert self.answer is not None
         return self.answer(sample_set, version, records)
 
-    def own_changes(self, candidates: np.ndarray, probes: np.ndarray, seed: int) -> np.ndarray:
-        """Change [m, P c] of centred log posteriors at the probes when own models lose each candidate [m]."""
-        assert self.pairs is not None
-        return self.pairs(candidates, probes, seed)
+    def ask_rows(self, sample_set: int, version: int, rows: np.ndarray) -> np.ndarray:
+        """Published posteriors [k, c] of one model for features [k, d] that need not be anybody's."""
+        assert self.answer_rows is not None
+        return self.answer_rows(sample_set, version, rows)
+
+    def own_worlds(self, probes: np.ndarray, seed: int) -> OwnWorlds:
+        """What own models say of each case's record, in the order of the cases."""
+        assert self.worlds is not None
+        found = self.worlds(self.candidates, probes, seed, self.budget.own_models)
+        return found.of(np.searchsorted(self.candidates, self.cases.record))
+
+    def probe_records(self, seed: int) -> np.ndarray:
+        """[P] records of his own that both versions and his own models are asked about."""
+        count = min(self.budget.allowed(self.budget.probes), len(self.own))
+        return spawn(seed, "probe records").choice(self.own, count, replace=False)
 
     def requests(self) -> Iterator[tuple[int, int, np.ndarray]]:
         """(sample set, request, indices [k] of its cases), in the order of sample sets, then of requests."""
@@ -72,6 +165,11 @@ class View:
         """Features [k, d] of records [k]."""
         assert self.look_up is not None
         return np.asarray(self.look_up(records), dtype=np.float64)
+
+    def labels(self, records: np.ndarray) -> np.ndarray:
+        """Labels [k] of records [k] of the adversary's own."""
+        assert self.label_of is not None
+        return self.label_of(records)
 
 
 class FittedAttack(ABC):
@@ -123,6 +221,12 @@ def _random_forest(seed: int) -> Any:
     return RandomForestClassifier(n_estimators=100, min_samples_leaf=10, random_state=seed)
 
 
+def _gradient_boosting(seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, learning_rate=0.1, random_state=seed)
+
+
 def _multilayer_perceptron(seed: int) -> Any:
     from sklearn.neural_network import MLPClassifier
 
@@ -143,6 +247,7 @@ ATTACK_MODELS: dict[str, Callable[[int], Any]] = {
     "LR": _logistic_regression,
     "RF": _random_forest,
     "MLP": _multilayer_perceptron,
+    "GB": _gradient_boosting,
 }
 
 
@@ -153,11 +258,49 @@ def positive_probability(classifier: Any, features: np.ndarray) -> np.ndarray:
     return found
 
 
-# ---------------------------------------------------------------- the paper's attacks
+# ---------------------------------------------------------------- attacks that learn
+
+
+class LearnedAttack(Attack):
+    """An attack that sees something of each case, and a classifier that learns on shadow cases what it means."""
+
+    attack_model: str
+
+    @abstractmethod
+    def prepare(self, shadow: View, seed: int) -> Callable[[View], np.ndarray]:
+        """How it sees cases: view -> features [m, k]; what this needs to know, it learns on the shadow side."""
+
+    def fit(self, shadow: View, seed: int) -> FittedLearnedAttack:
+        """Train the classifier on the shadow cases."""
+        see = self.prepare(shadow, seed)
+        classifier = ATTACK_MODELS[self.attack_model](integer_seed(seed, "attack", self.name))
+        return FittedLearnedAttack(see, classifier.fit(see(shadow), shadow.cases.member))
 
 
 @dataclass(frozen=True)
-class FeatureAttack(Attack):
+class FittedLearnedAttack(FittedAttack):
+    """How it sees a case, and the classifier that judges it."""
+
+    see: Callable[[View], np.ndarray]
+    classifier: Any
+
+    def score(self, view: View) -> np.ndarray:
+        """The classifier's probability [m] of a positive."""
+        return positive_probability(self.classifier, self.see(view))
+
+
+@dataclass(frozen=True)
+class OfCases:
+    """A feature of the cases' answers alone, by its name."""
+
+    feature: str
+
+    def __call__(self, view: View) -> np.ndarray:
+        return FEATURES[self.feature](view.cases)
+
+
+@dataclass(frozen=True)
+class FeatureAttack(LearnedAttack):
     """A feature of the case, judged by a classifier: what the paper does."""
 
     name: str
@@ -168,23 +311,9 @@ class FeatureAttack(Attack):
         """Both answers; the order of classes where the feature is bound to it."""
         return frozenset({POSTERIORS, CLASS_ORDER} if self.name in CLASS_BOUND else {POSTERIORS})
 
-    def fit(self, shadow: View, seed: int) -> FittedFeatureAttack:
-        """Train the classifier on the shadow cases."""
-        classifier = ATTACK_MODELS[self.attack_model](integer_seed(seed, "attack", self.name))
-        cases = shadow.cases
-        return FittedFeatureAttack(self.name, classifier.fit(FEATURES[self.name](cases), cases.member))
-
-
-@dataclass(frozen=True)
-class FittedFeatureAttack(FittedAttack):
-    """How it sees a case, and the classifier that judges it."""
-
-    feature: str
-    classifier: Any
-
-    def score(self, view: View) -> np.ndarray:
-        """The classifier's probability [m] of a positive."""
-        return positive_probability(self.classifier, FEATURES[self.feature](view.cases))
+    def prepare(self, shadow: View, seed: int) -> OfCases:
+        """There is nothing to learn."""
+        return OfCases(self.name)
 
 
 # Attacks that plug-ins bring: name -> attack for the name of an attack model. Ours are in `attacks.registry`.

@@ -63,7 +63,7 @@ def label_diff(cases: PosteriorSet) -> np.ndarray:
 def label_logit(cases: PosteriorSet) -> np.ndarray:
     """Logits of the true label before, after and their difference; the same of posteriors; their distance, [m, 7]."""
     before, after = _of_true_label(cases)
-    columns = [_logit(before), _logit(after), _logit(before) - _logit(after), before, after, before - after]
+    columns = [logit(before), logit(after), logit(before) - logit(after), before, after, before - after]
     return np.hstack([*columns, l2_distance(cases)])
 
 
@@ -72,7 +72,8 @@ def _of_true_label(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(cases.original, column, axis=1), np.take_along_axis(cases.unlearned, column, axis=1)
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
+def logit(probability: np.ndarray) -> np.ndarray:
+    """Logit-scaled confidence, any shape: log(p + 1e-12) - log(1 - p + 1e-12)."""
     # Means and float32 sums may exceed 1 by a rounding error, which must not become a NaN.
     bounded = np.clip(probability, 0.0, 1.0)
     found: np.ndarray = np.log(bounded + _TINY) - np.log(1.0 - bounded + _TINY)
@@ -82,7 +83,7 @@ def _logit(probability: np.ndarray) -> np.ndarray:
 def unlearned_alone(cases: PosteriorSet) -> np.ndarray:
     """What the unlearned model says by itself, [m, c + 1]: its posterior, and the true label's logit."""
     _, after = _of_true_label(cases)
-    return np.hstack([cases.unlearned, _logit(after)])
+    return np.hstack([cases.unlearned, logit(after)])
 
 
 # To add a feature: a function PosteriorSet -> [m, k] and one line here.

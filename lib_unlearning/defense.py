@@ -46,15 +46,18 @@ def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Publication:
-    """What the adversary sees of an answer: softened by `temperature`, then what `top_k` leaves; None: as it is."""
+    """What the adversary sees of an answer: softened by `temperature`, then what `top_k` leaves, rounded to
+    `round_digits`; None: as it is."""
 
     top_k: int | None = None
     temperature: float | None = None
+    round_digits: int | None = None
 
     def of(self, posteriors: np.ndarray) -> np.ndarray:
         """What is published of posteriors [m, c]."""
         part = posteriors if self.temperature is None else soften(posteriors, self.temperature)
-        return part if self.top_k is None else top_k(part, self.top_k)
+        part = part if self.top_k is None else top_k(part, self.top_k)
+        return part if self.round_digits is None else part.round(self.round_digits)
 
     def of_cases(self, cases: PosteriorSet) -> PosteriorSet:
         """What is published of both models' answers."""

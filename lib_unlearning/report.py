@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning import __version__
+from lib_unlearning.attack import Budget
 from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.cache.files import digest, file_name, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
@@ -97,6 +98,8 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
         "attacks": settings.attacks,
         "top_k": settings.top_k,
         "temperature": settings.temperature,
+        "round_digits": settings.round_digits,
+        "budget": asdict(settings.budget),
         "sides": {side: asdict(part) for side, part in settings.sides.items()},
     }
 
@@ -182,15 +185,31 @@ def described_study(title: str, settings: Settings) -> str:
     return (
         f"{title}, {target.original_model} target, {origin}"
         f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
-        f"{published(settings.top_k, settings.temperature)}, seed {settings.seed}"
+        f"{published(settings.top_k, settings.temperature, settings.round_digits)}{known(settings.budget)}, "
+        f"seed {settings.seed}"
         f"{', placebo' if settings.placebo else ''}"
     )
 
 
-def published(top_k: int | None, temperature: float | None) -> str:
+def published(top_k: int | None, temperature: float | None, round_digits: int | None = None) -> str:
     """What a defense lets through, in words."""
     entries = {None: "full posteriors", 0: "label only"}.get(top_k, f"top {top_k} posteriors")
-    return entries if temperature is None else f"{entries} at temperature {temperature:g}"
+    entries += "" if temperature is None else f" at temperature {temperature:g}"
+    return entries if round_digits is None else f"{entries} rounded to {round_digits} digits"
+
+
+def known(budget: Budget) -> str:
+    """How an adversary differs from the usual one, in words; nothing where he does not."""
+    usual, parts = Budget(), []
+    if budget.own_models != usual.own_models:
+        parts.append(f"{budget.own_models} rounds of own models")
+    if budget.queries is not None:
+        parts.append(f"{budget.queries:,} questions a version")
+    if budget.versions != "both":
+        parts.append(f"sees the {budget.versions} model only")
+    if not budget.label_known:
+        parts.append("labels unknown")
+    return "".join(f", {part}" for part in parts)
 
 
 def _ends(estimate: Estimate) -> dict[str, float | None]:

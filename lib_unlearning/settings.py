@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib_unlearning.attack import Budget
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.options import NoOptions, columns
@@ -37,11 +38,13 @@ class Settings:
         side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
         method_options: "shadow" / "target" -> the method's options.
         attacks: "paper" for its features, "all" for today's attacks as well.
+        budget: what today's adversary may spend, and what he knows.
         margin: AUC from which on a deletion counts as visible.
         retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
+        round_digits: decimal digits that are published, None for all.
         seeds: seeds that the experiment is run for, one after another; `seed` is the one at hand.
         train_missing: whether an attack trains models that are not cached.
         skip_finished: whether an attack whose results are there is left as it is.
@@ -55,6 +58,7 @@ class Settings:
     origins: dict[str, Origin]
     attack_model: str
     attacks: str
+    budget: Budget
     unlearning_method: str
     samples_to_evaluate: str
     sides: dict[str, SideSettings]
@@ -65,6 +69,7 @@ class Settings:
     num_process: int
     top_k: int | None
     temperature: float | None
+    round_digits: int | None
     seeds: tuple[int, ...]
     seed: int
     retrain_randomness: str
@@ -126,4 +131,5 @@ class Settings:
             chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
         if self.plugins:
             found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
-        return found | chosen | {"retrain_randomness": self.retrain_randomness, "attacks": self.attacks}
+        found |= chosen | {"retrain_randomness": self.retrain_randomness, "attacks": self.attacks}
+        return found | {"round_digits": self.round_digits} | asdict(self.budget)

@@ -1,34 +1,24 @@
 """Probe-matched attack: a deletion moves the whole model, and the adversary knows how a record would move his own.
 
 He asks both versions about records of his own, the probes, and sees how their answers change. For each candidate he
-trains a pair of models with and without it, by the same method, and sees how his own answers change. Where the two
-agree, the candidate was deleted. One classifier, fitted on shadow cases, judges the agreement beside `label_logit`.
+knows what change to expect: from pairs of models of his own with and without it, trained by the target's method, or,
+for linear models, from one Newton step. Where the two agree, the candidate was deleted. One classifier, fitted on
+shadow cases, judges the agreement beside `label_logit`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import (
-    ASK,
-    ATTACK_MODELS,
-    ORIGINAL,
-    OWN_MODELS,
-    POSTERIORS,
-    Attack,
-    FittedAttack,
-    View,
-    positive_probability,
-)
-from lib_unlearning.attacks.residual_gradient import centred_logs
+from lib_unlearning.attack import BOTH_VERSIONS, ORIGINAL, OWN_MODELS, LearnedAttack, View
+from lib_unlearning.attacks.linear import Extraction, centred_logs, hessian, is_linear, loss_gradients
 from lib_unlearning.construct_feature import label_logit
-from lib_unlearning.seeds import integer_seed, spawn
 
-PROBES = 200
 _RIDGE = 1e-3  # of the largest variance, when changes are whitened
+_MOST_PARAMETERS = 2000  # whose Hessian is solved
 _TINY = 1e-12
 
 
@@ -59,53 +49,90 @@ def agreement(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.column_stack([*columns, np.log(total), np.log(own), total - left])
 
 
-class ProbeMatched(Attack):
-    """The attack with one pair of own models a candidate, and 200 probes."""
+# (view, seed) -> changes of the probes' centred log posteriors, seen and expected, [m, P c] each
+Changes = Callable[[View, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Sees how well expected changes agree with those seen, plain and whitened, beside `label_logit`, [m, 21]."""
+
+    changes: Changes
+    whitening: Whitening
+    seed: int
+
+    def __call__(self, view: View) -> np.ndarray:
+        seen, expected = self.changes(view, self.seed)
+        white = agreement(self.whitening(seen), self.whitening(expected))
+        return np.hstack([agreement(seen, expected), white, label_logit(view.cases)])
+
+
+class ProbeMatched(LearnedAttack):
+    """What to expect comes from own pairs of models: any family, any unlearning method."""
 
     name = "probe_matched"
-    needs = frozenset({POSTERIORS, ASK, OWN_MODELS})
+    needs = BOTH_VERSIONS | {OWN_MODELS}
 
     def __init__(self, attack_model: str) -> None:
         self.attack_model = attack_model
 
-    def fit(self, shadow: View, seed: int) -> FittedProbeMatched:
-        """Learn on shadow cases how well changes agree where the candidate was deleted."""
-        seen, expected = changes(shadow, seed)
-        whitening = Whitening.of(seen)
-        classifier = ATTACK_MODELS[self.attack_model](integer_seed(seed, "attack", self.name))
-        classifier.fit(_features(shadow, seen, expected, whitening), shadow.cases.member)
-        return FittedProbeMatched(classifier, whitening, seed)
+    def prepare(self, shadow: View, seed: int) -> Agreement:
+        """Learn in which directions answers change anyway."""
+        return Agreement(changes_of_pairs, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
 
 
-@dataclass(frozen=True)
-class FittedProbeMatched(FittedAttack):
-    """The classifier, the coordinates it sees changes in, and the seed that chose the probes."""
+class ProbeNewton(LearnedAttack):
+    """What to expect comes from one Newton step at the extracted parameters: linear models, and nothing is trained."""
 
-    classifier: Any
-    whitening: Whitening
-    seed: int
+    name = "probe_newton"
+    needs = BOTH_VERSIONS
 
-    def score(self, view: View) -> np.ndarray:
-        """Probability [m] of a positive."""
-        seen, expected = changes(view, self.seed)
-        return positive_probability(self.classifier, _features(view, seen, expected, self.whitening))
+    def __init__(self, attack_model: str) -> None:
+        self.attack_model = attack_model
+
+    def applies(self, shadow: View, seed: int) -> bool:
+        """Whether the shadow models are linear, and their Hessian can be solved."""
+        width = shadow.rows(shadow.own[:1]).shape[1] + 1
+        return width * shadow.cases.original.shape[1] <= _MOST_PARAMETERS and is_linear(shadow, seed)
+
+    def prepare(self, shadow: View, seed: int) -> Agreement:
+        """Learn in which directions answers change anyway."""
+        seen, _ = changes_of_newton(shadow, seed)
+        return Agreement(changes_of_newton, Whitening.of(seen), seed)
 
 
-def _features(view: View, seen: np.ndarray, expected: np.ndarray, whitening: Whitening) -> np.ndarray:
-    plain, white = agreement(seen, expected), agreement(whitening(seen), whitening(expected))
-    return np.hstack([plain, white, label_logit(view.cases)])
-
-
-def changes(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each case the change of the probes' centred log posteriors: seen, and shown by own models, [m, P c]."""
-    cases = view.cases
-    probes = spawn(seed, "probe records").choice(view.own, min(PROBES, len(view.own)), replace=False)
-    candidates = np.unique(cases.record)
-    expected = view.own_changes(candidates, probes, seed)[np.searchsorted(candidates, cases.record)]
-    seen = np.empty((len(cases), expected.shape[1]), dtype=np.float32)
+def seen_changes(view: View, probes: np.ndarray) -> np.ndarray:
+    """Change [m, P c] of the probes' centred log posteriors between both versions, for each case."""
+    seen = np.empty((len(view.cases), len(probes) * view.cases.original.shape[1]), dtype=np.float32)
     before: dict[int, np.ndarray] = {}
     for number, request, chosen in view.requests():
         if number not in before:
             before = {number: centred_logs(view.ask(number, ORIGINAL, probes))}
         seen[chosen] = (before[number] - centred_logs(view.ask(number, request, probes))).ravel()
+    return seen
+
+
+def changes_of_pairs(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Changes seen, and those that own pairs of models show."""
+    probes = view.probe_records(seed)
+    return seen_changes(view, probes), view.own_worlds(probes, seed).changes
+
+
+def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Changes of the extracted linear functions at the probes, and those of one Newton step without the candidate."""
+    plan = Extraction.plan(view, seed)
+    probes = plan.coordinates(view.rows(view.probe_records(seed)))
+    classes = view.cases.original.shape[1]
+    seen = np.empty((len(view.cases), len(probes) * classes), dtype=np.float32)
+    expected = np.empty_like(seen)
+    solved: tuple[int, np.ndarray] = (-1, np.empty(0))
+    for found in plan.versions(view):
+        if found.sample_set != solved[0]:
+            solved = (found.sample_set, np.linalg.pinv(hessian(plan.public, found.before), rcond=1e-8, hermitian=True))
+        asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
+        gradients = loss_gradients(asked, view.cases.label[found.cases], found.before)
+        moved = gradients.reshape(len(asked), -1) @ solved[1] / max(view.set_size, 1)
+        steps = moved.reshape(len(asked), *found.before.shape)  # the parameters' way when the candidate goes
+        seen[found.cases] = (probes @ (found.before - found.after)).ravel()
+        expected[found.cases] = -np.einsum("pd,kdc->kpc", probes, steps).reshape(len(asked), -1)
     return seen, expected

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lib_unlearning.attack import ATTACKS, Attack, View, paper_attacks
-from lib_unlearning.attacks.probes import ProbeMatched
+from lib_unlearning.attacks.combined import Combined
+from lib_unlearning.attacks.label_only import LabelOnly
+from lib_unlearning.attacks.probes import ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient
+from lib_unlearning.attacks.worlds import LikelihoodRatio, Rmia
 
 # Today's attacks; to add one: a file in this folder, and one line here. Plug-ins add to `attack.ATTACKS`.
-TODAY: dict[str, Callable[[str], Attack]] = {"residual_gradient": ResidualGradient, "probe_matched": ProbeMatched}
+TODAY: dict[str, Callable[[str], Attack]] = {
+    "residual_gradient": ResidualGradient,
+    "probe_newton": ProbeNewton,
+    "probe_matched": ProbeMatched,
+    "likelihood_ratio": lambda attack_model: LikelihoodRatio("likelihood_ratio"),
+    "likelihood_offline": lambda attack_model: LikelihoodRatio("likelihood_offline", offline=True),
+    "ruli_privacy": lambda attack_model: LikelihoodRatio("ruli_privacy", columns=(0,)),
+    "rmia_original": lambda attack_model: Rmia("rmia_original", ("original",)),
+    "rmia_unlearned": lambda attack_model: Rmia("rmia_unlearned", ("unlearned",)),
+    "rmia_difference": lambda attack_model: Rmia("rmia_difference", ("original", "unlearned")),
+    "label_only": LabelOnly,
+    "combined": Combined,
+}
 
 
 def attacks_on(shadow: View, attack_model: str, seed: int, today: bool) -> dict[str, Attack]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASS_ORDER, ORIGINAL, OWN_MODELS, POSTERIORS, View
+from lib_unlearning.attack import CLASS_ORDER, ORIGINAL, POSTERIORS, OwnWorlds, View
 from lib_unlearning.cache.files import digest
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
-from lib_unlearning.own_models import own_changes
+from lib_unlearning.own_models import Workshop
 from lib_unlearning.parallel import Stopwatch, parallel_map
 from lib_unlearning.posterior import (
     Answers,
@@ -26,6 +27,7 @@ from lib_unlearning.posterior import (
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.study import Study
 from lib_unlearning.study_models import QuerySet, train_missing, warm_up
+from lib_unlearning.unlearning.base import Ensemble
 
 
 class AnswerSource(Protocol):
@@ -49,7 +51,7 @@ class StudySource:
         self._watch = watch
         self._answers: dict[str, Answers] | None = None
         settings = study.settings
-        self._publication = Publication(settings.top_k, settings.temperature)
+        self._publication = Publication(settings.top_k, settings.temperature, settings.round_digits)
 
     def check(self) -> None:
         """Raise `UserError` when models are missing that nothing here would train."""
@@ -79,32 +81,61 @@ class StudySource:
         found = self.answers()
         shadow = self.study.split["shadow"]
         own = np.concatenate([shadow.positive, shadow.negative])
-        return {
-            side: View(
-                self._as_seen(found[side].cases),
-                self._offers(),
-                _Asked(self, side),
-                self.study.dataset[side].rows,
-                own,
-                self._own_changes,
+        views = {}
+        for side in SIDES:
+            asked, cases = _Asked(self, side), self._as_seen(found[side].cases)
+            views[side] = View(
+                cases=cases,
+                offers=self._offers(),
+                answer=asked,
+                answer_rows=asked.rows,
+                look_up=self.study.dataset[side].rows,
+                label_of=self.study.dataset[side].labels.__getitem__,
+                own=own,
+                worlds=self._worlds,
+                candidates=np.unique(cases.record),
+                budget=self.study.settings.budget,
+                set_size=self.study.settings.sides[side].set_size or 0,
             )
-            for side in SIDES
-        }
+        return views
 
-    def _own_changes(self, candidates: np.ndarray, probes: np.ndarray, seed: int) -> np.ndarray:
-        folder = self.study.settings.layout.posteriors
+    def _worlds(self, candidates: np.ndarray, probes: np.ndarray, seed: int, rounds: int) -> OwnWorlds:
         with self._watch.stage("own models"):
-            return own_changes(self.study, candidates, probes, self._publication, seed, folder)
+            return self._workshop().worlds(candidates, probes, seed, rounds)
+
+    def _workshop(self) -> Workshop:
+        study, settings = self.study, self.study.settings
+        return Workshop(
+            dataset=study.dataset["shadow"],
+            trainer=study.trainer["shadow"],
+            method=study.method["shadow"],
+            pool=study.split["shadow"].positive,
+            set_size=settings.sides["shadow"].set_size or 0,
+            together=settings.sides["shadow"].unlearning_size,
+            leaves_gap=settings.retrain_randomness == "matched",
+            publish=self._publication.of,
+            versions=settings.budget.versions,
+            shaped_by={
+                "models": study.store["shadow"].shaped_by,
+                "publication": asdict(self._publication),
+                "versions": settings.budget.versions,
+            },
+            folder=settings.layout.posteriors,
+            processes=study.processes,
+            quiet=settings.quiet,
+        )
 
     def publish(self, posteriors: np.ndarray) -> np.ndarray:
         """What the defense lets through of posteriors [m, c]."""
         return self._publication.of(posteriors)
 
     def _offers(self) -> frozenset[str]:
-        return frozenset({POSTERIORS} if self.study.settings.other_data else {POSTERIORS, CLASS_ORDER, ASK, OWN_MODELS})
+        if self.study.settings.other_data:
+            return frozenset({POSTERIORS})
+        return frozenset({POSTERIORS, CLASS_ORDER}) | self.study.settings.budget.offers
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
-        seen = self._publication.of_cases(cases)
+        seen = self.study.settings.budget.seen(self._publication.of_cases(cases))
         return in_order_of_original(seen) if self.study.settings.other_data else seen
 
     def _obtain(self) -> dict[str, Answers]:
@@ -147,9 +178,17 @@ class _Asked:
         self._load = lru_cache(maxsize=2)(self._loaded)
 
     def __call__(self, sample_set: int, version: int, records: np.ndarray) -> np.ndarray:
-        trained = self._load(sample_set)
-        model = trained.original if version == ORIGINAL else trained.unlearned[version]
+        model = self._model(sample_set, version)
         return self.source.publish(query([model], [records], self.source.study.dataset[self.side])[0])
+
+    def rows(self, sample_set: int, version: int, rows: np.ndarray) -> np.ndarray:
+        """Answers to features [k, d] of the adversary's making."""
+        return self.source.publish(self._model(sample_set, version).predict_proba(rows.astype(np.float32)))
+
+    def _model(self, sample_set: int, version: int) -> Ensemble:
+        trained = self._load(sample_set)
+        found: Ensemble = trained.original if version == ORIGINAL else trained.unlearned[version]
+        return found
 
     def _loaded(self, index: int) -> Any:
         study = self.source.study

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lib_unlearning.attacks import residual_gradient
+from lib_unlearning.attacks import linear, residual_gradient
 from lib_unlearning.attacks.probes import Whitening, agreement
 from tests.test_commands import result_rows, run
 
@@ -37,12 +37,12 @@ def fitted(seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray, Log
 def test_a_linear_model_is_known_from_a_few_answers(classes: int) -> None:
     inputs, _, model = fitted(classes=classes)
     answers = model.predict_proba(inputs)
-    theta = residual_gradient.extract(inputs[:20], answers[:20])
-    np.testing.assert_allclose(residual_gradient.softmax(inputs @ theta), answers, atol=1e-6)
-    assert residual_gradient.unexplained(inputs, answers, theta) < 1e-9
+    theta = linear.extract(inputs[:20], answers[:20])
+    np.testing.assert_allclose(linear.softmax(inputs @ theta), answers, atol=1e-6)
+    assert linear.unexplained(inputs, answers, theta) < 1e-9
     bent = np.abs(answers - 0.3) + 0.1
     bent /= bent.sum(axis=1, keepdims=True)
-    assert residual_gradient.unexplained(inputs, bent, residual_gradient.extract(inputs, bent)) > 0.01
+    assert linear.unexplained(inputs, bent, linear.extract(inputs, bent)) > 0.01
 
 
 def test_hessian_and_gradients_against_finite_differences() -> None:
@@ -51,24 +51,24 @@ def test_hessian_and_gradients_against_finite_differences() -> None:
     theta, change = rng.normal(size=(2, 5, 3))
 
     def mean_gradient(at: np.ndarray) -> np.ndarray:
-        found: np.ndarray = residual_gradient.loss_gradients(inputs, labels, at).mean(axis=0)
+        found: np.ndarray = linear.loss_gradients(inputs, labels, at).mean(axis=0)
         return found
 
     step = 1e-5
     expected = (mean_gradient(theta + step * change) - mean_gradient(theta - step * change)) / (2 * step)
-    np.testing.assert_allclose(residual_gradient.hessian_times(inputs, theta, change), expected, atol=1e-7)
+    np.testing.assert_allclose(linear.hessian_times(inputs, theta, change), expected, atol=1e-7)
 
 
 def test_the_deleted_record_explains_the_change_best() -> None:
     """With the exact Hessian, of 500 records the deleted one has the largest cosine."""
     inputs, labels, model = fitted()
-    before = residual_gradient.extract(inputs, model.predict_proba(inputs))
+    before = linear.extract(inputs, model.predict_proba(inputs))
     for deleted in (3, 77, 240):
         kept = np.arange(500) != deleted
         later = LogisticRegression(C=100, fit_intercept=False, tol=1e-10, max_iter=10_000)
-        after = residual_gradient.extract(inputs, later.fit(inputs[kept], labels[kept]).predict_proba(inputs))
-        residual = residual_gradient.hessian_times(inputs, before, after - before)
-        fit = residual_gradient.fit_of(residual_gradient.loss_gradients(inputs, labels, before), residual)
+        after = linear.extract(inputs, later.fit(inputs[kept], labels[kept]).predict_proba(inputs))
+        residual = linear.hessian_times(inputs, before, after - before)
+        fit = residual_gradient.fit_of(linear.loss_gradients(inputs, labels, before), residual)
         assert fit[:, 0].argmax() == deleted
         assert fit[deleted, 0] > 0.99
 

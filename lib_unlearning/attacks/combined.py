@@ -1,0 +1,68 @@
+"""Everything that today's adversary sees of a case, in one classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib_unlearning.attack import ASK, OWN_MODELS, POSTERIORS, LearnedAttack, View
+from lib_unlearning.attacks.probes import ProbeMatched, ProbeNewton
+from lib_unlearning.attacks.residual_gradient import ResidualGradient, Residuals
+from lib_unlearning.attacks.worlds import log_ratios
+from lib_unlearning.construct_feature import label_logit
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Sees the log likelihood ratio of deleted against never trained on, [m, 1], on a scale that no outlier rules."""
+
+    seed: int
+
+    def __call__(self, view: View) -> np.ndarray:
+        found: np.ndarray = np.arcsinh(log_ratios(view, self.seed))
+        return found[:, None]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Sees what several others see, side by side."""
+
+    parts: tuple[Callable[[View], np.ndarray], ...]
+
+    def __call__(self, view: View) -> np.ndarray:
+        return np.hstack([part(view) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class LabelLogit:
+    """Sees `label_logit`."""
+
+    def __call__(self, view: View) -> np.ndarray:
+        return label_logit(view.cases)
+
+
+class Combined(LearnedAttack):
+    """Residual gradient, agreement of probes, likelihood ratio and `label_logit`, as far as the view allows each."""
+
+    name = "combined"
+    needs = frozenset({POSTERIORS})
+
+    def __init__(self, attack_model: str) -> None:
+        self.attack_model = attack_model
+
+    def applies(self, shadow: View, seed: int) -> bool:
+        """There must be something to combine."""
+        return bool(shadow.offers & {ASK, OWN_MODELS})
+
+    def prepare(self, shadow: View, seed: int) -> Joined:
+        """What each part learns on the shadow side."""
+        parts: list[Callable[[View], np.ndarray]] = []
+        for kind in (ResidualGradient, ProbeNewton, ProbeMatched):
+            attack = kind(self.attack_model)
+            if attack.needs <= shadow.offers and attack.applies(shadow, seed):
+                parts.append(Residuals(seed) if kind is ResidualGradient else attack.prepare(shadow, seed))
+        if OWN_MODELS in shadow.offers:
+            parts.append(Ratios(seed))
+        return Joined((*parts, LabelLogit()))

@@ -1,0 +1,174 @@
+"""What answers alone tell of a model that is linear in its inputs: parameters, gradients, the effect of a deletion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib_unlearning.attack import ORIGINAL, View
+from lib_unlearning.seeds import spawn
+
+_PROBES_A_PARAMETER = 3  # answers per unknown: more than enough if they are exact, and some redundancy if not
+_CHECKED = 50  # answers that must agree with the linear function found from the others
+_LINEAR = 1e-3  # largest share of the answers' variance that it may leave unexplained
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Records as the adversary standardises them, by his own: [n, d + 1], a one at the end."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @staticmethod
+    def of(rows: np.ndarray) -> Coordinates:
+        """From the adversary's own records [n, d]."""
+        deviation = rows.std(axis=0)
+        return Coordinates(rows.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        standard = (rows - self.mean) / self.deviation
+        return np.hstack([standard, np.ones((len(rows), 1))])
+
+    def back(self, standard: np.ndarray) -> np.ndarray:
+        """Records [n, d] of standardised ones [n, d]."""
+        found: np.ndarray = standard * self.deviation + self.mean
+        return found
+
+
+def centred_logs(posteriors: np.ndarray) -> np.ndarray:
+    """Log posteriors [m, c] less their mean: for a linear model, a linear function of the record."""
+    logs = np.log(np.clip(posteriors, _TINY, None))
+    found: np.ndarray = logs - logs.mean(axis=1, keepdims=True)
+    return found
+
+
+def extract(probes: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Parameters [d + 1, c] of the linear function that gives the answers [P, c] at the probes [P, d + 1]."""
+    return np.asarray(np.linalg.lstsq(probes, centred_logs(answers), rcond=None)[0])
+
+
+def unexplained(probes: np.ndarray, answers: np.ndarray, theta: np.ndarray) -> float:
+    """Share of the variance of the answers' centred logs that a linear function leaves unexplained."""
+    logs = centred_logs(answers)
+    left: float = float(((logs - probes @ theta) ** 2).sum() / max(((logs - logs.mean(axis=0)) ** 2).sum(), _TINY))
+    return left
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Softmax of [m, c] along classes."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
+def hessian_times(inputs: np.ndarray, theta: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Mean softmax Hessian over inputs [n, d + 1] at theta, times a change of parameters, both [d + 1, c]."""
+    p = softmax(inputs @ theta)
+    moved = inputs @ change
+    curved = p * (moved - (p * moved).sum(axis=1, keepdims=True))  # (diag(p) - p p') times the change of the scores
+    found: np.ndarray = inputs.T @ curved / len(inputs)
+    return found
+
+
+def hessian(inputs: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Mean softmax Hessian [(d + 1) c, (d + 1) c] over inputs [n, d + 1] at theta [d + 1, c]."""
+    p = softmax(inputs @ theta)
+    width, classes = theta.shape
+    found = np.zeros((width, classes, width, classes))
+    for one in range(classes):
+        for other in range(one, classes):
+            weight = p[:, one] * ((one == other) - p[:, other])
+            found[:, one, :, other] = found[:, other, :, one] = (inputs * weight[:, None]).T @ inputs / len(inputs)
+    return found.reshape(width * classes, width * classes)
+
+
+def loss_gradients(inputs: np.ndarray, labels: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Gradients [m, d + 1, c] of the cross-entropy of records [m, d + 1]."""
+    residual = softmax(inputs @ theta)
+    residual[np.arange(len(labels)), labels] -= 1
+    return np.asarray(inputs[:, :, None] * residual[:, None, :])
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Both versions of linear models, found by asking about records of the adversary's own.
+
+    Attributes:
+        coordinates: in which the parameters are.
+        inputs: [P, d + 1] the records that are asked about.
+        probes: [P] their numbers.
+        public: [n, d + 1] all records of his own.
+    """
+
+    coordinates: Coordinates
+    inputs: np.ndarray
+    probes: np.ndarray
+    public: np.ndarray
+
+    @staticmethod
+    def plan(view: View, seed: int) -> Extraction:
+        """What to ask: enough records for exact answers, as many as the budget allows where it names a number."""
+        own = view.rows(view.own)
+        coordinates = Coordinates.of(own)
+        enough = _PROBES_A_PARAMETER * (own.shape[1] + 1) + _CHECKED
+        count = min(len(view.own), enough if view.budget.queries is None else view.budget.queries)
+        probes = spawn(seed, "probes").choice(view.own, count, replace=False)
+        return Extraction(coordinates, coordinates(view.rows(probes)), probes, coordinates(own))
+
+    def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:
+        """Parameters [d + 1, c] of one version of one sample set's model."""
+        return extract(self.inputs, view.ask(sample_set, version, self.probes))
+
+    def residuals(self, view: View, versions: Versions) -> np.ndarray:
+        """[d + 1, c] sum of what was deleted's loss gradients, over the number of training records."""
+        return hessian_times(self.public, versions.before, versions.after - versions.before)
+
+    def versions(self, view: View) -> list[Versions]:
+        """Both versions of every request of a view, in its order."""
+        found: list[Versions] = []
+        for number, request, chosen in view.requests():
+            same = found and found[-1].sample_set == number
+            before = found[-1].before if same else self.theta(view, number, ORIGINAL)
+            found.append(Versions(number, request, chosen, before, self.theta(view, number, request)))
+        return found
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Parameters [d + 1, c] of both versions of one request, and the indices [k] of its cases."""
+
+    sample_set: int
+    request: int
+    cases: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+def is_linear(view: View, seed: int) -> bool:
+    """Whether one of a side's models is linear in its inputs, found by asking it."""
+    plan = Extraction.plan(_free(view), seed)
+    if plan.inputs.shape[1] + _CHECKED > len(plan.inputs):
+        return False  # too few records to tell
+    answers = view.ask(int(view.cases.set[0]), ORIGINAL, plan.probes)
+    theta = extract(plan.inputs[:-_CHECKED], answers[:-_CHECKED])
+    return unexplained(plan.inputs[-_CHECKED:], answers[-_CHECKED:], theta) < _tolerance(answers)
+
+
+def _free(view: View) -> View:
+    """A view of models of the adversary's own: nobody counts what he asks these."""
+    from dataclasses import replace
+
+    return replace(view, budget=replace(view.budget, queries=None))
+
+
+def _tolerance(answers: np.ndarray) -> float:
+    """What a linear function may leave unexplained, where answers are rounded also what rounding makes of them."""
+    step = next((10.0**-digits for digits in range(1, 7) if np.allclose(answers, answers.round(digits), atol=1e-9)), 0)
+    if not step:
+        return _LINEAR
+    logs = centred_logs(answers)
+    noise = (step / np.clip(answers, step, None)) ** 2 / 12  # variance of a rounded answer's logarithm
+    return _LINEAR + float(3 * noise.sum() / max(((logs - logs.mean(axis=0)) ** 2).sum(), _TINY))
