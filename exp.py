@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 import data_prepare
 import models
 from lib_unlearning import report
-from lib_unlearning.attack import View
+from lib_unlearning.attack import BOTH_VERSIONS, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import unfinished, write_json
+from lib_unlearning.cache.files import unfinished, write_json, write_text
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
-from lib_unlearning.record_split import SIDES
+from lib_unlearning.reconstruct import as_csv, lines, may_be_drawn, reconstruct
+from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import Settings
 from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
 from lib_unlearning.study import Study, open_study
@@ -146,6 +147,50 @@ def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
     )
     reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
     return StudySource(reference, report.answers_name(exact), watch).views()
+
+
+class Reconstruct:
+    """Rebuild deleted records from both versions' answers, without any candidate, and hold them against the truth."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Attack, print the table and three deletions in words, write everything under `attack_data`."""
+        watch = Stopwatch()
+        study = _open(self.settings, watch)
+        settings = study.settings
+        if settings.samples_to_evaluate != "in_out" or settings.placebo:
+            raise UserError("--exp reconstruct rebuilds deleted records: leave out --samples_to_evaluate and --placebo")
+        source = StudySource(study, report.answers_name(settings), watch)
+        source.check()
+        view = source.views()["target"]
+        if not view.offers >= BOTH_VERSIONS:
+            raise UserError(
+                "--exp reconstruct asks both versions about records of the adversary's own; name one data set"
+            )
+        dataset, sets = study.dataset["target"], study.split["target"].sample_sets
+        with watch.stage("reconstruct"):
+            requests = [part.requests for part in sets]
+            found = reconstruct(view, dataset, study.split["target"].positive, requests, settings.seed)
+        overlap = mean_overlap(sets)
+        told = list(lines(found, dataset, overlap))
+        described = report.description(settings, study.shaped_answers())
+        folder = settings.layout.attack_data / f"{report.run_name(settings, described)}_reconstruct"
+        write_text(folder / "reconstruction.csv", as_csv(found))
+        write_text(folder / "reconstruction.txt", "\n".join(told) + "\n")
+        write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
+        digests = {side: data.digest for side, data in study.dataset.items()}
+        write_json(folder / report.TIMING, report.made(watch.stages, digests))
+        print(report.fitted(report.described_study(dataset.title, settings), report.terminal_width()))
+        deletions = len(found.of("rebuilt"))
+        print(f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n")
+        print("\n".join(report.fitted(line, report.terminal_width()) for line in told))
+        if may_be_drawn(dataset):
+            from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib
+
+            draw_rebuilt(found, dataset, folder)
+        print(f"Results: {folder}")
 
 
 class Report:
@@ -284,6 +329,7 @@ def _entries(settings: Settings) -> list[Entry]:
 EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
     "model_train": ModelTrain,
     "mem_inf": MemInf,
+    "reconstruct": Reconstruct,
     "report": Report,
     "sweep": Sweep,
     "status": Status,
@@ -315,5 +361,5 @@ def _say_cost(settings: Settings) -> None:
 
     study = _open(settings, Stopwatch())
     print(report.described_study(study.dataset["target"].title, study.settings))
-    cost = Estimator().cost(study, attacks=settings.exp == "mem_inf").times(len(settings.seeds))
+    cost = Estimator().cost(study, attacks=settings.exp != "model_train").times(len(settings.seeds))
     print(told(cost, study.processes, settings.temp_data))

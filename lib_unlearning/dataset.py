@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ class Dataset:
         normalisation: mean and standard deviation of each channel for images, of pixels in 0 .. 1; else None.
         synthetic: whether the records were invented; every table says so.
         digest: hex SHA-256 of features and labels; part of every cache address.
+        columns: names of the features; none for images.
+        categories: column -> texts that its codes 0, 1, ... stand for.
+        classes: names of the classes.
     """
 
     name: str
@@ -34,6 +38,9 @@ class Dataset:
     digest: str
     normalisation: tuple[np.ndarray, np.ndarray] | None = None
     synthetic: bool = False
+    columns: tuple[str, ...] = ()
+    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,6 +49,13 @@ class Dataset:
     def title(self) -> str:
         """Name and label as tables show them."""
         return f"{self.name} / {self.label}" + (" (synthetic)" if self.synthetic else "")
+
+    def told(self, column: int, value: float) -> str:
+        """A feature's value in words: a category's text, a number as short as it can be."""
+        texts = self.categories.get(self.columns[column], ()) if self.columns else ()
+        if texts and 0 <= value < len(texts):
+            return str(texts[round(value)]) or "unknown"
+        return f"{value:g}"
 
     def images(self, records: np.ndarray) -> np.ndarray:
         """Normalised images [n, ch, h, w] float32 of the records [n]; there is no random augmentation, so that a
@@ -108,7 +122,19 @@ def load_dataset(folder: Path) -> Dataset:
             f"the processed data set {folder} is damaged ({error_text(error)}); delete the folder and run again"
         ) from error
     synthetic = bool(description.get("synthetic"))
-    return Dataset(name, label, features, labels, classes, found, normalisation, synthetic)
+    return Dataset(
+        name,
+        label,
+        features,
+        labels,
+        classes,
+        found,
+        normalisation,
+        synthetic,
+        tuple(description.get("columns") or ()),
+        description.get("category_codes") or {},
+        tuple(map(str, description["classes"])),
+    )
 
 
 def _channels(values: list[float]) -> np.ndarray:

@@ -122,9 +122,9 @@ class Extraction:
         """Parameters [d + 1, c] of one version of one sample set's model."""
         return extract(self.inputs, view.ask(sample_set, version, self.probes))
 
-    def residuals(self, view: View, versions: Versions) -> np.ndarray:
-        """[d + 1, c] sum of what was deleted's loss gradients, over the number of training records."""
-        return hessian_times(self.public, versions.before, versions.after - versions.before)
+    def residual(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """[d + 1, c] sum of the loss gradients of what was deleted, over the number of training records."""
+        return hessian_times(self.public, before, after - before)
 
     def versions(self, view: View) -> list[Versions]:
         """Both versions of every request of a view, in its order."""

@@ -42,7 +42,7 @@ class Residuals:
         for found in plan.versions(view):
             asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
             gradients = loss_gradients(asked, view.cases.label[found.cases], found.before)
-            fits[found.cases] = fit_of(gradients, plan.residuals(view, found))
+            fits[found.cases] = fit_of(gradients, plan.residual(found.before, found.after))
         return fits
 
 

@@ -131,6 +131,13 @@ def weighted_mean(values: np.ndarray, sets: np.ndarray, weights: np.ndarray) -> 
     return np.asarray((weights @ sums) / (weights @ counts))
 
 
+def mean_estimate(values: np.ndarray, sets: np.ndarray, overlap: float = 0.0) -> Estimate:
+    """Mean of values [m] in 0 .. 1 with its interval over sample sets [m]."""
+    names, columns = np.unique(sets, return_inverse=True)
+    means = weighted_mean(values.astype(float), columns, leave_one_out(len(names)))
+    return estimate(means, of_share(float(means[0]), len(values)), 0.0, 1.0, overlap)
+
+
 def _rates_above(
     scores: np.ndarray, threshold: float, member: np.ndarray, sets: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
