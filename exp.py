@@ -6,17 +6,19 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import data_prepare
 import models
 from lib_unlearning import report
-from lib_unlearning.attack import BOTH_VERSIONS, View
+from lib_unlearning.attack import BOTH_VERSIONS, FeatureAttack, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.attacks.still_there import still_there
+from lib_unlearning.attacks.three_classes import three_classes
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json, write_text
@@ -123,14 +125,19 @@ class MemInf:
             on_shadow = evaluate_all(tried, views["shadow"].cases)
             reference = _retrained(source, watch)
             alone = still_there(views, reference, settings.attack_model, settings.seed, sharing.overlap)
+            target = views["target"].cases
+            exposures = {
+                name: report.exposure(found, target, tried[name][member == 0]) for name, found in scores.items()
+            }
         fixed = described["settings"] | report.outcomes(answers["target"], sharing, alone)
-        rows = report.result_rows(fixed, results, headline, on_shadow)
-        report.save_run(folder, rows, described, views["target"].cases, scores)
+        rows = report.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
+        report.save_run(folder, rows, described, target, scores, exposures[headline].exposed)
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
         digests = {side: data.digest for side, data in source.study.dataset.items()}
         write_json(folder / report.TIMING, report.made(watch.stages, digests))
         title = source.study.dataset["target"].title
-        print(report.console(title, settings, answers["target"], sharing, alone, results, headline))
+        shown = exposures[headline]
+        print(report.console(title, settings, answers["target"], sharing, alone, results, headline, shown))
         print(f"* chosen by cross-fitting on the shadow side. Results: {folder}")
 
 
@@ -147,6 +154,32 @@ def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
     )
     reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
     return StudySource(reference, report.answers_name(exact), watch).views()
+
+
+class ThreeWays:
+    """Tell deleted records, remaining ones and strangers apart with one attack."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Attack and print how each class is told."""
+        watch, views = Stopwatch(), {}
+        for question in ("in_out", "in_in"):
+            study = _open(replace(self.settings, samples_to_evaluate=question), watch)
+            source = StudySource(study, report.answers_name(study.settings), watch)
+            source.check()
+            views[question] = source.views()
+        settings = replace(study.settings, samples_to_evaluate="three_classes")
+        overlap = mean_overlap(study.split["target"].sample_sets)
+        today = settings.attacks == "all"
+        attack = Combined(settings.attack_model) if today else FeatureAttack("label_logit", settings.attack_model)
+        found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
+        folder = settings.layout.attack_data / f"{report.answers_name(settings, attack.name)}"
+        write_json(folder / "three_classes.json", asdict(found) | {"confusion": found.confusion.tolist()})
+        print(report.described_study(study.dataset["target"].title, settings))
+        print("\n".join(report.three_class_table(found, attack.name)))
+        print(f"Results: {folder}")
 
 
 class Reconstruct:
@@ -329,6 +362,7 @@ def _entries(settings: Settings) -> list[Entry]:
 EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
     "model_train": ModelTrain,
     "mem_inf": MemInf,
+    "three_classes": ThreeWays,
     "reconstruct": Reconstruct,
     "report": Report,
     "sweep": Sweep,

@@ -37,6 +37,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 EXPERIMENTS = {
     "model_train": "train and cache models",
     "mem_inf": "attack them",
+    "three_classes": "tell deleted, remaining and unknown records apart",
     "reconstruct": "rebuild deleted records without any candidate",
     "report": "one page on all attacks so far",
     "sweep": "all settings of a --comparison, or of all of them, then the report",

@@ -22,6 +22,7 @@ import numpy as np
 from lib_unlearning import __version__
 from lib_unlearning.attack import Budget
 from lib_unlearning.attacks.still_there import StillThere
+from lib_unlearning.attacks.three_classes import CLASSES, ThreeClasses
 from lib_unlearning.cache.files import digest, file_name, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -30,6 +31,16 @@ from lib_unlearning.record_split import SampleSet, mean_overlap
 from lib_unlearning.settings import Settings
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets, equivalent, upper_rate
 from lib_unlearning.statistics.metrics import TPR_NAMES, range_of
+from lib_unlearning.statistics.privacy import (
+    DELTA,
+    FALSE_DISCOVERIES,
+    EpsilonBound,
+    conformal_p_values,
+    discoveries,
+    epsilon_bound,
+    halves,
+    one_run_epsilon,
+)
 from lib_unlearning.statistics.verdict import Verdict, judge
 
 Results = Mapping[str, Mapping[str, Estimate]]  # feature -> metric -> estimate
@@ -57,6 +68,7 @@ SETTINGS = "settings.json"
 SCORES = "scores.csv"
 CURVES = "curves.csv"
 TIMING = "timing.json"
+EXPOSED = "exposed"  # column of the scores
 
 # Suffix of a metric's column -> attribute of its estimate.
 PARTS = {"": "value", "_low": "low", "_high": "high", "_se": "error"}
@@ -74,6 +86,7 @@ OUTCOMES = (
     "still_there_auc_low",
     "still_there_auc_high",
     "still_there_retrained_auc",
+    "still_there_efficacy_auc",
     "epsilon",
 )
 
@@ -128,6 +141,7 @@ def console(
     alone: StillThere,
     results: Results,
     headline: str,
+    exposed: Exposure,
 ) -> str:
     """What a run prints: what was attacked, accuracies, the table, one sentence."""
     width = terminal_width()
@@ -136,6 +150,7 @@ def console(
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
         *(fitted(note, width) for note in notes(settings, answers)),
+        fitted(exposure_sentence(exposed, answers.cases.member, headline), width),
         fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap), width),
         fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
     ]
@@ -156,6 +171,22 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
     if settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1:
         found.append("With one record a request there are no intermediate versions: this equals in_out.")
     return found
+
+
+def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str:
+    """How many records stand out one by one, and what the attack shows of the deletion's epsilon."""
+    counts = [(int((found.exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
+    told = (
+        f"Exposed one by one by {headline}, at a false discovery rate of {FALSE_DISCOVERIES:.0%}: {counts[0][0]} of "
+        f"{counts[0][1]} deleted, {counts[1][0]} of {counts[1][1]} strangers."
+    )
+    bound = max(found.epsilon.epsilon, found.one_run.epsilon)
+    if not bound:
+        return f"{told} No epsilon of the deletion is shown to be exceeded."
+    return (
+        f"{told} Epsilon of the deletion, lower bounds (95 % each, delta {DELTA:g}, rule chosen on the other half): "
+        f"{found.epsilon.epsilon:.2f} by a threshold, {found.one_run.epsilon:.2f} by the surest guesses."
+    )
 
 
 def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -> str:
@@ -259,6 +290,7 @@ def outcomes(answers: Answers, shared: Sharing, alone: StillThere) -> dict[str, 
         "stranger_reuse": round(shared.reuse, 4),
         **{f"still_there_auc{suffix}": _rounded(value) for suffix, value in _ends(alone.alone).items()},
         "still_there_retrained_auc": None if alone.retrained is None else _rounded(alone.retrained.value),
+        "still_there_efficacy_auc": None if alone.efficacy is None else _rounded(alone.efficacy.value),
         "epsilon": round(float(np.nanmax(spent)), 4) if np.isfinite(np.nanmax(spent, initial=-np.inf)) else None,
     }
 
@@ -374,6 +406,18 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
     return f"{sentence} {_against_classical(results, gain, effective_sets(sets, overlap))}"
 
 
+def three_class_table(found: ThreeClasses, attack: str) -> list[str]:
+    """Lines: how each class is told from the others, and what it is taken for."""
+    lines = [f"{attack}: {with_interval(found.accuracy)} of the cases told right (a guess: 0.333)", ""]
+    lines.append(
+        f"{'class':<12}{'AUC against the others':<26}" + "".join(f"{f'taken for {name}':>20}" for name in CLASSES)
+    )
+    lines.append("-" * len(lines[-1]))
+    for name, shares in zip(CLASSES, found.confusion, strict=True):
+        lines.append(f"{name:<12}{with_interval(found.auc[name]):<26}" + "".join(f"{share:>20.3f}" for share in shares))
+    return lines
+
+
 def still_there_sentence(found: StillThere, settings: Settings, sets: int, overlap: float) -> str:
     """Whether the record is still in the unlearned model, told by that model alone."""
     if settings.placebo or settings.samples_to_evaluate == "in_in":
@@ -381,6 +425,8 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
     told = f"Unlearned model alone (deleted against strangers): AUC {with_interval(found.alone)}"
     if found.retrained is not None:
         told += f", models retrained without them {with_interval(found.retrained)}"
+    if found.efficacy is not None:
+        told += f"; telling one from the other by their answers to deleted records {with_interval(found.efficacy)}"
     if found.unchanged:
         return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
     judged = judge(found.alone, sets, settings.margin, overlap)
@@ -409,12 +455,51 @@ def _against_classical(results: Results, gain: Estimate | None, sets: float) -> 
     )
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """What one attack shows of single records, and of the mechanism.
+
+    Attributes:
+        exposed: [m] cases that stand out from the adversary's own strangers at a false discovery rate of 5 %.
+        epsilon, one_run: lower bounds on the deletion's epsilon, of a rule and of the surest guesses.
+    """
+
+    exposed: np.ndarray
+    epsilon: EpsilonBound
+    one_run: EpsilonBound
+
+    def columns(self, member: np.ndarray) -> dict[str, Any]:
+        """Columns of a result row (see `EXPOSURE`)."""
+        counts = (int((self.exposed & (member == kind)).sum()) for kind in (1, 0))
+        return dict(
+            zip(EXPOSURE, (round(self.epsilon.epsilon, 4), round(self.one_run.epsilon, 4), *counts), strict=True)
+        )
+
+
+def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> Exposure:
+    """What scores [m] of target cases show, beside those of the adversary's own strangers [n]."""
+    chosen_on = halves(cases.set, cases.request)
+    return Exposure(
+        discoveries(conformal_p_values(scores, strangers)),
+        epsilon_bound(scores, cases.member, chosen_on),
+        one_run_epsilon(scores, cases.member, chosen_on),
+    )
+
+
+# Columns of `Exposure`.
+EXPOSURE = ("empirical_epsilon", "one_run_epsilon", "exposed_deleted", "exposed_strangers")
+
 # What an attack gives on the shadow side, cross-fitted: columns `shadow_NAME`, as the paper's code logs them.
 SHADOW_METRICS = ("auc", "accuracy", "deg_count", "deg_rate")
 
 
 def result_rows(
-    settings: Mapping[str, Any], results: Results, headline: str, on_shadow: Results
+    settings: Mapping[str, Any],
+    results: Results,
+    headline: str,
+    on_shadow: Results,
+    exposures: Mapping[str, Exposure],
+    member: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Tidy rows, one a feature: settings, each metric with the ends of its interval and its standard error, and values
     of the cross-fitted attack on the shadow side.
@@ -432,7 +517,7 @@ def result_rows(
         for name in SHADOW_METRICS:
             found = on_shadow[feature].get(name)
             row[f"shadow_{name}"] = None if found is None else round(found.value, 6)
-        rows.append(row)
+        rows.append(row | exposures[feature].columns(member))
     return rows
 
 
@@ -442,20 +527,22 @@ def save_run(
     settings: Mapping[str, Any],
     cases: PosteriorSet,
     scores: Mapping[str, np.ndarray],
+    exposed: np.ndarray,
 ) -> None:
     """Write results.csv, results.json, settings.json and scores.csv, all of them equal for equal settings."""
     write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
     write_json(folder / RESULTS, rows)
     write_json(folder / SETTINGS, settings)
-    _save_scores(folder / SCORES, cases, scores)
+    _save_scores(folder / SCORES, cases, scores, exposed)
 
 
-def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray]) -> None:
-    """A row a target case: where it comes from, its truth, and its score under each feature."""
+def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray], exposed: np.ndarray) -> None:
+    """A row a target case: where it comes from, its truth, whether it stands out, and its score under each feature."""
     names = ["set", "request", "record", "label", "member"]
     columns = [getattr(cases, name).tolist() for name in names]
+    columns.append(exposed.astype(int).tolist())
     columns += [np.round(values, 6).tolist() for values in scores.values()]
-    write_text(path, csv_text([*names, *scores], zip(*columns, strict=True)))
+    write_text(path, csv_text([*names, EXPOSED, *scores], zip(*columns, strict=True)))
 
 
 def save_curves(path: Path, curves: Mapping[str, np.ndarray]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from lib_unlearning.attack import Attack, View
+from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.statistics.metrics import plain_auc
+from lib_unlearning.statistics.metrics import auc_difference, plain_auc
 
 
 def cross_fitted_scores(attack: Attack, shadow: View, seed: int) -> np.ndarray:
@@ -27,6 +28,14 @@ def cross_fitted_scores(attack: Attack, shadow: View, seed: int) -> np.ndarray:
 
 
 def chosen_attack(scores: Mapping[str, np.ndarray], shadow: View) -> str:
-    """The attack whose cross-fitted scores tell the shadow cases apart best; the classical one is no candidate."""
+    """The attack whose cross-fitted scores tell the shadow cases apart best; the classical one is no candidate.
+
+    The combined attack is taken unless another is better by more than a standard error: it learns most, so halving the
+    shadow cases costs it most.
+    """
     promise = {name: plain_auc(found, shadow.cases.member) for name, found in scores.items() if name != BASELINE}
-    return max(promise, key=lambda name: promise[name])
+    best = max(promise, key=lambda name: promise[name])
+    if Combined.name not in promise or best == Combined.name:
+        return best
+    lead = auc_difference(scores[best], scores[Combined.name], shadow.cases.member, shadow.cases.set)
+    return Combined.name if lead.error is None or lead.value <= lead.error else best

@@ -88,7 +88,7 @@ class StudySource:
                 cases=cases,
                 offers=self._offers(),
                 answer=asked,
-                answer_rows=asked.rows,
+                answer_rows=asked.rows if self.study.dataset[side].normalisation is None else None,
                 look_up=self.study.dataset[side].rows,
                 label_of=self.study.dataset[side].labels.__getitem__,
                 own=own,

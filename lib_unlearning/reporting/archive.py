@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lib_unlearning.cache.files import digest, read_json
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.report import (
+    EXPOSED,
+    EXPOSURE,
     METRICS,
     OUTCOMES,
     PARTS,
@@ -26,6 +30,7 @@ from lib_unlearning.report import (
 from lib_unlearning.statistics.combine import Combined, combine, holm
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.metrics import auc_change, auc_difference
+from lib_unlearning.statistics.privacy import stability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +130,7 @@ def read_run(path: Path) -> Run:
         chosen = next(row["feature"] for row in rows if row["chosen"])
         features = {row["feature"]: _estimates(row) for row in rows}
         measured = {name + suffix for name in METRICS for suffix in PARTS} | {"feature", "chosen", *OUTCOMES}
-        measured |= {f"shadow_{name}" for name in SHADOW_METRICS}
+        measured |= {f"shadow_{name}" for name in SHADOW_METRICS} | set(EXPOSURE)
         return Run(
             folder=path.parent,
             settings={name: value for name, value in rows[0].items() if name not in measured},
@@ -251,15 +256,25 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
-    header = f"{'feature':<17}{'AUC, mean [95 % interval]':<28}{'against classical':<28}{'p (Holm)':>9}"
+    agreed = stability(_exposed(folder) for folder in folders)
+    header = f"{'feature':<19}{'AUC, mean [95 % interval]':<28}{'against classical':<28}{'p (Holm)':>9}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
     for feature, found in finding.features.items():
         if feature == CHOSEN:
             continue
         gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
         p_value = f"{corrected[feature]:.2g}" if feature in corrected else "-"
-        lines.append(f"{feature:<17}{with_interval(found['auc'].estimate):<28}{gain:<28}{p_value:>9}")
+        lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<28}{gain:<28}{p_value:>9}")
+    if agreed is not None:
+        lines += ["", f"Of the records that several seeds judged, {agreed:.0%} are exposed in all or in none of them."]
     return lines
+
+
+def _exposed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Deleted records of a run, and which of them stand out."""
+    table = read_scores(folder)
+    deleted = table[table["member"] == 1]
+    return deleted["record"].to_numpy(), deleted[EXPOSED].to_numpy(dtype=bool)
 
 
 def paired_difference(finding: Finding, feature: str, other: str) -> Combined:

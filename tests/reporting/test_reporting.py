@@ -30,7 +30,7 @@ from lib_unlearning.statistics.intervals import Estimate
 from parameter_parser import parse_settings
 
 SETS, CASES = 4, 20
-ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, False)
+ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, None, False)
 
 
 def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
@@ -50,14 +50,17 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
     guess = np.full((len(member), 2), 0.5)
     cases = PosteriorSet(guess, guess, member, member, member, sets, member)
     answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
+    exposures = {name: report.exposure(found, cases, found[member == 0]) for name, found in scores.items()}
     folder = Layout(temp_data).attack_data / digest([*flags, strength])[:10]
     rows = report.result_rows(
         settings.flat() | {"synthetic": False} | report.outcomes(answers, report.Sharing(0.1, 1), ALONE),
         results,
         "label_diff",
         results,
+        exposures,
+        member,
     )
-    report.save_run(folder, rows, {}, cases, scores)
+    report.save_run(folder, rows, {}, cases, scores, exposures["label_diff"].exposed)
     return folder
 
 

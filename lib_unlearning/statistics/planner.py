@@ -1,0 +1,47 @@
+"""How many records to delete together, from the measured curve of AUC over the size of a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib_unlearning.statistics.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The smallest request that stays under an AUC.
+
+    Attributes:
+        size: by the measured values; None where even the largest request does not stay under it.
+        low, high: by the lower and by the upper ends of the intervals; None like `size`.
+    """
+
+    size: int | None
+    low: int | None
+    high: int | None
+
+
+def smallest_batch(sizes: Sequence[int], aucs: Sequence[Estimate], limit: float) -> Batch:
+    """The smallest number of records a request from which on AUC stays under `limit`.
+
+    Between two measured sizes the curve is straight over the logarithm of the size. It is never extended beyond them.
+    """
+    values = [estimate.value for estimate in aucs]
+    lows = [estimate.value if estimate.low is None else estimate.low for estimate in aucs]
+    highs = [estimate.value if estimate.high is None else estimate.high for estimate in aucs]
+    return Batch(*(_crossing(sizes, curve, limit) for curve in (values, lows, highs)))
+
+
+def _crossing(sizes: Sequence[int], curve: Sequence[float], limit: float) -> int | None:
+    """The size behind which the last part of a curve lies under the limit."""
+    above = [number for number, value in enumerate(curve) if value >= limit]
+    if not above:
+        return sizes[0]
+    last = above[-1]
+    if last == len(sizes) - 1:
+        return None
+    start, end = math.log(sizes[last]), math.log(sizes[last + 1])
+    share = (curve[last] - limit) / (curve[last] - curve[last + 1])
+    return math.floor(math.exp(start + share * (end - start)) + 1e-9) + 1

@@ -1,0 +1,164 @@
+"""What an attack's success says of differential privacy, and of single records.
+
+A deletion that is (epsilon, delta)-indistinguishable from no deletion allows no rule whose rates exceed
+TPR <= exp(epsilon) FPR + delta; so rates that do exceed it bound epsilon from below (Kairouz et al., ICML 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib_unlearning.statistics.intervals import CONFIDENCE
+
+DELTA = 1e-5
+FALSE_DISCOVERIES = 0.05
+_GUESSED = (0.02, 0.05, 0.1, 0.25, 0.5)  # shares of all cases that are guessed on either side
+_MOST_EPSILON = 20.0
+
+
+@dataclass(frozen=True)
+class EpsilonBound:
+    """A lower bound on epsilon that holds in 95 % of repetitions, and the rule that gives it.
+
+    Attributes:
+        epsilon: 0 where nothing is shown.
+        hits, cases: of `cases` decisions `hits` were right.
+    """
+
+    epsilon: float
+    hits: int
+    cases: int
+
+
+def halves(sets: np.ndarray, request: np.ndarray) -> np.ndarray:
+    """Mask [m] of the half of the cases on which a rule is chosen: every other sample set, or request of a single."""
+    group = sets if len(np.unique(sets)) > 1 else request
+    found: np.ndarray = np.searchsorted(np.unique(group), group) % 2 == 0
+    return found
+
+
+def epsilon_bound(scores: np.ndarray, member: np.ndarray, chosen_on: np.ndarray, delta: float = DELTA) -> EpsilonBound:
+    """A rule "above" or "below a threshold" is chosen on one half of the cases, and its rates are bounded on the other.
+
+    Both of Clopper and Pearson's bounds hold together in 95 %. Cases are taken to be independent.
+
+    Args:
+        scores, member: [m] attack scores and labels.
+        chosen_on: [m] mask of the half on which the rule is chosen.
+    """
+    threshold, positives = _best_rule(scores[chosen_on], member[chosen_on], delta)
+    judged = ~chosen_on
+    caught = (scores[judged] > threshold) if positives else (scores[judged] <= threshold)
+    wanted = member[judged] == (1 if positives else 0)
+    hits, alarms = int((caught & wanted).sum()), int((caught & ~wanted).sum())
+    low = _least(hits, int(wanted.sum()))
+    high = 1 - _least(int((~wanted).sum()) - alarms, int((~wanted).sum()))
+    return EpsilonBound(_epsilon(low, high, delta), hits, hits + alarms)
+
+
+def _best_rule(scores: np.ndarray, member: np.ndarray, delta: float) -> tuple[float, bool]:
+    """Threshold and direction whose bound would be largest on these cases."""
+    order = np.sort(np.unique(scores))
+    thresholds = np.concatenate([[-np.inf], (order[1:] + order[:-1]) / 2]) if len(order) > 1 else order
+    kinds = [np.sort(scores[member == kind]) for kind in (1, 0)]
+    best = (-1.0, 0.0, True)
+    above = [len(part) - np.searchsorted(part, thresholds, "right") for part in kinds]  # positives, negatives
+    for positives in (True, False):
+        hits, alarms = above if positives else (len(kinds[1]) - above[1], len(kinds[0]) - above[0])
+        wanted, others = (len(kinds[0]), len(kinds[1])) if positives else (len(kinds[1]), len(kinds[0]))
+        found = np.array(
+            [
+                _epsilon(_least(int(hit), wanted), 1 - _least(others - int(alarm), others), delta)
+                for hit, alarm in zip(hits, alarms, strict=True)
+            ]
+        )
+        if found.max() > best[0]:
+            best = (float(found.max()), float(thresholds[found.argmax()]), positives)
+    return best[1], best[2]
+
+
+def _epsilon(low: float, high: float, delta: float) -> float:
+    return float(np.log((low - delta) / high)) if low - delta > high > 0 else 0.0
+
+
+def _least(events: int, trials: int) -> float:
+    """Clopper and Pearson's lower bound on a rate, so that two of them hold together."""
+    from scipy.special import betaincinv
+
+    return 0.0 if not events else float(betaincinv(events, trials - events + 1, (1 - CONFIDENCE) / 2))
+
+
+def one_run_epsilon(
+    scores: np.ndarray, member: np.ndarray, chosen_on: np.ndarray, delta: float = DELTA
+) -> EpsilonBound:
+    """The bound of Steinke, Nasr and Jagielski (NeurIPS 2023, arXiv 2305.08846) from the surest guesses of one run.
+
+    How many guesses are made is chosen on one half of the cases, the bound is of the other. It takes every case to be
+    deleted or not by an independent fair coin.
+    """
+    tried = [(_guessing(scores[chosen_on], member[chosen_on], share, delta).epsilon, share) for share in _GUESSED]
+    return _guessing(scores[~chosen_on], member[~chosen_on], max(tried)[1], delta)
+
+
+def _guessing(scores: np.ndarray, member: np.ndarray, share: float, delta: float) -> EpsilonBound:
+    count = max(1, int(share * len(scores)))
+    order = np.argsort(scores, kind="stable")
+    hits = int((member[order[-count:]] == 1).sum() + (member[order[:count]] == 0).sum())
+    guesses = min(2 * count, len(scores))
+    low, high = 0.0, _MOST_EPSILON
+    if _chance(hits, guesses, len(scores), low, delta) > 1 - CONFIDENCE:
+        return EpsilonBound(0.0, hits, guesses)
+    for _ in range(40):
+        middle = (low + high) / 2
+        shown = _chance(hits, guesses, len(scores), middle, delta) <= 1 - CONFIDENCE
+        low, high = (middle, high) if shown else (low, middle)
+    return EpsilonBound(low, hits, guesses)
+
+
+def _chance(hits: int, guesses: int, cases: int, epsilon: float, delta: float) -> float:
+    """How likely so many right guesses are at most, if the mechanism is (epsilon, delta)-private."""
+    from scipy.stats import binom
+
+    right = 1 / (1 + np.exp(-epsilon))
+    beta = float(binom.sf(hits - 1, guesses, right))
+    below = np.cumsum(binom.pmf(np.arange(hits - 1, -1, -1), guesses, right))  # mass of hits - i .. hits - 1
+    alpha = float((below / np.arange(1, hits + 1)).max()) if hits else 0.0
+    return min(1.0, beta + 2 * alpha * delta * cases)
+
+
+# ---------------------------------------------------------------- single records
+
+
+def conformal_p_values(scores: np.ndarray, strangers: np.ndarray) -> np.ndarray:
+    """[m] how often one of the adversary's own strangers [n] scores at least as high: 1 / (n + 1) at the least."""
+    ranked = np.sort(strangers)
+    above = len(ranked) - np.searchsorted(ranked, scores, "left")
+    found: np.ndarray = (1 + above) / (len(ranked) + 1)
+    return found
+
+
+def discoveries(p_values: np.ndarray, level: float = FALSE_DISCOVERIES) -> np.ndarray:
+    """Mask [m] of the cases that stand out at a false discovery rate (Benjamini and Hochberg, JRSS B 1995)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = level * np.arange(1, len(p_values) + 1) / len(p_values)
+    passed = np.flatnonzero(p_values[order] <= steps + 1e-12)
+    found = np.zeros(len(p_values), dtype=bool)
+    found[order[: passed[-1] + 1 if len(passed) else 0]] = True
+    return found
+
+
+def stability(lists: Iterator[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Of the records that several runs judged, the share on whose exposure all agree; None where no record repeats.
+
+    Args:
+        lists: (records [m], exposed [m]) of each run.
+    """
+    judged: dict[int, list[bool]] = {}
+    for records, exposed in lists:
+        for record, out in zip(records.tolist(), exposed.tolist(), strict=True):
+            judged.setdefault(record, []).append(bool(out))
+    repeated = [found for found in judged.values() if len(found) > 1]
+    return float(np.mean([len(set(found)) == 1 for found in repeated])) if repeated else None
