@@ -93,8 +93,8 @@ class OwnWorlds:
         return OwnWorlds(self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes)
 
 
-# (candidates [m], probes [P], seed, rounds K) -> worlds
-MakeWorlds = Callable[[np.ndarray, np.ndarray, int, int], OwnWorlds]
+# (candidates [m], probes [P], how many of these are used, seed, rounds K) -> worlds
+MakeWorlds = Callable[[np.ndarray, np.ndarray, int, int, int], OwnWorlds]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class View:
             own models are trained once for all of them.
         budget: what he may spend.
         set_size: training records of a model.
+        memo: what was found out by asking, by what it was: several attacks want the same.
     """
 
     cases: PosteriorSet
@@ -127,6 +128,13 @@ class View:
     candidates: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
     budget: Budget = field(default_factory=Budget)
     set_size: int = 0
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()`, or what it gave the first time for this key, here or in a selection of the same view."""
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
 
     def select(self, chosen: np.ndarray) -> View:
         """The same view of the cases that a mask [m] or indices choose."""
@@ -142,15 +150,24 @@ class View:
         assert self.answer_rows is not None
         return self.answer_rows(sample_set, version, rows)
 
-    def own_worlds(self, probes: np.ndarray, seed: int) -> OwnWorlds:
-        """What own models say of each case's record, in the order of the cases."""
-        assert self.worlds is not None
-        found = self.worlds(self.candidates, probes, seed, self.budget.own_models)
+    def own_worlds(self, seed: int) -> OwnWorlds:
+        """What own models say of each case's record, in the order of the cases, and of the `probe_records`."""
+        make, probes = self.worlds, self._probes(seed)
+        assert make is not None
+        used, rounds = self.budget.allowed(len(probes)), self.budget.own_models
+        found: OwnWorlds = self.once(
+            ("worlds", seed, used, rounds), lambda: make(self.candidates, probes, used, seed, rounds)
+        )
         return found.of(np.searchsorted(self.candidates, self.cases.record))
 
     def probe_records(self, seed: int) -> np.ndarray:
         """[P] records of his own that both versions and his own models are asked about."""
-        count = min(self.budget.allowed(self.budget.probes), len(self.own))
+        probes = self._probes(seed)
+        return probes[: self.budget.allowed(len(probes))]
+
+    def _probes(self, seed: int) -> np.ndarray:
+        """All that he would like to ask about: those of a smaller budget are the first of them."""
+        count = min(self.budget.probes, len(self.own))
         return spawn(seed, "probe records").choice(self.own, count, replace=False)
 
     def requests(self) -> Iterator[tuple[int, int, np.ndarray]]:

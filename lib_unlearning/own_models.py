@@ -40,7 +40,7 @@ class Workshop:
         publish: what the provider would let through of posteriors [m, c].
         versions: which of them he sees (see `Budget`).
         shaped_by: all that shapes his models and is not said by arguments; part of the names of files.
-        folder: where rounds are kept; None to keep none.
+        folder: where rounds are kept, as answered: what is published of them is decided when they are read.
     """
 
     dataset: Dataset
@@ -57,14 +57,26 @@ class Workshop:
     processes: int
     quiet: bool
 
-    def worlds(self, candidates: np.ndarray, probes: np.ndarray, seed: int, rounds: int) -> OwnWorlds:
-        """What own models say of candidates [m] and probes [P] in a number of rounds."""
-        found = [self._kept_round(candidates, probes, seed, number) for number in range(rounds)]
-        changes: np.ndarray = np.stack([part["changes"] for part in found]).mean(axis=0)
-        return OwnWorlds(
-            changes,
-            *(np.stack([part[name] for part in found]) for name in ("inside", "outside", "probes")),
+    def worlds(self, candidates: np.ndarray, probes: np.ndarray, used: int, seed: int, rounds: int) -> OwnWorlds:
+        """What own models say of candidates [m] and of the first `used` of the probes [P] in a number of rounds."""
+        return _assembled(
+            [self._seen(self._kept_round(candidates, probes, seed, number), used) for number in range(rounds)]
         )
+
+    def _seen(self, answers: dict[str, np.ndarray], used: int) -> dict[str, np.ndarray]:
+        """A round's answers as the provider would publish them, of the versions that the adversary sees."""
+        published = {
+            name: self.publish(part.reshape(-1, part.shape[-1])).reshape(part.shape)
+            for name, part in answers.items()
+            if name != "group"
+        }
+        published["outside"][np.isnan(answers["outside"])] = np.nan
+        before = centred_logs_of(published["probes"][:, :used])[answers["group"]]
+        changes = before - centred_logs_of(published["probes_after"][:, :used])
+        found = {"changes": changes.reshape(len(changes), -1), "probes": published["probes"][:, :used]}
+        for name in ("inside", "outside"):
+            found[name] = published[name] if self.versions == "both" else _one(published[name], self.versions)
+        return found
 
     def _kept_round(self, candidates: np.ndarray, probes: np.ndarray, seed: int, number: int) -> dict[str, np.ndarray]:
         if self.folder is None:
@@ -85,21 +97,22 @@ class Workshop:
         parts = list(parallel_map(task, numbered, self.processes, "own models", self.quiet))
         order = np.argsort(np.concatenate(groups))
         return {
-            "changes": np.concatenate([part.changes for part in parts])[order],
             "inside": np.concatenate([part.inside for part in parts])[order],
             "outside": np.stack([part.outside for part in parts]),
             "probes": np.stack([part.probes for part in parts]),
+            "probes_after": np.concatenate([part.probes_after for part in parts])[order],
+            "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
         }
 
 
 @dataclass(frozen=True)
 class _Found:
-    """One group's part of `OwnWorlds`: changes [g, P c], inside [g, 2, c], outside [m, 2, c], probes [P, c]."""
+    """One group's answers: inside [g, 2, c], outside [m, 2, c], to the probes before [P, c] and after [g, P, c]."""
 
-    changes: np.ndarray
     inside: np.ndarray
     outside: np.ndarray
     probes: np.ndarray
+    probes_after: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,20 +138,31 @@ class _Group:
         original, unlearned = train_and_unlearn(shop.method, shop.trainer, records, deletions, seed)
         everybody = np.concatenate([self.probes, self.candidates])
         asked = [everybody, everybody, *(np.append(self.probes, record) for record in deleted[1:])]
-        answers = [shop.publish(answer) for answer in query([original, *unlearned], asked, shop.dataset)]
+        answers = [answer.astype(np.float32) for answer in query([original, *unlearned], asked, shop.dataset)]
         size = len(self.probes)
         before, first, *others_after = answers
         own = [first[size + group[0]], *(answer[size] for answer in others_after)]
-        inside = np.stack([before[size + group], np.stack(own)], axis=1)
-        outside = np.stack([before[size:], first[size:]], axis=1).astype(np.float32)
+        outside = np.stack([before[size:], first[size:]], axis=1)
         outside[np.isin(self.candidates, records)] = np.nan
-        at_probes = centred_logs(before[:size])
-        changes = np.stack([(at_probes - centred_logs(answer[:size])).ravel() for answer in answers[1:]])
-        if shop.versions != "both":  # who sees one version sees no change
-            changes, inside, outside = np.zeros_like(changes), _one(inside, shop.versions), _one(outside, shop.versions)
-        return _Found(changes.astype(np.float32), inside.astype(np.float32), outside, before[:size].astype(np.float32))
+        return _Found(
+            inside=np.stack([before[size + group], np.stack(own)], axis=1),
+            outside=outside,
+            probes=before[:size],
+            probes_after=np.stack([answer[:size] for answer in answers[1:]]),
+        )
 
 
 def _one(pairs: np.ndarray, version: str) -> np.ndarray:
     """Pairs [n, 2, c] with the version that is seen in the place of both."""
     return np.repeat(pairs[:, :1] if version == "original" else pairs[:, 1:], 2, axis=1)
+
+
+def centred_logs_of(posteriors: np.ndarray) -> np.ndarray:
+    """`centred_logs` of posteriors [..., c]."""
+    return centred_logs(posteriors.reshape(-1, posteriors.shape[-1])).reshape(posteriors.shape)
+
+
+def _assembled(rounds: list[dict[str, np.ndarray]]) -> OwnWorlds:
+    changes: np.ndarray = np.stack([part["changes"] for part in rounds]).mean(axis=0)
+    inside, outside, probes = (np.stack([part[name] for part in rounds]) for name in ("inside", "outside", "probes"))
+    return OwnWorlds(changes, inside, outside, probes)

@@ -24,24 +24,26 @@ class Depths:
     seed: int
 
     def __call__(self, view: View) -> np.ndarray:
-        own = view.rows(view.own)
-        copies = max(1, view.budget.allowed(COPIES * len(RADII)) // len(RADII))
-        cases = view.cases
-        found = np.empty((len(cases), 3 * (1 + len(RADII))))
-        deviation = own.std(axis=0)
+        found = np.empty((len(view.cases), 3 * (1 + len(RADII))))
         for number, request, chosen in view.requests():
-            records = view.rows(cases.record[chosen])
-            rows = np.concatenate(
-                [records[None], *(self._noisy(records, deviation, copies, radius) for radius in RADII)]
-            )
-            depth = []
-            for version in (ORIGINAL, request):
-                answers = view.ask_rows(number, version, rows.reshape(-1, rows.shape[-1])).argmax(axis=1)
-                right = answers.reshape(len(rows), len(records)) == cases.label[chosen]  # [1 + radii copies, k]
-                shares = right[1:].reshape(len(RADII), copies, -1).mean(axis=1)
-                depth.append(np.vstack([right[:1], shares]).T)
-            found[chosen] = np.hstack([*depth, depth[0] - depth[1]])
+            records, labels = view.cases.record[chosen], view.cases.label[chosen]
+            key = ("depths", self.seed, number, request, records.tobytes())
+            found[chosen] = view.once(key, lambda: self._depths(view, number, request, records, labels))  # noqa: B023
         return found
+
+    def _depths(self, view: View, number: int, request: int, records: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Of the cases [k] of one request."""
+        copies = max(1, view.budget.allowed(COPIES * len(RADII)) // len(RADII))
+        deviation = view.once("deviation", lambda: view.rows(view.own).std(axis=0))
+        rows = view.rows(records)
+        asked = np.concatenate([rows[None], *(self._noisy(rows, deviation, copies, radius) for radius in RADII)])
+        depth = []
+        for version in (ORIGINAL, request):
+            answers = view.ask_rows(number, version, asked.reshape(-1, asked.shape[-1])).argmax(axis=1)
+            right = answers.reshape(len(asked), len(rows)) == labels  # [1 + radii copies, k]
+            shares = right[1:].reshape(len(RADII), copies, -1).mean(axis=1)
+            depth.append(np.vstack([right[:1], shares]).T)
+        return np.hstack([*depth, depth[0] - depth[1]])
 
     def _noisy(self, records: np.ndarray, deviation: np.ndarray, copies: int, radius: float) -> np.ndarray:
         """[copies, k, d] noisy copies; both versions are asked about the same ones."""

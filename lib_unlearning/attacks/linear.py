@@ -111,6 +111,13 @@ class Extraction:
     @staticmethod
     def plan(view: View, seed: int) -> Extraction:
         """What to ask: enough records for exact answers, as many as the budget allows where it names a number."""
+        found: Extraction = view.once(
+            ("extraction", seed, view.budget.queries), lambda: Extraction._planned(view, seed)
+        )
+        return found
+
+    @staticmethod
+    def _planned(view: View, seed: int) -> Extraction:
         own = view.rows(view.own)
         coordinates = Coordinates.of(own)
         enough = _PROBES_A_PARAMETER * (own.shape[1] + 1) + _CHECKED
@@ -120,7 +127,9 @@ class Extraction:
 
     def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:
         """Parameters [d + 1, c] of one version of one sample set's model."""
-        return extract(self.inputs, view.ask(sample_set, version, self.probes))
+        key = ("theta", len(self.probes), int(self.probes[0]), sample_set, version)
+        found: np.ndarray = view.once(key, lambda: extract(self.inputs, view.ask(sample_set, version, self.probes)))
+        return found
 
     def residual(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """[d + 1, c] sum of the loss gradients of what was deleted, over the number of training records."""

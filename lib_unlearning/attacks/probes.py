@@ -104,18 +104,23 @@ class ProbeNewton(LearnedAttack):
 def seen_changes(view: View, probes: np.ndarray) -> np.ndarray:
     """Change [m, P c] of the probes' centred log posteriors between both versions, for each case."""
     seen = np.empty((len(view.cases), len(probes) * view.cases.original.shape[1]), dtype=np.float32)
-    before: dict[int, np.ndarray] = {}
     for number, request, chosen in view.requests():
-        if number not in before:
-            before = {number: centred_logs(view.ask(number, ORIGINAL, probes))}
-        seen[chosen] = (before[number] - centred_logs(view.ask(number, request, probes))).ravel()
+        before, after = (_logs(view, number, version, probes) for version in (ORIGINAL, request))
+        seen[chosen] = (before - after).ravel()
     return seen
+
+
+def _logs(view: View, sample_set: int, version: int, probes: np.ndarray) -> np.ndarray:
+    """Centred log posteriors [P, c] of one version for the probes."""
+    key = ("logs", len(probes), int(probes[0]), sample_set, version)
+    found: np.ndarray = view.once(key, lambda: centred_logs(view.ask(sample_set, version, probes)))
+    return found
 
 
 def changes_of_pairs(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Changes seen, and those that own pairs of models show."""
     probes = view.probe_records(seed)
-    return seen_changes(view, probes), view.own_worlds(probes, seed).changes
+    return seen_changes(view, probes), view.own_worlds(seed).changes
 
 
 def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:

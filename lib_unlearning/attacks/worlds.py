@@ -80,7 +80,7 @@ def log_ratios(view: View, seed: int, columns: tuple[int, ...] = (0, 1), offline
     `offline` uses no model that ever saw the candidate: how far its confidence fell, in standard deviations.
     """
     cases = view.cases
-    worlds = view.own_worlds(view.probe_records(seed), seed)
+    worlds = view.own_worlds(seed)
     seen = statistics_of(np.stack([cases.original, cases.unlearned], axis=1), cases.label)
     out = statistics_of(flat(worlds), cases.label)
     if offline:
@@ -139,7 +139,7 @@ class Rmia(WorldAttack):
 
     def _exceeded(self, view: View, original: bool) -> np.ndarray:
         cases, probes = view.cases, view.probe_records(self.seed)
-        worlds = view.own_worlds(probes, self.seed)
+        worlds = view.own_worlds(self.seed)
         labels = view.labels(probes)
         never = np.nanmean(_of_label(flat(worlds)[:, :, 0], cases.label), axis=0)
         others = _of_label(worlds.probes.reshape(-1, *worlds.probes.shape[2:]), labels).mean(axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,9 +98,9 @@ class StudySource:
             )
         return views
 
-    def _worlds(self, candidates: np.ndarray, probes: np.ndarray, seed: int, rounds: int) -> OwnWorlds:
+    def _worlds(self, candidates: np.ndarray, probes: np.ndarray, used: int, seed: int, rounds: int) -> OwnWorlds:
         with self._watch.stage("own models"):
-            return self._workshop().worlds(candidates, probes, seed, rounds)
+            return self._workshop().worlds(candidates, probes, used, seed, rounds)
 
     def _workshop(self) -> Workshop:
         study, settings = self.study, self.study.settings
@@ -115,11 +114,7 @@ class StudySource:
             leaves_gap=settings.retrain_randomness == "matched",
             publish=self._publication.of,
             versions=settings.budget.versions,
-            shaped_by={
-                "models": study.store["shadow"].shaped_by,
-                "publication": asdict(self._publication),
-                "versions": settings.budget.versions,
-            },
+            shaped_by=study.store["shadow"].shaped_by,
             folder=settings.layout.posteriors,
             processes=study.processes,
             quiet=settings.quiet,
