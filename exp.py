@@ -236,7 +236,7 @@ class Report:
         """Write the report, or one comparison's part of it, and print what it shows."""
         from lib_unlearning.reporting.build import build_report  # needs matplotlib
 
-        build_report(self.settings.layout, self.settings.comparison)
+        build_report(self.settings.layout, self.settings.comparison, self.settings.max_auc)
 
 
 class Sweep:

@@ -92,6 +92,8 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
     help = "AUC from which on a deletion counts as visible"
     yield _flag(group, "margin", 0.55, help, kind=number(at_least=0.5, at_most=1), metavar="X")
+    help = "AUC that deletions in one batch shall stay under; the report says how many"
+    yield _flag(group, "max_auc", 0.6, help, kind=number(above=0.5, at_most=1), metavar="X")
     yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
     yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
@@ -348,6 +350,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         retrain_randomness=_randomness(values),
         placebo=parsed.placebo,
         margin=parsed.margin,
+        max_auc=parsed.max_auc,
         retrain=parsed.retrain,
         train_missing=parsed.train_missing,
         skip_finished=parsed.skip_finished,

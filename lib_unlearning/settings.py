@@ -40,6 +40,7 @@ class Settings:
         attacks: "paper" for its features, "all" for today's attacks as well.
         budget: what today's adversary may spend, and what he knows.
         margin: AUC from which on a deletion counts as visible.
+        max_auc: that a batch of deletions shall stay under.
         retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
@@ -75,6 +76,7 @@ class Settings:
     retrain_randomness: str
     placebo: bool
     margin: float
+    max_auc: float
     retrain: bool
     train_missing: bool
     skip_finished: bool

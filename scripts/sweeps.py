@@ -36,7 +36,12 @@ class Scope:
 
 ADULT = "--dataset_name adult"
 # Families that take minutes a setting; they stand beside trees and linear models at two points of an axis.
-SLOW = ("RF", "MLP", "MLPTorch --num_epochs 30")
+SLOW = (
+    "RF --shadow_unlearning_size 5 --target_unlearning_size 5",
+    "MLP",
+    "MLPTorch --num_epochs 30",
+)
+QUESTIONS = (1, 15, 200, 2000, 19000)  # d + 1 is 15 on Adult
 NETWORKS = ("LRTorch --num_epochs 60", "MLPTorch --num_epochs 30")
 
 
@@ -169,6 +174,48 @@ def placebo(scope: Scope) -> Iterator[str]:
                 yield f"{data} --original_model {target} --unlearning_method {method} --attack_model RF --placebo"
 
 
+def _today(lines: tuple[str, ...]) -> Iterator[str]:
+    for line in lines:
+        yield f"{line} --attacks all --attack_model RF"
+
+
+def adversary(scope: Scope) -> Iterator[str]:
+    """Own models, questions, versions, labels against digits and labels: the threat-model matrix, on Adult with LR."""
+    full = ("", *(f"--own_models {count}" for count in (0, 4, 16)), *(f"--queries {count}" for count in QUESTIONS))
+    full += ("--versions unlearned", "--versions original", "--label_known false")
+    budgets = scope.pick(full, ("", "--own_models 0", "--queries 1"))
+    held_back = scope.pick(("", *(f"--round_digits {digits}" for digits in (4, 3, 2)), "--top_k 0"), ("", "--top_k 0"))
+    lines = tuple(f"{ADULT} --original_model LR {budget} {defense}" for budget in budgets for defense in held_back)
+    yield from _today(lines)
+
+
+def adversary_families(scope: Scope) -> Iterator[str]:
+    """All families, both methods, both data sets."""
+    families = scope.pick(("DT", "LR", *NETWORKS, "RF", "DT --max_leaf_nodes 50"), ("DT", "LR"))
+    lines = [f"{data} --original_model {family}" for data in scope.data for family in families]
+    lines += [f"{ADULT} --original_model {family} --unlearning_method sisa" for family in ("DT", "LR")]
+    yield from _today(tuple(lines))
+
+
+def adversary_batches(scope: Scope) -> Iterator[str]:
+    """Requests of 1 to 50 records."""
+    counts = scope.pick((1, 2, 5, 10, 20, 50), (1, 10))
+    lines = [f"{ADULT} --original_model LR {both_sides('unlearning_num', count)}" for count in counts]
+    yield from _today(tuple(lines))
+
+
+def adversary_defense(scope: Scope) -> Iterator[str]:
+    """Label only, rounding, top-k, DP-SGD, fresh randomness."""
+    nine = f"{scope.data[1]} --original_model LR"
+    network = f"{ADULT} --original_model LRTorch --num_epochs 10 --batch_size 256"
+    lines = [f"{ADULT} --original_model LR {held_back}" for held_back in ("", "--top_k 0", "--round_digits 2")]
+    if not scope.small:
+        lines += [f"{nine} {held_back}" for held_back in ("", "--top_k 1", "--top_k 0", "--round_digits 2")]
+        lines += [network, f"{network} --retrain_randomness fresh"]
+        lines += [f"{network} --is_dp_defense true --sigma {sigma}" for sigma in (1e-6, 2)]
+    yield from _today(tuple(lines))
+
+
 # In the order in which all of them run: what others need is trained first.
 SWEEPS: dict[str, Callable[[Scope], Iterator[str]]] = {
     "sisa": sisa,
@@ -183,4 +230,8 @@ SWEEPS: dict[str, Callable[[Scope], Iterator[str]]] = {
     "scratch": scratch,
     "overfitting": overfitting,
     "remaining": remaining,
+    "adversary": adversary,
+    "adversary_families": adversary_families,
+    "adversary_batches": adversary_batches,
+    "adversary_defense": adversary_defense,
 }

@@ -12,10 +12,11 @@ from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label,
 from lib_unlearning.reporting.page import Figure, Section
 
 
-def build_report(layout: Layout, only: str | None) -> None:
+def build_report(layout: Layout, only: str | None, limit: float) -> None:
     """Write the report's folder and print what it shows.
 
     Args:
+        limit: AUC that larger requests shall stay under; the batch planner says how large that is.
         only: one comparison, whose table and figure alone are written and printed; None for all of them and the page.
 
     Raises:
@@ -30,11 +31,13 @@ def build_report(layout: Layout, only: str | None) -> None:
         found = panels(COMPARISONS[only], findings)
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
-        _write_files(folder, only, found)
-        print(tables.comparison_markdown(COMPARISONS[only].title, found))
+        _write_files(folder, only, found, limit)
+        print(tables.comparison_markdown(COMPARISONS[only].title, found, limit))
         print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
-    sections = [_section(folder, name, found) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))]
+    sections = [
+        _section(folder, name, found, limit) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))
+    ]
     verdicts = claims.judge(findings)
     write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
     unfinished = archive.read_unfinished(layout)
@@ -44,19 +47,19 @@ def build_report(layout: Layout, only: str | None) -> None:
     print(f"{told}: {folder / 'report.html'}")
 
 
-def _write_files(folder: Path, name: str, found: list[Panel]) -> None:
-    write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found))
+def _write_files(folder: Path, name: str, found: list[Panel], limit: float) -> None:
+    write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found, limit))
     write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
     write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
     style.save(figures.draw(name, COMPARISONS[name], found), folder / "figures")
 
 
-def _section(folder: Path, name: str, found: list[Panel]) -> Section:
-    _write_files(folder, name, found)
+def _section(folder: Path, name: str, found: list[Panel], limit: float) -> Section:
+    _write_files(folder, name, found, limit)
     drawings = figures.draw_panels(name, COMPARISONS[name], found)
     drawings += figures.draw_trade("privacy_utility", found) if name == "defense" else []
     shown = [Figure(style.inline_svg(drawing), drawing.caption) for drawing in drawings]
-    return Section(name, COMPARISONS[name], found, shown)
+    return Section(name, COMPARISONS[name], found, shown, limit)
 
 
 def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lib_unlearning.attack import Budget
 from lib_unlearning.cache.files import digest
+from lib_unlearning.report import known
 
 if TYPE_CHECKING:
     from lib_unlearning.reporting.archive import Finding
@@ -37,7 +39,7 @@ class Comparison:
 
     Attributes:
         title, lesson: heading, and what the paper says of it.
-        kind: how it is drawn: "dots", "curves", "overfitting", "heat", "defense".
+        kind: how it is drawn: "dots", "curves", "overfitting", "heat", "matrix", "defense".
         wanted: settings -> whether a finding belongs here.
         axes: what is varied; a panel for each and each group of findings that agree in all else.
         least: points that a panel must have.
@@ -84,12 +86,15 @@ _PRIVACY = (
 )
 _SIZES = ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
 _MODELS = ("original_model", "shadow_original_model")
+# What a provider may hold back, and what an adversary may lack.
+PUBLICATION = ("top_k", "temperature", "round_digits")
+_BUDGET = ("own_models", "probes", "queries", "versions", "label_known")
 _DATA = ("dataset_name", "original_label", "shadow_dataset_name", "shadow_original_label", "synthetic")
 
 
 def is_open(settings: Settings) -> bool:
     """No defense: full posteriors, no DP-SGD."""
-    return settings["top_k"] is None and settings["temperature"] is None and "sigma" not in settings
+    return all(settings[name] is None for name in PUBLICATION) and "sigma" not in settings
 
 
 def same_data(settings: Settings) -> bool:
@@ -112,8 +117,17 @@ def _plain(settings: Settings) -> bool:
 
 
 def _known(settings: Settings) -> bool:
-    """An adversary who knows data and family."""
+    """The paper's adversary, who knows data and family."""
+    return settings["attacks"] == "paper" and _informed(settings)
+
+
+def _informed(settings: Settings) -> bool:
     return same_data(settings) and same_model(settings) and not settings["placebo"]
+
+
+def _today(settings: Settings) -> bool:
+    """Today's adversary against a provider whose retraining shares what it can with the original."""
+    return settings["attacks"] == "all" and _informed(settings) and _same_sizes(settings)
 
 
 def _usual(settings: Settings) -> bool:
@@ -160,10 +174,17 @@ def defense_label(settings: Settings) -> str:
         parts.append("label only" if settings["top_k"] == 0 else f"top {settings['top_k']}")
     if settings["temperature"] is not None:
         parts.append(f"temperature {settings['temperature']:g}")
+    if settings["round_digits"] is not None:
+        parts.append(f"rounded to {settings['round_digits']} digits")
     if "sigma" in settings:
         budget = settings.get("target_epsilon")
         parts.append(f"DP-SGD, epsilon {budget:g}" if budget else f"DP-SGD, sigma {settings['sigma']:g}")
     return ", ".join(parts) or "none"
+
+
+def budget_label(settings: Settings) -> str:
+    """What an adversary has, where it is not one round of own models and as many questions as he likes."""
+    return known(Budget(*(settings[name] for name in _BUDGET))).removeprefix(", ") or "usual (1 round of own models)"
 
 
 def _complexity(settings: Settings) -> int:
@@ -173,9 +194,22 @@ def _complexity(settings: Settings) -> int:
     return int(settings["max_leaf_nodes"] or 10)  # the zoo's decision tree
 
 
+def _protection(settings: Settings) -> str:
+    """A defense, or fresh randomness in its place; DP-SGD draws anew in any case."""
+    label = defense_label(settings)
+    return label if "sigma" in settings or settings["retrain_randomness"] == "matched" else f"{label}, fresh retraining"
+
+
+def usual_budget(settings: Settings) -> bool:
+    """One round of own models, as many questions as an attack likes, both versions, labels known."""
+    usual = Budget()
+    return all(settings[name] == getattr(usual, name) for name in _BUDGET)
+
+
+REQUEST_SIZE = "target_unlearning_num"
 _REQUEST = Axis(
     "records a request",
-    ("target_unlearning_num", "shadow_unlearning_num"),
+    (REQUEST_SIZE, "shadow_unlearning_num"),
     lambda settings: settings["target_unlearning_num"],
 )
 _FAMILY = Axis(
@@ -276,6 +310,7 @@ COMPARISONS: dict[str, Comparison] = {
         "heat",
         lambda settings: (
             not settings["placebo"]
+            and settings["attacks"] == "paper"
             and settings["retrain_randomness"] == "matched"
             and is_open(settings)
             and _same_sizes(settings)
@@ -304,7 +339,51 @@ COMPARISONS: dict[str, Comparison] = {
         "defense",
         # Each panel has one kind of randomness: DP-SGD is held against a baseline that draws anew as well.
         lambda settings: _known(settings) and _same_sizes(settings) and _base(settings),
-        (Axis("defense", ("top_k", "temperature", *_PRIVACY), defense_label),),
+        (Axis("defense", (*PUBLICATION, *_PRIVACY), defense_label),),
+    ),
+    "adversary": Comparison(
+        "Today's adversary: what he has, what is published",
+        "Not in the paper: own models, questions, versions and labels against what the provider lets through.",
+        "matrix",
+        lambda settings: _today(settings) and _base(settings) and "sigma" not in settings,
+        (
+            Axis(
+                "adversary / published",
+                (*_BUDGET, *PUBLICATION),
+                lambda settings: (budget_label(settings), defense_label(settings)),
+            ),
+        ),
+        least=4,
+    ),
+    "adversary_families": Comparison(
+        "Today's adversary: all families and methods",
+        "Not in the paper: attacks that ask elsewhere, or train models of their own.",
+        "dots",
+        lambda settings: (
+            _today(settings)
+            and is_open(settings)
+            and usual_budget(settings)
+            and _single(settings)
+            and _asks(settings, "in_out")
+            and settings["retrain_randomness"] == "matched"
+        ),
+        (_FAMILY_AND_METHOD,),
+    ),
+    "adversary_batches": Comparison(
+        "Today's adversary: records a request",
+        "Not in the paper: how many records must go together before even today's attacks lose them.",
+        "curves",
+        lambda settings: (
+            _today(settings) and is_open(settings) and usual_budget(settings) and _asks(settings, "in_out")
+        ),
+        (_REQUEST,),
+    ),
+    "adversary_defense": Comparison(
+        "Today's adversary: defenses",
+        "Not in the paper: which defenses still help.",
+        "defense",
+        lambda settings: _today(settings) and usual_budget(settings) and _base(settings),
+        (Axis("defense", (*PUBLICATION, *_PRIVACY, "retrain_randomness", "fresh_retrain_seed"), _protection),),
     ),
     "randomness": Comparison(
         "Randomness of retraining",
@@ -352,15 +431,16 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
 
 
 def _position(point: tuple[Any, Finding]) -> Any:
+    """By number, or by kind and strength of a defense."""
     value = point[0]
-    return _defense_order(str(value)) if isinstance(value, str | tuple) else (value,)
+    return defense_order(str(value)) if isinstance(value, str | tuple) else (value,)
 
 
-def _defense_order(label: str) -> tuple[int, float, str]:
+def defense_order(label: str) -> tuple[int, float, str]:
     """Defenses by kind and strength; all other texts by the alphabet."""
-    kinds = ("none", "top", "label only", "temperature", "DP-SGD")
+    kinds = ("none", "top", "rounded", "label only", "temperature", "DP-SGD")
     rank = next((number for number, kind in enumerate(kinds) if label.startswith(kind)), -1)
-    number = label.rpartition(" ")[2]
+    number = label.removesuffix(" digits").rpartition(" ")[2]
     strength = float(number) if rank >= 0 and number.replace(".", "").isdigit() else 0.0
     return rank, strength, label
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding
-from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, model_label, plural
+from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, defense_order, model_label, plural
 from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.combine import Combined
 
@@ -124,7 +125,7 @@ def _fill(kind: _Kind, panels: Sequence[Panel], places: Sequence[Any]) -> None:
     for panel, title, place in zip(panels, titles(panels), places, strict=True):
         kind.fill(panel, place)
         place.set_title(title.replace(", ", "\n", 1), fontsize=9)
-    if kind is not _KINDS["heat"]:
+    if kind not in (_KINDS["heat"], _KINDS["matrix"]):
         _share_range(places, kind.lying)
 
 
@@ -235,16 +236,43 @@ def _heat(panel: Panel, place: Any) -> None:
     cells = np.full((len(names), len(names)), np.nan)
     for (shadow, target), finding in panel.points:
         cells[names.index(shadow), names.index(target)] = _auc(finding, CHOSEN).estimate.value
+    _cells(place, cells)
+    short = [name.replace(" / ", "\n") for name in names]
+    place.set_xticks(range(len(names)), short, fontsize=8)
+    place.set_yticks(range(len(names)), short, fontsize=8)
+    place.set_xlabel(f"target {panel.axis.label}")
+    place.set_ylabel(f"shadow {panel.axis.label}")
+
+
+def _matrix(panel: Panel, place: Any) -> None:
+    """What the adversary has x what is published: AUC of the attack chosen on the shadow side in the cells."""
+    rows = sorted({value[0] for value, _ in panel.points}, key=_by_number)
+    columns = sorted({value[1] for value, _ in panel.points}, key=defense_order)
+    cells = np.full((len(rows), len(columns)), np.nan)
+    for (who, what), finding in panel.points:
+        cells[rows.index(who), columns.index(what)] = _auc(finding, CHOSEN).estimate.value
+    _cells(place, cells)
+    place.set_aspect("auto")
+    place.set_xticks(range(len(columns)), [name.replace(" to ", "\nto ") for name in columns], fontsize=8)
+    place.set_yticks(range(len(rows)), [textwrap.fill(name, 26) for name in rows], fontsize=8)
+    place.set_xlabel("held back by the provider")
+
+
+def _by_number(text: str) -> tuple[str, int]:
+    digits = "".join(letter for letter in text if letter.isdigit())
+    return "".join(letter for letter in text if letter.isalpha()), int(digits or 0)
+
+
+def _cells(place: Any, cells: np.ndarray) -> None:
     place.imshow(cells, vmin=0.4, vmax=1.0, cmap="cividis")
     for (y, x), value in np.ndenumerate(cells):
         if np.isfinite(value):
             place.text(x, y, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.75 else "white")
-    short = [name.replace(" / ", "\n") for name in names]
-    place.set_xticks(range(len(names)), short, fontsize=8)
-    place.set_yticks(range(len(names)), short, fontsize=8)
     place.grid(visible=False)
-    place.set_xlabel(f"target {panel.axis.label}")
-    place.set_ylabel(f"shadow {panel.axis.label}")
+
+
+def _matrix_inches(panel: Panel) -> float:
+    return 1.2 + 0.34 * len({value[0] for value, _ in panel.points})
 
 
 def _defense(panel: Panel, place: Any) -> None:
@@ -289,5 +317,6 @@ _KINDS = {
     "curves": _Kind(_curves, _curves_inches, lying=False),
     "overfitting": _Kind(_overfitting, _curves_inches, lying=False),
     "heat": _Kind(_heat, lambda panel: 4.4, lying=False),
+    "matrix": _Kind(_matrix, _matrix_inches, lying=False),
     "defense": _Kind(_defense, _defense_inches, lying=True),
 }

@@ -25,7 +25,7 @@ from lib_unlearning.reporting.comparisons import (
     same_data,
     same_model,
 )
-from lib_unlearning.reporting.tables import all_attacks, describe, panel_table
+from lib_unlearning.reporting.tables import all_attacks, batch_plan, describe, panel_table
 from lib_unlearning.statistics.intervals import Estimate
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -43,17 +43,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison that has results: its panels and its figures."""
+    """A comparison that has results: its panels and figures, and the AUC that larger requests shall stay under."""
 
     name: str
     comparison: Comparison
     panels: list[Panel]
     figures: list[Figure]
+    limit: float
 
     @property
     def tables(self) -> list[dict[str, Any]]:
         """Title and data frame of each panel."""
-        return [{"title": describe(panel), "frame": panel_table(panel)} for panel in self.panels]
+        return [
+            {"title": describe(panel), "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
+            for panel in self.panels
+        ]
 
 
 def strength(finding: Finding) -> float:

@@ -11,11 +11,13 @@ from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import METRICS, OUTCOMES, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
-from lib_unlearning.reporting.comparisons import Panel, data_label, defense_label, model_label
+from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
 from lib_unlearning.statistics.metrics import TPR_NAMES
+from lib_unlearning.statistics.planner import smallest_batch
 
 _PARTS = ("value", "low", "high", "error")
+_CURVE = 2  # points that a plan needs
 
 
 def _auc(finding: Finding, feature: str) -> str:
@@ -71,12 +73,33 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def comparison_markdown(title: str, found: Sequence[Panel]) -> str:
-    """All panels of a comparison as Markdown, each with a heading that says what it holds."""
+def comparison_markdown(title: str, found: Sequence[Panel], limit: float) -> str:
+    """All panels of a comparison as Markdown, each with a heading that says what it holds.
+
+    `limit` is the AUC that larger requests shall stay under (see `batch_plan`).
+    """
     parts = [f"# {title}"]
     for panel in found:
-        parts += [f"## {describe(panel)}", markdown(panel_table(panel))]
+        plan = batch_plan(panel, limit)
+        parts += [f"## {describe(panel)}", markdown(panel_table(panel)), *([plan] if plan else [])]
     return "\n\n".join(parts) + "\n"
+
+
+def batch_plan(panel: Panel, limit: float) -> str | None:
+    """How many records to delete together to stay under an AUC, from a panel over the size of a request."""
+    if panel.axis.free[0] != REQUEST_SIZE or len(panel.points) < _CURVE:
+        return None
+    sizes = [int(value) for value, _ in panel.points]
+    found = smallest_batch(sizes, [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points], limit)
+    if found.size is None:
+        return f"Batch planner: none of the measured sizes (up to {sizes[-1]:,}) stays under an AUC of {limit:g}."
+    sure = (
+        f"{found.high:,} to be sure" if found.high is not None else f"more than the {sizes[-1]:,} measured to be sure"
+    )
+    return (
+        f"Batch planner: delete at least {found.size:,} together to stay under an AUC of {limit:g} "
+        f"(by the intervals {found.low or sizes[0]:,} at the least, {sure})."
+    )
 
 
 def short_markdown(found: Sequence[Panel]) -> str:

@@ -123,10 +123,10 @@ def test_a_damaged_result_is_named_and_left_out(tmp_path: Path, damage: str, cap
 
 def test_nothing_to_report_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no results under"):
-        build_report(Layout(tmp_path), None)
+        build_report(Layout(tmp_path), None, 0.6)
     write_run(tmp_path, 1.0)
     with pytest.raises(UserError, match=r"--comparison sisa: no results .* run scripts/sisa\.sh"):
-        build_report(Layout(tmp_path), "sisa")
+        build_report(Layout(tmp_path), "sisa", 0.6)
 
 
 # ---------------------------------------------------------------- comparisons
@@ -136,6 +136,7 @@ def sized(name: str, value: int) -> list[str]:
     return [f"--{side}_{name}={value}" for side in ("shadow", "target")]
 
 
+TODAY = ["--attacks=all"]
 # comparison -> (flags of each point, positions expected)
 POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
     "scratch": (
@@ -172,6 +173,21 @@ POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
     ),
     "defense": ([["--top_k=0"], ["--temperature=5"]], ["none", "label only", "temperature 5"]),
     "placebo": ([["--placebo"]], ["DT / scratch / DT"]),
+    "adversary": (
+        [[*TODAY, "--own_models=0"], [*TODAY, "--top_k=0"], [*TODAY, "--own_models=0", "--top_k=0"], TODAY],
+        [
+            ("0 rounds of own models", "label only"),
+            ("0 rounds of own models", "none"),
+            ("usual (1 round of own models)", "label only"),
+            ("usual (1 round of own models)", "none"),
+        ],
+    ),
+    "adversary_families": ([TODAY, [*TODAY, "--original_model=LR"]], ["DT / scratch / DT", "LR / scratch / DT"]),
+    "adversary_batches": ([TODAY, [*TODAY, *sized("unlearning_num", 5)]], [1, 5]),
+    "adversary_defense": (
+        [TODAY, [*TODAY, "--round_digits=2"], [*TODAY, "--retrain_randomness=fresh"]],
+        ["none", "none, fresh retraining", "rounded to 2 digits"],
+    ),
     "randomness": ([["--retrain_randomness=shared"]], ["fresh", "matched", "shared"]),
 }
 
@@ -184,7 +200,7 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
         write_run(tmp_path, 1.0 + number / 10, *some)
     (panel, *_) = panels(COMPARISONS[name], findings(tmp_path))
     assert [value for value, _ in panel.points] == expected
-    build_report(Layout(tmp_path), name)
+    build_report(Layout(tmp_path), name, 0.6)
     folder = Layout(tmp_path).report
     text = (folder / "tables" / f"{name}.md").read_text()
     rows = list(csv.DictReader((folder / "tables" / f"{name}.csv").open()))
@@ -303,7 +319,7 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (hostile / "results.json").write_text(json.dumps(rows))
     folder = Layout(temp_data).attack_data / "broken_off"
     write_json(folder / UNFINISHED, {"original_model": "RF", "unlearning_method": "sisa", "seed": 7})
-    build_report(Layout(temp_data), None)
+    build_report(Layout(temp_data), None, 0.6)
     return Layout(temp_data).report / "report.html"
 
 
@@ -367,7 +383,7 @@ def test_a_browser_shows_it_without_errors(report_page: Path, tmp_path: Path, wi
 def test_equal_results_give_equal_files(tmp_path: Path, report_page: Path) -> None:
     again = tmp_path / "td"
     shutil.copytree(report_page.parents[2], again)
-    build_report(Layout(again), None)
+    build_report(Layout(again), None, 0.6)
     name = "figures/sisa.svg"
     assert (Layout(again).report / name).read_bytes() == (report_page.parent / name).read_bytes()
     assert (Layout(again).report / "report.html").read_bytes() == report_page.read_bytes()

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Today's attacks on all families and both unlearning methods.
+source "$(dirname "${BASH_SOURCE[0]}")/sweep.sh"
