@@ -6,17 +6,29 @@ python benchmarks/adversary.py --seeds 0,1,2
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
-
-import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.reference_figures import results
+from lib_unlearning.construct_feature import BASELINE
+from lib_unlearning.report import RESULTS, with_interval
+from lib_unlearning.reporting.archive import CHOSEN, Finding, combine_runs, paired_difference, read_run
+from lib_unlearning.statistics.metrics import TPR_NAMES
 
-ATTACKS = ("direct_diff", "label_logit", "residual_gradient", "probe_matched")
+ATTACKS = (
+    "direct_diff",
+    "label_logit",
+    "residual_gradient",
+    "probe_newton",
+    "probe_matched",
+    "likelihood_ratio",
+    "rmia_difference",
+    "label_only",
+    "combined",
+)
 GROUP = "--shadow_unlearning_num {0} --target_unlearning_num {0}"
 SETTINGS = {
     "LR, scratch": "--original_model LR",
@@ -25,31 +37,56 @@ SETTINGS = {
     "LR, online learning, 1 exchanged": "--original_model LR --samples_to_evaluate online_learning",
     "LR, SISA, 10 shards": "--original_model LR --unlearning_method sisa",
     "DT, scratch": "--original_model DT",
+    "DT, SISA, 10 shards": "--original_model DT --unlearning_method sisa",
     "LR, scratch, location / foursquare": "--original_model LR --dataset_name location",
     "LRTorch, 60 epochs, scratch": "--original_model LRTorch --num_epochs 60",
     "MLPTorch, 30 epochs, scratch": "--original_model MLPTorch --num_epochs 30",
+    "RF, scratch": "--original_model RF",
 }
+COLUMNS = ("target, setting", *ATTACKS, "chosen on shadow data", "chosen less direct_diff", "classical")
+
+
+def measured(flags: list[str], seeds: str) -> Finding:
+    """All seeds of one setting, combined."""
+    always = ["--exp", "mem_inf", "--train_missing", "--skip_finished", "--quiet", "--attacks", "all"]
+    command = [sys.executable, "main.py", *always, "--attack_model", "RF", "--seeds", seeds, *flags]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    folders = [line.rpartition("Results: ")[2] for line in done.stdout.splitlines() if "Results: " in line]
+    (finding,) = combine_runs([read_run(Path(folder) / RESULTS) for folder in folders])
+    return finding
+
+
+def cells(name: str, finding: Finding) -> list[str]:
+    """A row: AUC / TPR at 1 % FPR of each attack, a dash where it does not apply."""
+    row = [name]
+    for attack in ATTACKS:
+        found = finding.features.get(attack)
+        row.append(f"{found['auc'].estimate.value:.3f} / {_tpr(finding, attack):.2f}" if found else "-")
+    gain = paired_difference(finding, CHOSEN, "direct_diff")
+    row.append(f"{with_interval(finding.features[CHOSEN]['auc'].estimate)} / {_tpr(finding, CHOSEN):.2f}")
+    row.append(with_interval(gain.estimate, "+"))
+    row.append(f"{finding.features[BASELINE]['auc'].estimate.value:.3f}")
+    return row
+
+
+def _tpr(finding: Finding, attack: str) -> float:
+    return finding.features[attack][TPR_NAMES[0.01]].estimate.value
 
 
 def main() -> None:
-    """Print one Markdown row a setting; a dash where an attack does not apply."""
+    """Print one Markdown row a setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
-    parser.add_argument("--only", default="", help="part of the names of the settings to run")
+    parser.add_argument("--only", default="", help="part of the names of the settings to measure")
+    parser.add_argument("flags", nargs="*", help="further flags of main.py, after --")
     arguments = parser.parse_args()
-    print(f"| target, setting | {' | '.join(ATTACKS)} |\n|---|{'---|' * len(ATTACKS)}")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for name, flags in SETTINGS.items():
-        if arguments.only not in name:
-            continue
-        always = ["--attack_model", "RF", "--attacks", "all"]
-        runs = [results([*always, *flags.split(), "--seed", seed]) for seed in arguments.seeds.split(",")]
-        cells = [_cell([rows[attack] for rows in runs]) if attack in runs[0] else "-" for attack in ATTACKS]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-
-
-def _cell(rows: list[dict[str, str]]) -> str:
-    area, rate = (np.mean([float(row[column]) for row in rows]) for column in ("auc", "tpr_at_1pct_fpr"))
-    return f"{area:.3f} / {rate:.2f}"
+        if arguments.only in name:
+            found = measured([*flags.split(), *arguments.flags], arguments.seeds)
+            print(f"| {' | '.join(cells(name, found))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -278,11 +278,15 @@ def _exposed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paired_difference(finding: Finding, feature: str, other: str) -> Combined:
-    """AUC of one feature less that of another of the same finding, over seeds, from the scores that its runs left."""
+    """AUC of one feature less that of another of the same finding, over seeds, from the scores that its runs left.
+
+    `CHOSEN` stands for what each run's shadow side chose.
+    """
     parts = []
     for run in finding.runs:
         table = read_scores(run.folder)
-        first, second, member, sets = (table[name].to_numpy() for name in (feature, other, "member", "set"))
+        names = [run.chosen if name == CHOSEN else name for name in (feature, other)]
+        first, second, member, sets = (table[name].to_numpy() for name in (*names, "member", "set"))
         parts.append(auc_difference(first, second, member, sets))
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
 
