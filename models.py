@@ -51,6 +51,21 @@ def _multilayer_perceptron(labels: np.ndarray, seed: int, options: NoOptions) ->
     return make_pipeline(StandardScaler(), network)
 
 
+def _one_vs_rest(labels: np.ndarray, seed: int, options: NoOptions) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), OneVsRestClassifier(LogisticRegression(max_iter=400, random_state=seed)))
+
+
+def _unscaled_perceptron(labels: np.ndarray, seed: int, options: NoOptions) -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(learning_rate_init=0.01, early_stopping=_allows_validation(labels), random_state=seed)
+
+
 def _allows_validation(labels: np.ndarray) -> bool:
     """Whether a stratified tenth can be set aside for early stopping: two records a class, one of each held out."""
     counts = np.unique(labels, return_counts=True)[1]
@@ -64,4 +79,10 @@ TARGET_MODELS: dict[str, Family] = {
     "LR": estimator_family("LR", _logistic_regression),
     "MLP": estimator_family("MLP", _multilayer_perceptron),
     **{name: network_family(name) for name in ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")},
+    "LR_peer": estimator_family("LR_peer", _one_vs_rest),
+    "MLP_peer": estimator_family("MLP_peer", _unscaled_perceptron),
+    "LRTorch_peer": network_family("LRTorch_peer"),
 }
+
+# What `--peer_models true` takes in the place of a family: the hyperparameters of the paper's released code.
+PEERS = {name: f"{name}_peer" for name in ("LR", "MLP", "LRTorch")}

@@ -17,7 +17,7 @@ import data_prepare
 import models
 import utils
 from lib_unlearning import __version__
-from lib_unlearning.attack import ATTACK_MODELS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
+from lib_unlearning.attack import ATTACK_MODELS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -74,6 +74,8 @@ def _flags() -> Iterator[Flag]:
     for name, choices in (("dataset_name", None), ("original_label", None), ("original_model", targets)):
         help = f"--{name} of the shadow side (the target's)"
         yield _flag(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
+    help = "target and attack models with the hyperparameters of the paper's released code (LR, MLP, LRTorch, RF)"
+    yield _flag(group, "peer_models", False, help, True, kind=boolean)
     yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
     help = "the paper's features, or today's attacks as well"
     yield _flag(group, "attacks", "paper", help, choices=("paper", "all"))
@@ -321,6 +323,8 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         values[name] = None if values[name] == "default" else values[name]
     if parsed.seeds and "seed" in given:
         raise UserError("--seed and --seeds: name one of them")
+    if parsed.peer_models:
+        _name_peers(values)
     _note_of_the_papers_flags(given)
     origins = _origins(values)
     used = _used_options(values, origins)
@@ -377,6 +381,15 @@ def _plugins(arguments: Sequence[str]) -> dict[str, str]:
     early = utils.OneLineParser(add_help=False, allow_abbrev=False)
     early.add_argument("--plugin", action="append", default=[])
     return load_plugins(early.parse_known_args(list(arguments))[0].plugin)
+
+
+def _name_peers(values: dict[str, Any]) -> None:
+    for name, peers in (
+        ("original_model", models.PEERS),
+        ("shadow_original_model", models.PEERS),
+        ("attack_model", PEER_ATTACKS),
+    ):
+        values[name] = peers.get(values[name], values[name])
 
 
 def _note_of_the_papers_flags(given: Mapping[str, Any]) -> None:

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--original_model", default="DT,LR", help="comma-separated")
     parser.add_argument("--attack_model", default="DT")
+    parser.add_argument("--peer_models", action="store_true", help="with the released code's hyperparameters")
     arguments = parser.parse_args()
     print(f"| target, setting | {' | '.join(FEATURES)} |\n|---|{'---|' * len(FEATURES)}")
     for model in arguments.original_model.split(","):
@@ -49,6 +50,7 @@ def main() -> None:
             means = []
             for seed in arguments.seeds.split(","):
                 fixed = ["--original_model", model, "--attack_model", arguments.attack_model, "--seed", seed]
+                fixed += ["--peer_models"] if arguments.peer_models else []
                 rows = results([*fixed, *flags.split()])
                 means.append([float(rows[feature]["auc"]) for feature in FEATURES])
             cells = " | ".join(f"{value:.2f}" for value in np.mean(means, axis=0))

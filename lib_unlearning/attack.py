@@ -250,6 +250,18 @@ def _multilayer_perceptron(seed: int) -> Any:
     return _standardised(MLPClassifier(learning_rate_init=0.01, max_iter=300, random_state=seed))
 
 
+def _peer_forest(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=500, min_samples_leaf=30, random_state=seed)
+
+
+def _peer_perceptron(seed: int) -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(learning_rate_init=0.01, early_stopping=True, random_state=seed)
+
+
 def _standardised(classifier: Any) -> Any:
     """Scaling is fitted with the classifier, on shadow features, and never again."""
     from sklearn.pipeline import make_pipeline
@@ -265,7 +277,12 @@ ATTACK_MODELS: dict[str, Callable[[int], Any]] = {
     "RF": _random_forest,
     "MLP": _multilayer_perceptron,
     "GB": _gradient_boosting,
+    "RF_peer": _peer_forest,
+    "MLP_peer": _peer_perceptron,
 }
+
+# What `--peer_models true` takes in the place of an attack model: those of the paper's released code.
+PEER_ATTACKS = {name: f"{name}_peer" for name in ("RF", "MLP")}
 
 
 def positive_probability(classifier: Any, features: np.ndarray) -> np.ndarray:

@@ -43,6 +43,11 @@ def _logistic_regression(shape: Sequence[int], num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Linear(shape[0], num_classes))
 
 
+def _squashed_regression(shape: Sequence[int], num_classes: int) -> nn.Module:
+    """The released code's: a sigmoid before the cross-entropy, which bounds how sure it can become."""
+    return nn.Sequential(nn.Linear(shape[0], num_classes), nn.Sigmoid())
+
+
 def _multilayer_perceptron(shape: Sequence[int], num_classes: int) -> nn.Module:
     sizes, layers = [shape[0], *_HIDDEN], []
     for inputs, outputs in pairwise(sizes):
@@ -90,6 +95,7 @@ class Architecture:
 # To add a network: a builder and one line here, and a line in models.py that names it.
 ARCHITECTURES: dict[str, Architecture] = {
     "LRTorch": Architecture(_logistic_regression, False, True, 0.01, linear=True),
+    "LRTorch_peer": Architecture(_squashed_regression, False, True, 0.01),
     "MLPTorch": Architecture(_multilayer_perceptron, False, True, 0.001, linear=True),
     "scnn": Architecture(SmallConvolutional, True, True, 0.001, dropout_units=_DROPOUT_UNITS),
     "resnet50": Architecture(_resnet50, True, False, 0.001),
