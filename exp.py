@@ -207,18 +207,18 @@ class Reconstruct:
             requests = [part.requests for part in sets]
             found = reconstruct(view, dataset, study.split["target"].positive, requests, settings.seed)
         overlap = mean_overlap(sets)
-        told = list(lines(found, dataset, overlap))
+        width = report.terminal_width()
         described = report.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / f"{report.run_name(settings, described)}_reconstruct"
         write_text(folder / "reconstruction.csv", as_csv(found))
-        write_text(folder / "reconstruction.txt", "\n".join(told) + "\n")
+        write_text(folder / "reconstruction.txt", "\n".join(lines(found, dataset, overlap, None)) + "\n")
         write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
         digests = {side: data.digest for side, data in study.dataset.items()}
         write_json(folder / report.TIMING, report.made(watch.stages, digests))
-        print(report.fitted(report.described_study(dataset.title, settings), report.terminal_width()))
+        print(report.fitted(report.described_study(dataset.title, settings), width))
         deletions = len(found.of("rebuilt"))
         print(f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n")
-        print("\n".join(report.fitted(line, report.terminal_width()) for line in told))
+        print("\n".join(lines(found, dataset, overlap, width)))
         if may_be_drawn(dataset):
             from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib
 

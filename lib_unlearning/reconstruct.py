@@ -11,11 +11,12 @@ import numpy as np
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.attacks.reconstruction import Guess, Match, Population, Public, Rebuilt, rebuild
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.report import csv_text, with_interval
+from lib_unlearning.report import csv_text, fitted, table_lines, with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
 
 PLACEBO = "placebo (a stranger)"
 NEAR = 10
+COSINE = "median cosine"
 _DRAWN = ("adult", "mnist")
 
 
@@ -134,39 +135,36 @@ def summary(found: Reconstruction, overlap: float) -> dict[str, dict[str, Any]]:
             f"nearest of {found.population:,}": [attempt.match.rank == 1 for attempt in attempts],
             f"among the {NEAR} nearest": [attempt.match.rank <= NEAR for attempt in attempts],
         }
-        row: dict[str, Any] = {name: mean_estimate(np.array(values), sets, overlap) for name, values in shares.items()}
-        row["median cosine"] = float(np.median([attempt.match.cosine for attempt in attempts]))
+        row: dict[str, Any] = {COSINE: float(np.median([attempt.match.cosine for attempt in attempts]))}
+        row |= {name: mean_estimate(np.array(values), sets, overlap) for name, values in shares.items()}
         table[way] = row
     return table
 
 
-def lines(found: Reconstruction, dataset: Dataset, overlap: float) -> Iterator[str]:
-    """The table, what regions give away, and three deletions in plain words."""
+def lines(found: Reconstruction, dataset: Dataset, overlap: float, width: int | None) -> Iterator[str]:
+    """The table, what regions give away, and three deletions in plain words, for a terminal of some width."""
     table = summary(found, overlap)
-    names = list(next(iter(table.values())))
-    cells = [["guess", *names]]
-    for way, row in table.items():
-        cells.append([way, *(f"{row[n]:.3f}" if n == "median cosine" else with_interval(row[n]) for n in names)])
-    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
-    for number, row_cells in enumerate(cells):
-        yield "".join(f"{cell:<{width}}" for cell, width in zip(row_cells, widths, strict=True)).rstrip()
-        if not number:
-            yield "-" * (sum(widths) - 2)
-    yield from _regions(found)
+    columns = {
+        name: [f"{row[name]:.3f}" if name == COSINE else with_interval(row[name]) for row in table.values()]
+        for name in next(iter(table.values()))
+    }
+    yield from table_lines({"guess": list(table)}, columns, width, "reconstruction.csv")
+    yield from _regions(found, width)
     if dataset.columns:
         yield ""
         for attempt in examples(found):
-            yield in_words(attempt, dataset, found.population)
+            yield fitted(in_words(attempt, dataset, found.population), width)
 
 
-def _regions(found: Reconstruction) -> Iterator[str]:
+def _regions(found: Reconstruction, width: int | None) -> Iterator[str]:
     sizes = [attempt.alike for attempt in found.of("rebuilt") if attempt.alike is not None]
     if sizes:
         inside = np.mean([bool(attempt.inside) for attempt in found.of("rebuilt")])
         yield ""
-        yield (
+        yield fitted(
             f"Region where the answer fell: {np.median(sizes):,.0f} of {found.population:,} records in the median "
-            f"(the anonymity set); the deleted record is one of them in {inside:.0%} of the deletions."
+            f"(the anonymity set); the deleted record is one of them in {inside:.0%} of the deletions.",
+            width,
         )
 
 

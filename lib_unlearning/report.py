@@ -323,8 +323,20 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
         "DegRate": [_plain(found.get("deg_rate")) for found in results.values()],
     }
     names = [f"{feature} *" if feature == headline else feature for feature in results]
-    shown = {"feature": names}
-    left_out: list[str] = []
+    return table_lines({"feature": names}, columns, width, "results.csv")
+
+
+def table_lines(
+    names: dict[str, list[str]], columns: Mapping[str, list[str]], width: int | None, where: str
+) -> list[str]:
+    """Lines of a table; columns for which a terminal is too narrow are left out from the first one on, which is said.
+
+    Args:
+        names: the first column: title -> cells.
+        columns: the others, the most important first.
+        where: the file that has all of them.
+    """
+    shown, left_out = dict(names), list[str]()
     for title, cells in columns.items():
         if width is None or (not left_out and sum(map(_width, [*shown.items(), (title, cells)])) <= width):
             shown[title] = cells
@@ -337,7 +349,7 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     if left_out:
-        lines.append(f"(for want of width without {', '.join(left_out)}; results.csv has them)")
+        lines.append(f"(for want of width without {', '.join(left_out)}; {where} has them)")
     return lines
 
 

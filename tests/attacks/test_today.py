@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from lib_unlearning.attacks import linear, residual_gradient
 from lib_unlearning.attacks.probes import Whitening, agreement
+from lib_unlearning.attacks.registry import TODAY
 from tests.test_commands import result_rows, run
 
 SIZES = [
@@ -90,13 +91,27 @@ def test_whitened_changes_have_no_preferred_direction() -> None:
 
 def test_on_linear_models_they_see_far_more_than_the_paper(tmp_path: Path) -> None:
     rows = attack(tmp_path, "--original_model", "LR")
-    assert float(rows["residual_gradient"]["auc"]) > 0.92
-    assert float(rows["probe_matched"]["auc"]) > 0.92
-    assert float(rows["residual_gradient"]["auc"]) > float(rows["direct_diff"]["auc"]) + 0.1
-    assert float(rows["residual_gradient"]["shadow_auc"]) > 0.92
+    for name in ("residual_gradient", "probe_newton", "probe_matched", "combined"):
+        assert float(rows[name]["auc"]) > 0.92
+        assert float(rows[name]["shadow_auc"]) > 0.92
+    assert float(rows["combined"]["auc"]) > float(rows["direct_diff"]["auc"]) + 0.1
+    assert rows["combined"]["chosen"] == "True"
     placebo = attack(tmp_path, "--original_model", "LR", "--placebo")
-    for name in ("residual_gradient", "probe_matched"):
+    assert set(TODAY) <= placebo.keys()
+    for name in TODAY:
         assert float(placebo[name]["auc_low"]) <= 0.5 <= float(placebo[name]["auc_high"])
+        assert float(placebo[name]["empirical_epsilon"]) < 0.5
+
+
+def test_less_is_seen_with_less(tmp_path: Path) -> None:
+    """Without questions there is no extraction, without own models no pairs; two digits hide most of a deletion."""
+    few = attack(tmp_path, "--original_model", "LR", "--queries", "1", "--own_models", "0")
+    assert not set(TODAY) & few.keys()
+    alone = attack(tmp_path, "--original_model", "LR", "--versions", "unlearned")
+    assert float(alone["combined"]["auc"]) < 0.65
+    assert not {"probe_matched", "residual_gradient", "rmia_original"} & alone.keys()
+    rounded = attack(tmp_path, "--original_model", "LR", "--round_digits", "2")
+    assert float(rounded["label_logit"]["auc"]) < 0.8
 
 
 def test_what_is_not_linear_is_left_to_the_probes(tmp_path: Path) -> None:
