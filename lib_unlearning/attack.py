@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES
+from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS
+from lib_unlearning.link import Link, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import integer_seed, spawn
 
@@ -21,8 +22,10 @@ from lib_unlearning.seeds import integer_seed, spawn
 POSTERIORS = "posteriors"  # both versions' answers to the cases
 OWN_MODELS = "own models"  # pairs of the adversary's own models, with and without a candidate
 ASK = "ask"  # answers to records of the adversary's choice
+NUMBERS = "numbers"  # answers are predictions of a regression
 SEES_ORIGINAL = "original"  # the original's answers, and
 SEES_UNLEARNED = "unlearned"  # the unlearned model's; an adversary may see one of them only
+CLASSES = "classes"  # answers are posteriors of classes, not numbers
 CLASS_ORDER = "class order"  # columns that mean the same on both sides
 
 BOTH_VERSIONS = frozenset({POSTERIORS, ASK, SEES_ORIGINAL, SEES_UNLEARNED})  # asks both about records of his choice
@@ -114,11 +117,12 @@ class View:
             own models are trained once for all of them.
         budget: what he may spend.
         set_size: training records of a model.
+        link: what the models' scores become: posteriors, or numbers.
         memo: what was found out by asking, by what it was: several attacks want the same.
     """
 
     cases: PosteriorSet
-    offers: frozenset[str] = frozenset({POSTERIORS, CLASS_ORDER})
+    offers: frozenset[str] = frozenset({POSTERIORS, CLASSES, CLASS_ORDER})
     answer: Callable[[int, int, np.ndarray], np.ndarray] | None = None
     answer_rows: Callable[[int, int, np.ndarray], np.ndarray] | None = None
     look_up: Callable[[np.ndarray], np.ndarray] | None = None
@@ -128,6 +132,7 @@ class View:
     candidates: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
     budget: Budget = field(default_factory=Budget)
     set_size: int = 0
+    link: Link = field(default_factory=Softmax)
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -342,8 +347,9 @@ class FeatureAttack(LearnedAttack):
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """Both answers; the order of classes where the feature is bound to it."""
-        return frozenset({POSTERIORS, CLASS_ORDER} if self.name in CLASS_BOUND else {POSTERIORS})
+        """Both answers, of classes or of numbers; the order of classes where the feature is bound to it."""
+        kind = {NUMBERS} if self.name in OF_NUMBERS else set() if self.name in OF_BOTH else {CLASSES}
+        return frozenset({POSTERIORS} | kind | ({CLASS_ORDER} if self.name in CLASS_BOUND else set()))
 
     def prepare(self, shadow: View, seed: int) -> OfCases:
         """There is nothing to learn."""

@@ -81,9 +81,26 @@ def logit(probability: np.ndarray) -> np.ndarray:
 
 
 def unlearned_alone(cases: PosteriorSet) -> np.ndarray:
-    """What the unlearned model says by itself, [m, c + 1]: its posterior, and the true label's logit."""
+    """What the unlearned model says by itself, [m, c + 1]: its posterior, and the true label's logit.
+
+    Of a regression its error and the error's size, [m, 2].
+    """
+    if cases.unlearned.shape[1] == 1:
+        return residuals(cases)[:, [1, 3]]
     _, after = _of_true_label(cases)
     return np.hstack([cases.unlearned, logit(after)])
+
+
+def residuals(cases: PosteriorSet) -> np.ndarray:
+    """Of a regression: errors before and after, their sizes, and what they lost, [m, 6]."""
+    before, after = (answers[:, :1] - cases.label[:, None] for answers in (cases.original, cases.unlearned))
+    columns = [before, after, np.abs(before), np.abs(after), before - after, np.abs(after) - np.abs(before)]
+    return np.hstack(columns)
+
+
+def of_known_label(cases: PosteriorSet) -> np.ndarray:
+    """`label_logit`, or a regression's `residuals`: what is known of a case whose truth is known."""
+    return residuals(cases) if cases.original.shape[1] == 1 else label_logit(cases)
 
 
 # To add a feature: a function PosteriorSet -> [m, k] and one line here.
@@ -96,4 +113,8 @@ FEATURES: dict[str, Callable[[PosteriorSet], np.ndarray]] = {
     "basic_mia": basic_mia,
     "label_diff": label_diff,
     "label_logit": label_logit,
+    "residuals": residuals,
 }
+# Features of a regression's predictions alone, and those that are as good for predictions as for posteriors.
+OF_NUMBERS = ("residuals",)
+OF_BOTH = ("direct_diff", "direct_concat", "l2_distance", "basic_mia")

@@ -8,16 +8,16 @@ Every further round divides the candidates anew. A round is kept on disk, and sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib_unlearning.attack import OwnWorlds
-from lib_unlearning.attacks.linear import centred_logs
 from lib_unlearning.cache.files import digest, digest_arrays, read_arrays, write_arrays
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.link import Link, Softmax
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.posterior import query
 from lib_unlearning.seeds import integer_seed, spawn
@@ -56,6 +56,7 @@ class Workshop:
     folder: Path | None
     processes: int
     quiet: bool
+    link: Link = field(default_factory=Softmax)
 
     def worlds(self, candidates: np.ndarray, probes: np.ndarray, used: int, seed: int, rounds: int) -> OwnWorlds:
         """What own models say of candidates [m] and of the first `used` of the probes [P] in a number of rounds."""
@@ -71,8 +72,8 @@ class Workshop:
             if name != "group"
         }
         published["outside"][np.isnan(answers["outside"])] = np.nan
-        before = centred_logs_of(published["probes"][:, :used])[answers["group"]]
-        changes = before - centred_logs_of(published["probes_after"][:, :used])
+        before = self.link.signal(published["probes"][:, :used])[answers["group"]]
+        changes = before - self.link.signal(published["probes_after"][:, :used])
         found = {"changes": changes.reshape(len(changes), -1), "probes": published["probes"][:, :used]}
         for name in ("inside", "outside"):
             found[name] = published[name] if self.versions == "both" else _one(published[name], self.versions)
@@ -155,11 +156,6 @@ class _Group:
 def _one(pairs: np.ndarray, version: str) -> np.ndarray:
     """Pairs [n, 2, c] with the version that is seen in the place of both."""
     return np.repeat(pairs[:, :1] if version == "original" else pairs[:, 1:], 2, axis=1)
-
-
-def centred_logs_of(posteriors: np.ndarray) -> np.ndarray:
-    """`centred_logs` of posteriors [..., c]."""
-    return centred_logs(posteriors.reshape(-1, posteriors.shape[-1])).reshape(posteriors.shape)
 
 
 def _assembled(rounds: list[dict[str, np.ndarray]]) -> OwnWorlds:

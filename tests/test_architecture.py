@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"lib_unlearning.evaluation_cases", "lib_unlearning.training"},
     {"lib_unlearning.unlearning", "lib_unlearning.cache"},
     {"lib_unlearning.posterior"},
-    {"lib_unlearning.construct_feature", "lib_unlearning.defense", "lib_unlearning.family"},
+    {"lib_unlearning.link", "lib_unlearning.construct_feature", "lib_unlearning.defense", "lib_unlearning.family"},
     {"lib_unlearning.attack", "lib_unlearning.attacks"},
     {"lib_unlearning.settings", "lib_unlearning.study", "lib_unlearning.study_models"},
     {"lib_unlearning.own_models"},

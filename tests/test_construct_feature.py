@@ -24,6 +24,8 @@ EXPECTED: dict[str, list[list[float]]] = {
         [math.log(1.5), math.log(1.5), 0, 0.6, 0.6, 0, 0],
         [math.log(4), math.log(1.5), math.log(4 / 1.5), 0.8, 0.6, 0.2, math.sqrt(0.08)],
     ],
+    # Of a regression: the first column is the prediction, the label 1, 0, 2 the truth.
+    "residuals": [[-0.8, -0.6, 0.8, 0.6, -0.2, -0.2], [0.6, 0.6, 0.6, 0.6, 0, 0], [-1.9, -1.7, 1.9, 1.7, -0.2, -0.2]],
 }
 
 

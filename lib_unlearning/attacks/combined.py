@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, OWN_MODELS, POSTERIORS, LearnedAttack, View
+from lib_unlearning.attack import ASK, CLASSES, OWN_MODELS, POSTERIORS, LearnedAttack, View
 from lib_unlearning.attacks.probes import ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient, Residuals
 from lib_unlearning.attacks.worlds import log_ratios
-from lib_unlearning.construct_feature import label_logit
+from lib_unlearning.construct_feature import of_known_label
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LabelLogit:
     """Sees `label_logit`."""
 
     def __call__(self, view: View) -> np.ndarray:
-        return label_logit(view.cases)
+        return of_known_label(view.cases)
 
 
 class Combined(LearnedAttack):
@@ -63,6 +63,6 @@ class Combined(LearnedAttack):
             attack = kind(self.attack_model)
             if attack.needs <= shadow.offers and attack.applies(shadow, seed):
                 parts.append(Residuals(seed) if kind is ResidualGradient else attack.prepare(shadow, seed))
-        if OWN_MODELS in shadow.offers:
+        if {OWN_MODELS, CLASSES} <= shadow.offers:
             parts.append(Ratios(seed))
         return Joined((*parts, LabelLogit()))

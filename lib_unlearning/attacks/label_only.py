@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import BOTH_VERSIONS, ORIGINAL, LearnedAttack, View
+from lib_unlearning.attack import BOTH_VERSIONS, CLASSES, ORIGINAL, LearnedAttack, View
 from lib_unlearning.seeds import spawn
 
 RADII = (0.1, 0.25, 0.5, 1.0)  # of the noise, in standard deviations of each column
@@ -56,7 +56,7 @@ class LabelOnly(LearnedAttack):
     """The boundary's distance before and after, judged by a classifier; sees labels only, whatever is published."""
 
     name = "label_only"
-    needs = BOTH_VERSIONS
+    needs = BOTH_VERSIONS | {CLASSES}
 
     def __init__(self, attack_model: str) -> None:
         self.attack_model = attack_model

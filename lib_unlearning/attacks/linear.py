@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.attack import ORIGINAL, View
+from lib_unlearning.link import Link, Softmax, centred_logs
 from lib_unlearning.seeds import spawn
 
 _PROBES_A_PARAMETER = 3  # answers per unknown: more than enough if they are exact, and some redundancy if not
 _CHECKED = 50  # answers that must agree with the linear function found from the others
 _LINEAR = 1e-3  # largest share of the answers' variance that it may leave unexplained
 _TINY = 1e-12
+_SOFTMAX = Softmax()
 
 
 @dataclass(frozen=True)
@@ -38,58 +40,42 @@ class Coordinates:
         return found
 
 
-def centred_logs(posteriors: np.ndarray) -> np.ndarray:
-    """Log posteriors [m, c] less their mean: for a linear model, a linear function of the record."""
-    logs = np.log(np.clip(posteriors, _TINY, None))
-    found: np.ndarray = logs - logs.mean(axis=1, keepdims=True)
-    return found
+def extract(probes: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    """Parameters [d + 1, c] of the linear function that gives a signal [P, c] at the probes [P, d + 1]."""
+    return np.asarray(np.linalg.lstsq(probes, signal, rcond=None)[0])
 
 
-def extract(probes: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Parameters [d + 1, c] of the linear function that gives the answers [P, c] at the probes [P, d + 1]."""
-    return np.asarray(np.linalg.lstsq(probes, centred_logs(answers), rcond=None)[0])
+def unexplained(probes: np.ndarray, signal: np.ndarray, theta: np.ndarray) -> float:
+    """Share of a signal's variance that a linear function leaves unexplained."""
+    return float(((signal - probes @ theta) ** 2).sum() / _variance(signal))
 
 
-def unexplained(probes: np.ndarray, answers: np.ndarray, theta: np.ndarray) -> float:
-    """Share of the variance of the answers' centred logs that a linear function leaves unexplained."""
-    logs = centred_logs(answers)
-    left: float = float(((logs - probes @ theta) ** 2).sum() / max(((logs - logs.mean(axis=0)) ** 2).sum(), _TINY))
-    return left
+def _variance(signal: np.ndarray) -> float:
+    return float(max(((signal - signal.mean(axis=0)) ** 2).sum(), _TINY))
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Softmax of [m, c] along classes."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return found
-
-
-def hessian_times(inputs: np.ndarray, theta: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Mean softmax Hessian over inputs [n, d + 1] at theta, times a change of parameters, both [d + 1, c]."""
-    p = softmax(inputs @ theta)
-    moved = inputs @ change
-    curved = p * (moved - (p * moved).sum(axis=1, keepdims=True))  # (diag(p) - p p') times the change of the scores
+def hessian_times(inputs: np.ndarray, theta: np.ndarray, change: np.ndarray, link: Link = _SOFTMAX) -> np.ndarray:
+    """Mean Hessian over inputs [n, d + 1] at theta, times a change of parameters, both [d + 1, c]."""
+    curved = np.einsum("ncd,nd->nc", link.curvature(inputs @ theta), inputs @ change)
     found: np.ndarray = inputs.T @ curved / len(inputs)
     return found
 
 
-def hessian(inputs: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Mean softmax Hessian [(d + 1) c, (d + 1) c] over inputs [n, d + 1] at theta [d + 1, c]."""
-    p = softmax(inputs @ theta)
+def hessian(inputs: np.ndarray, theta: np.ndarray, link: Link = _SOFTMAX) -> np.ndarray:
+    """Mean Hessian [(d + 1) c, (d + 1) c] over inputs [n, d + 1] at theta [d + 1, c]."""
+    curvature = link.curvature(inputs @ theta)
     width, classes = theta.shape
     found = np.zeros((width, classes, width, classes))
     for one in range(classes):
         for other in range(one, classes):
-            weight = p[:, one] * ((one == other) - p[:, other])
+            weight = curvature[:, one, other]
             found[:, one, :, other] = found[:, other, :, one] = (inputs * weight[:, None]).T @ inputs / len(inputs)
     return found.reshape(width * classes, width * classes)
 
 
-def loss_gradients(inputs: np.ndarray, labels: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Gradients [m, d + 1, c] of the cross-entropy of records [m, d + 1]."""
-    residual = softmax(inputs @ theta)
-    residual[np.arange(len(labels)), labels] -= 1
-    return np.asarray(inputs[:, :, None] * residual[:, None, :])
+def loss_gradients(inputs: np.ndarray, labels: np.ndarray, theta: np.ndarray, link: Link = _SOFTMAX) -> np.ndarray:
+    """Gradients [m, d + 1, c] of the loss of records [m, d + 1]."""
+    return np.asarray(inputs[:, :, None] * link.errors(inputs @ theta, labels)[:, None, :])
 
 
 @dataclass(frozen=True)
@@ -101,12 +87,14 @@ class Extraction:
         inputs: [P, d + 1] the records that are asked about.
         probes: [P] their numbers.
         public: [n, d + 1] all records of his own.
+        link: what the models' scores become.
     """
 
     coordinates: Coordinates
     inputs: np.ndarray
     probes: np.ndarray
     public: np.ndarray
+    link: Link
 
     @staticmethod
     def plan(view: View, seed: int) -> Extraction:
@@ -123,17 +111,19 @@ class Extraction:
         enough = _PROBES_A_PARAMETER * (own.shape[1] + 1) + _CHECKED
         count = min(len(view.own), enough if view.budget.queries is None else view.budget.queries)
         probes = spawn(seed, "probes").choice(view.own, count, replace=False)
-        return Extraction(coordinates, coordinates(view.rows(probes)), probes, coordinates(own))
+        return Extraction(coordinates, coordinates(view.rows(probes)), probes, coordinates(own), view.link)
 
     def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:
         """Parameters [d + 1, c] of one version of one sample set's model."""
         key = ("theta", len(self.probes), int(self.probes[0]), sample_set, version)
-        found: np.ndarray = view.once(key, lambda: extract(self.inputs, view.ask(sample_set, version, self.probes)))
+        found: np.ndarray = view.once(
+            key, lambda: extract(self.inputs, view.link.signal(view.ask(sample_set, version, self.probes)))
+        )
         return found
 
     def residual(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """[d + 1, c] sum of the loss gradients of what was deleted, over the number of training records."""
-        return hessian_times(self.public, before, after - before)
+        return hessian_times(self.public, before, after - before, self.link)
 
     def versions(self, view: View) -> list[Versions]:
         """Both versions of every request of a view, in its order."""
@@ -162,8 +152,9 @@ def is_linear(view: View, seed: int) -> bool:
     if plan.inputs.shape[1] + _CHECKED > len(plan.inputs):
         return False  # too few records to tell
     answers = view.ask(int(view.cases.set[0]), ORIGINAL, plan.probes)
-    theta = extract(plan.inputs[:-_CHECKED], answers[:-_CHECKED])
-    return unexplained(plan.inputs[-_CHECKED:], answers[-_CHECKED:], theta) < _tolerance(answers)
+    signal = view.link.signal(answers)
+    theta = extract(plan.inputs[:-_CHECKED], signal[:-_CHECKED])
+    return unexplained(plan.inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers)
 
 
 def _free(view: View) -> View:
@@ -180,4 +171,4 @@ def _tolerance(answers: np.ndarray) -> float:
         return _LINEAR
     logs = centred_logs(answers)
     noise = (step / np.clip(answers, step, None)) ** 2 / 12  # variance of a rounded answer's logarithm
-    return _LINEAR + float(3 * noise.sum() / max(((logs - logs.mean(axis=0)) ** 2).sum(), _TINY))
+    return _LINEAR + float(3 * noise.sum() / _variance(logs))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.attack import BOTH_VERSIONS, ORIGINAL, OWN_MODELS, LearnedAttack, View
-from lib_unlearning.attacks.linear import Extraction, centred_logs, hessian, is_linear, loss_gradients
-from lib_unlearning.construct_feature import label_logit
+from lib_unlearning.attacks.linear import Extraction, hessian, is_linear, loss_gradients
+from lib_unlearning.construct_feature import of_known_label
 
 _RIDGE = 1e-3  # of the largest variance, when changes are whitened
 _MOST_PARAMETERS = 2000  # whose Hessian is solved
@@ -64,7 +64,7 @@ class Agreement:
     def __call__(self, view: View) -> np.ndarray:
         seen, expected = self.changes(view, self.seed)
         white = agreement(self.whitening(seen), self.whitening(expected))
-        return np.hstack([agreement(seen, expected), white, label_logit(view.cases)])
+        return np.hstack([agreement(seen, expected), white, of_known_label(view.cases)])
 
 
 class ProbeMatched(LearnedAttack):
@@ -102,7 +102,7 @@ class ProbeNewton(LearnedAttack):
 
 
 def seen_changes(view: View, probes: np.ndarray) -> np.ndarray:
-    """Change [m, P c] of the probes' centred log posteriors between both versions, for each case."""
+    """Change [m, P c] of the probes' centred log posteriors (or predictions) between both versions, for each case."""
     seen = np.empty((len(view.cases), len(probes) * view.cases.original.shape[1]), dtype=np.float32)
     for number, request, chosen in view.requests():
         before, after = (_logs(view, number, version, probes) for version in (ORIGINAL, request))
@@ -111,9 +111,9 @@ def seen_changes(view: View, probes: np.ndarray) -> np.ndarray:
 
 
 def _logs(view: View, sample_set: int, version: int, probes: np.ndarray) -> np.ndarray:
-    """Centred log posteriors [P, c] of one version for the probes."""
+    """The signal [P, c] of one version for the probes."""
     key = ("logs", len(probes), int(probes[0]), sample_set, version)
-    found: np.ndarray = view.once(key, lambda: centred_logs(view.ask(sample_set, version, probes)))
+    found: np.ndarray = view.once(key, lambda: view.link.signal(view.ask(sample_set, version, probes)))
     return found
 
 
@@ -133,9 +133,12 @@ def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     solved: tuple[int, np.ndarray] = (-1, np.empty(0))
     for found in plan.versions(view):
         if found.sample_set != solved[0]:
-            solved = (found.sample_set, np.linalg.pinv(hessian(plan.public, found.before), rcond=1e-8, hermitian=True))
+            solved = (
+                found.sample_set,
+                np.linalg.pinv(hessian(plan.public, found.before, plan.link), rcond=1e-8, hermitian=True),
+            )
         asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
-        gradients = loss_gradients(asked, view.cases.label[found.cases], found.before)
+        gradients = loss_gradients(asked, view.cases.label[found.cases], found.before, plan.link)
         moved = gradients.reshape(len(asked), -1) @ solved[1] / max(view.set_size, 1)
         steps = moved.reshape(len(asked), *found.before.shape)  # the parameters' way when the candidate goes
         seen[found.cases] = (probes @ (found.before - found.after)).ravel()

@@ -14,7 +14,7 @@ import numpy as np
 
 from lib_unlearning.attack import BOTH_VERSIONS, LearnedAttack, View
 from lib_unlearning.attacks.linear import Extraction, is_linear, loss_gradients
-from lib_unlearning.construct_feature import label_logit
+from lib_unlearning.construct_feature import of_known_label
 
 _TINY = 1e-12
 
@@ -41,7 +41,7 @@ class Residuals:
         fits = np.zeros((len(view.cases), 5))
         for found in plan.versions(view):
             asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
-            gradients = loss_gradients(asked, view.cases.label[found.cases], found.before)
+            gradients = loss_gradients(asked, view.cases.label[found.cases], found.before, plan.link)
             fits[found.cases] = fit_of(gradients, plan.residual(found.before, found.after))
         return fits
 
@@ -71,4 +71,4 @@ class WithLabelLogit:
     see: Residuals
 
     def __call__(self, view: View) -> np.ndarray:
-        return np.hstack([self.see(view), label_logit(view.cases)])
+        return np.hstack([self.see(view), of_known_label(view.cases)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, ORIGINAL, OWN_MODELS, POSTERIORS, Attack, FittedAttack, OwnWorlds, View
+from lib_unlearning.attack import ASK, CLASSES, ORIGINAL, OWN_MODELS, POSTERIORS, Attack, FittedAttack, OwnWorlds, View
 from lib_unlearning.construct_feature import logit
 
 _FEW = 32  # own models, below which all candidates share a variance
@@ -98,7 +98,7 @@ def log_ratios(view: View, seed: int, columns: tuple[int, ...] = (0, 1), offline
 class WorldAttack(Attack, FittedAttack):
     """An attack that compares with own models and has nothing to learn from shadow cases."""
 
-    needs: frozenset[str] = frozenset({POSTERIORS, OWN_MODELS})
+    needs: frozenset[str] = frozenset({POSTERIORS, CLASSES, OWN_MODELS})
     seed: int = 0
 
     def fit(self, shadow: View, seed: int) -> WorldAttack:
@@ -130,7 +130,7 @@ class Rmia(WorldAttack):
     def __init__(self, name: str, versions: tuple[str, ...]) -> None:
         self.name = name
         self.versions = versions
-        self.needs = frozenset({POSTERIORS, OWN_MODELS, ASK, *versions})
+        self.needs = frozenset({POSTERIORS, CLASSES, OWN_MODELS, ASK, *versions})
 
     def score(self, view: View) -> np.ndarray:
         """Shares [m] of the other records that the candidate exceeds; of both versions half the difference, and 0.5."""

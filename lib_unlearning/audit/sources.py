@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import CLASS_ORDER, ORIGINAL, POSTERIORS, OwnWorlds, View
+from lib_unlearning.attack import CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View
 from lib_unlearning.cache.files import digest
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
@@ -126,8 +126,8 @@ class StudySource:
 
     def _offers(self) -> frozenset[str]:
         if self.study.settings.other_data:
-            return frozenset({POSTERIORS})
-        return frozenset({POSTERIORS, CLASS_ORDER}) | self.study.settings.budget.offers
+            return frozenset({POSTERIORS, CLASSES})
+        return frozenset({POSTERIORS, CLASSES, CLASS_ORDER}) | self.study.settings.budget.offers
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
         seen = self.study.settings.budget.seen(self._publication.of_cases(cases))

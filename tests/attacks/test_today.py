@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from lib_unlearning import link
 from lib_unlearning.attacks import linear, residual_gradient
 from lib_unlearning.attacks.probes import Whitening, agreement
 from lib_unlearning.attacks.registry import TODAY
@@ -38,12 +39,14 @@ def fitted(seed: int = 0, classes: int = 2) -> tuple[np.ndarray, np.ndarray, Log
 def test_a_linear_model_is_known_from_a_few_answers(classes: int) -> None:
     inputs, _, model = fitted(classes=classes)
     answers = model.predict_proba(inputs)
-    theta = linear.extract(inputs[:20], answers[:20])
-    np.testing.assert_allclose(linear.softmax(inputs @ theta), answers, atol=1e-6)
-    assert linear.unexplained(inputs, answers, theta) < 1e-9
+    signal = link.centred_logs(answers)
+    theta = linear.extract(inputs[:20], signal[:20])
+    np.testing.assert_allclose(link.softmax(inputs @ theta), answers, atol=1e-6)
+    assert linear.unexplained(inputs, signal, theta) < 1e-9
     bent = np.abs(answers - 0.3) + 0.1
     bent /= bent.sum(axis=1, keepdims=True)
-    assert linear.unexplained(inputs, bent, linear.extract(inputs, bent)) > 0.01
+    bent_signal = link.centred_logs(bent)
+    assert linear.unexplained(inputs, bent_signal, linear.extract(inputs, bent_signal)) > 0.01
 
 
 def test_hessian_and_gradients_against_finite_differences() -> None:
@@ -63,11 +66,11 @@ def test_hessian_and_gradients_against_finite_differences() -> None:
 def test_the_deleted_record_explains_the_change_best() -> None:
     """With the exact Hessian, of 500 records the deleted one has the largest cosine."""
     inputs, labels, model = fitted()
-    before = linear.extract(inputs, model.predict_proba(inputs))
+    before = linear.extract(inputs, link.centred_logs(model.predict_proba(inputs)))
     for deleted in (3, 77, 240):
         kept = np.arange(500) != deleted
         later = LogisticRegression(C=100, fit_intercept=False, tol=1e-10, max_iter=10_000)
-        after = linear.extract(inputs, later.fit(inputs[kept], labels[kept]).predict_proba(inputs))
+        after = linear.extract(inputs, link.centred_logs(later.fit(inputs[kept], labels[kept]).predict_proba(inputs)))
         residual = linear.hessian_times(inputs, before, after - before)
         fit = residual_gradient.fit_of(linear.loss_gradients(inputs, labels, before), residual)
         assert fit[:, 0].argmax() == deleted

@@ -46,7 +46,7 @@ def view_of(fall: float, cases: int = 200, seed: int = 0) -> View:
     )
     return View(
         filled,
-        frozenset({"posteriors"}) | Budget().offers,
+        frozenset({"posteriors", "classes"}) | Budget().offers,
         answer=lambda number, version, records: posteriors(np.zeros(len(records))),
         look_up=lambda records: np.ones((len(records), 2)),
         label_of=lambda records: np.ones(len(records), dtype=int),
