@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from lib_unlearning.cache.files import atomic_file, digest, digest_arrays, read_json, write_json
 from lib_unlearning.errors import UserError, error_text
+
+
+class RecordTable(Protocol):
+    """Records as models are trained on and asked about them: a `Dataset`, or anybody's own."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """[N] class numbers, or the numbers of a regression."""
+
+    @property
+    def num_classes(self) -> int:
+        """Columns of every answer."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, records: np.ndarray) -> Any:
+        """Features of records [k], as models get them."""
 
 
 @dataclass(frozen=True)

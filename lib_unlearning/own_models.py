@@ -16,7 +16,7 @@ import numpy as np
 
 from lib_unlearning.attack import OwnWorlds
 from lib_unlearning.cache.files import digest, digest_arrays, read_arrays, write_arrays
-from lib_unlearning.dataset import Dataset
+from lib_unlearning.dataset import RecordTable
 from lib_unlearning.link import Link, Softmax
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.posterior import query
@@ -43,7 +43,7 @@ class Workshop:
         folder: where rounds are kept, as answered: what is published of them is decided when they are read.
     """
 
-    dataset: Dataset
+    dataset: RecordTable
     trainer: Trainer
     method: UnlearningMethod
     pool: np.ndarray

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.cache.files import read_arrays, write_arrays
-from lib_unlearning.dataset import Dataset
+from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.evaluation_cases import EvaluationCases
 from lib_unlearning.unlearning.base import Ensemble
@@ -69,7 +69,7 @@ def in_order_of_original(cases: PosteriorSet) -> PosteriorSet:
     )
 
 
-def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset: Dataset) -> list[np.ndarray]:
+def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset: RecordTable) -> list[np.ndarray]:
     """Posteriors [len(records[i]), c] of each ensemble for its own records.
 
     Every distinct constituent is called once, with all the records that any ensemble needs it for: SISA's
@@ -92,7 +92,7 @@ def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset:
     ]
 
 
-def _answers(models: Sequence[Any], records: Sequence[np.ndarray], dataset: Dataset) -> list[np.ndarray]:
+def _answers(models: Sequence[Any], records: Sequence[np.ndarray], dataset: RecordTable) -> list[np.ndarray]:
     """Posteriors of each model for its own records; models of a type that answers together are asked together."""
     answers: dict[int, np.ndarray] = {}
     for kind in dict.fromkeys(type(model) for model in models):
@@ -106,7 +106,7 @@ def _answers(models: Sequence[Any], records: Sequence[np.ndarray], dataset: Data
 
 
 def obtain_posteriors(
-    original: Ensemble, unlearned: Sequence[Ensemble], cases: EvaluationCases, dataset: Dataset, set_index: int
+    original: Ensemble, unlearned: Sequence[Ensemble], cases: EvaluationCases, dataset: RecordTable, set_index: int
 ) -> PosteriorSet:
     """Ask the original model and each case's own unlearned model about all cases of sample set `set_index`."""
     rows = [np.flatnonzero(cases.request == request) for request in range(len(unlearned))]
@@ -129,7 +129,7 @@ def accuracies(
     ensembles: Sequence[Ensemble],
     training: np.ndarray,
     held_out: np.ndarray,
-    dataset: Dataset,
+    dataset: RecordTable,
     limit: int = _UTILITY_RECORDS,
 ) -> np.ndarray:
     """Accuracy [len(ensembles), 2] on training and on held-out records, on at most `limit` evenly spaced of each.

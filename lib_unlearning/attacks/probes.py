@@ -20,6 +20,7 @@ from lib_unlearning.construct_feature import of_known_label
 _RIDGE = 1e-3  # of the largest variance, when changes are whitened
 _MOST_PARAMETERS = 2000  # whose Hessian is solved
 _TINY = 1e-12
+_HUGE = 1e9
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ def agreement(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     total, own = (np.maximum((part**2).sum(axis=1), _TINY**2) for part in (seen, expected))
     left = ((seen - expected) ** 2).sum(axis=1)
     columns = [product / np.sqrt(total * own), product / own, product / total, np.sqrt(left / total)]
-    return np.column_stack([*columns, np.log(total), np.log(own), total - left])
+    found: np.ndarray = np.column_stack([*columns, np.log(total), np.log(own), total - left])
+    return np.asarray(
+        np.clip(found, -_HUGE, _HUGE)
+    )  # nothing moved: ratios are not numbers that a classifier could take
 
 
 # (view, seed) -> changes of the probes' centred log posteriors, seen and expected, [m, P c] each

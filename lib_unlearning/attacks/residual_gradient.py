@@ -17,6 +17,7 @@ from lib_unlearning.attacks.linear import Extraction, is_linear, loss_gradients
 from lib_unlearning.construct_feature import of_known_label
 
 _TINY = 1e-12
+_HUGE = 1e9  # what a classifier can take
 
 
 def fit_of(gradients: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -25,9 +26,10 @@ def fit_of(gradients: np.ndarray, residual: np.ndarray) -> np.ndarray:
     product, own, total = flat @ target, (flat**2).sum(axis=1), float(target @ target)
     cosine = product / np.sqrt(np.maximum(own * total, _TINY**2))
     scale = product / np.maximum(own, _TINY)
-    return np.column_stack(
+    found: np.ndarray = np.column_stack(
         [cosine, scale, product / max(total, _TINY), np.log(own + _TINY), np.full(len(flat), np.log(total + _TINY))]
     )
+    return np.asarray(np.clip(found, -_HUGE, _HUGE))
 
 
 @dataclass(frozen=True)

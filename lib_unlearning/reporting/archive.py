@@ -300,5 +300,5 @@ def paired_between(first: Finding, second: Finding) -> Combined:
             (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())
             for table, run in zip(tables, (one, other), strict=True)
         ]
-        parts.append(auc_change(*scored))
+        parts.append(auc_change(scored[0], scored[1]))
     return combine(parts, [first.settings["target_set_num"]] * len(parts), "auc_gain")

@@ -17,7 +17,7 @@ _LEAST_SETS = 2
 # Where all of n cases agree, of_share's error is 0.7 / n; so far inside the range a value counts as n cases again.
 _INSIDE = 0.7
 # Where sets differ much, a sample without a bad one looks better than it is: with a fifth more, coverage holds there.
-_CAUTION = 1.2
+CAUTION = 1.2
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def estimate(values: np.ndarray, floor: float, lowest: float, highest: float, ov
     worth = effective_sets(sets, overlap)
     if worth < _LEAST_SETS:
         return Estimate(value, None, None, None)
-    error = _CAUTION * math.sqrt(max(jackknife_variance(values), floor) * sets / worth)
+    error = CAUTION * math.sqrt(max(jackknife_variance(values), floor) * sets / worth)
     return interval(value, error, worth - 1, lowest, highest)
 
 

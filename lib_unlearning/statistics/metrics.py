@@ -232,15 +232,28 @@ def auc_difference(scores: np.ndarray, others: np.ndarray, member: np.ndarray, s
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels, sample sets [m]
 
 
-def auc_change(first: Scored, second: Scored) -> Estimate:
-    """AUC of one attack less that of another on cases of the same sample sets, both without the same sets."""
-    areas, floors = [], []
+def change(first: Scored, second: Scored, metric: str = "auc", overlap: float = 0.0) -> Estimate | None:
+    """A metric of `roc_metrics` of one attack less that of another on cases of the same sample sets, both without the
+    same sets; None where the cases cannot resolve it."""
+    values, floors = [], []
     for scores, member, sets in (first, second):
         names, columns = np.unique(sets, return_inverse=True)
-        areas.append(roc_metrics(scores, member, columns, leave_one_out(len(names)))["auc"])
-        floors.append(of_auc(float(areas[-1][0]), int((member == 1).sum()), int((member == 0).sum())))
+        found = roc_metrics(scores, member, columns, leave_one_out(len(names)))
+        if metric not in found:
+            return None
+        values.append(found[metric])
+        positives, negatives = int((member == 1).sum()), int((member == 0).sum())
+        value = float(values[-1][0])
+        floors.append(of_auc(value, positives, negatives) if metric == "auc" else of_share(value, positives))
     same = all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
-    return estimate(areas[0] - areas[1], 0.0 if same else min(floors), *range_of("auc_gain"))
+    return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap)
+
+
+def auc_change(first: Scored, second: Scored, overlap: float = 0.0) -> Estimate:
+    """AUC of one attack less that of another (see `change`)."""
+    found = change(first, second, "auc", overlap)
+    assert found is not None
+    return found
 
 
 def evaluate_all(

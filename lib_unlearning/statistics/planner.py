@@ -1,4 +1,4 @@
-"""How many records to delete together, from the measured curve of AUC over the size of a request."""
+"""How many records to delete together, and how many sample sets an audit needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.intervals import CAUTION, Estimate, of_auc, student_quantile
+
+_LEAST, _MOST = 3, 1000
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,20 @@ def _crossing(sizes: Sequence[int], curve: Sequence[float], limit: float) -> int
     start, end = math.log(sizes[last]), math.log(sizes[last + 1])
     share = (curve[last] - limit) / (curve[last] - curve[last + 1])
     return math.floor(math.exp(start + share * (end - start)) + 1e-9) + 1
+
+
+def sets_for(margin: float, cases: int, relative: bool, auc: float = 0.6) -> int:
+    """Sample sets a side that settle a margin with a power of about 80 %.
+
+    Args:
+        margin: difference of AUCs that counts as none.
+        cases: deleted records a set, and as many strangers.
+        relative: whether two such AUCs are compared.
+        auc: at which cases are taken to be; the variance is Hanley and McNeil's, with the caution of `intervals`.
+    """
+    one_set = (2 if relative else 1) * CAUTION**2 * of_auc(auc, cases, cases)
+    for sets in range(_LEAST, _MOST):
+        quantiles = student_quantile(sets - 1, 0.90) + student_quantile(sets - 1, 0.60)
+        if quantiles * math.sqrt(one_set / sets) <= margin:
+            return sets
+    return _MOST

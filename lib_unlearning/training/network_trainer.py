@@ -31,6 +31,8 @@ class NetworkTrainer(Trainer):
         UserError: the network does not fit the kind of data, or the device is not there.
     """
 
+    dataset: Dataset
+
     def __init__(
         self, dataset: Dataset, model_name: str, settings: TrainingSettings, held_out: np.ndarray = NOBODY
     ) -> None:

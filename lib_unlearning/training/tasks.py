@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.dataset import Dataset
+from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import UserError
 from lib_unlearning.options import boolean, number, option, whole
 
@@ -78,7 +78,7 @@ class Trainer(ABC):
         size: models trained together.
     """
 
-    dataset: Dataset
+    dataset: RecordTable
     title: str
     capabilities: frozenset[str] = frozenset()
     device: str = "cpu"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.dataset import Dataset
+from lib_unlearning.dataset import RecordTable
 from lib_unlearning.options import NoOptions
 from lib_unlearning.training.tasks import Trainer, TrainingTask
 
@@ -73,7 +73,7 @@ class UnlearningMethod(ABC):
     exact: bool = False  # whether an unlearned model is one that was trained without the deleted records
     Options: type = NoOptions  # its fields become flags, go into the cache address and into result rows
 
-    def __init__(self, options: Any, dataset: Dataset) -> None:
+    def __init__(self, options: Any, dataset: RecordTable) -> None:
         self.options = options
         self.dataset = dataset
 

@@ -43,7 +43,7 @@ RECORDS = np.random.default_rng(0).permutation(600)[:100]
 CLASSICAL = ("DT", "RF", "LR", "MLP")
 
 
-def trainer_of(dataset: Dataset, model: str) -> Trainer:
+def trainer_of(dataset: Any, model: str) -> Trainer:
     family = models.TARGET_MODELS[model]
     return family.trainer(dataset, family.Options(), NOBODY)
 

@@ -1,0 +1,193 @@
+"""Trains, deletes and asks on both sides, all in memory; what is left are answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.attack import CLASS_ORDER, CLASSES, NUMBERS, ORIGINAL, POSTERIORS, Budget, View
+from lib_unlearning.audit.records import Records
+from lib_unlearning.evaluation_cases import evaluation_cases, whole_request
+from lib_unlearning.own_models import Workshop
+from lib_unlearning.parallel import parallel_map
+from lib_unlearning.posterior import PosteriorSet, concatenate, evenly_spaced, obtain_posteriors, query
+from lib_unlearning.record_split import SIDES, SideSettings, SideSplit, draw_split
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.training.tasks import Trainer
+from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, train_and_unlearn
+from lib_unlearning.unlearning.sharded import Retraining
+
+_PUBLIC = 2000  # own records that models are asked about, so that attacks can choose among them
+
+
+@dataclass(frozen=True)
+class SetAnswers:
+    """What the models of one sample set answered.
+
+    Attributes:
+        cases: both versions' answers to the cases.
+        retrained: [m, c] answers of models retrained without the deleted records; equal to the unlearned where these
+            are retrained ones.
+        public: [1 + requests, P, c] answers to public records, the original's first.
+        accuracy: [2, 2] of original and unlearned models on records that stay, and on held-out ones; for numbers, the
+            share of variance explained.
+    """
+
+    cases: PosteriorSet
+    retrained: np.ndarray
+    public: np.ndarray
+    accuracy: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Both sides of an audit of an own model.
+
+    Attributes:
+        fresh: whether retraining draws its seed anew.
+    """
+
+    records: Records
+    trainer: Trainer
+    method: UnlearningMethod
+    split: dict[str, SideSplit]
+    sizes: SideSettings
+    seed: int
+    fresh: bool
+    processes: int
+    quiet: bool
+
+    @staticmethod
+    def open(records: Records, trainer: Trainer, method: UnlearningMethod, sizes: SideSettings, **more: Any) -> Bench:
+        """Draw both sides; raises `UserError` when there are too few records."""
+        split = draw_split(len(records), dict.fromkeys(SIDES, sizes), more["seed"])
+        return Bench(records, trainer, method, split, sizes, **more)
+
+    @property
+    def public(self) -> np.ndarray:
+        """[P] records of the adversary's own that all models are asked about."""
+        shadow = self.split["shadow"]
+        return np.sort(evenly_spaced(np.concatenate([shadow.positive, shadow.negative]), _PUBLIC))
+
+    def answers(self) -> dict[str, list[SetAnswers]]:
+        """Train and ask everything, a sample set a process."""
+        which = [(side, index) for side in SIDES for index in range(len(self.split[side].sample_sets))]
+        if self.processes > 1:
+            self.trainer.warm_up()
+        found = list(parallel_map(self._ask, which, self.processes, "models", self.quiet))
+        return {side: [part for (of, _), part in zip(which, found, strict=True) if of == side] for side in SIDES}
+
+    def _deletions(self, side: str, index: int, fresh: bool) -> list[Deletion]:
+        nobody = np.array([], dtype=np.int64)
+        return [
+            Deletion(
+                records,
+                nobody,
+                integer_seed(self.seed, side, index, "retrained model", number) if fresh else None,
+                leaves_gap=not fresh,
+            )
+            for number, records in enumerate(self.split[side].sample_sets[index].requests)
+        ]
+
+    def _ask(self, which: tuple[str, int]) -> SetAnswers:
+        side, index = which
+        part = self.split[side]
+        sample_set = part.sample_sets[index]
+        seed = integer_seed(self.seed, side, index, "model")
+        deletions = self._deletions(side, index, self.fresh)
+        original, unlearned = train_and_unlearn(self.method, self.trainer, sample_set.records, deletions, seed)
+        cases = evaluation_cases(sample_set, part.negative, whole_request, self.seed, side, index, placebo=False)
+        found = obtain_posteriors(original, unlearned, cases, self.records, index)
+        retrained = found.unlearned
+        if not self.method.exact:
+            exact = Retraining(None, self.records)
+            again = train_and_unlearn(exact, self.trainer, sample_set.records, deletions, seed)[1]
+            retrained = obtain_posteriors(original, again, cases, self.records, index).unlearned
+        asked = [original, *unlearned]
+        public = query(asked, [self.public] * len(asked), self.records)
+        return SetAnswers(
+            found, retrained, np.stack(public), self._accuracy(original, unlearned, sample_set.records, part)
+        )
+
+    def _accuracy(
+        self, original: Ensemble, unlearned: Sequence[Ensemble], training: np.ndarray, part: SideSplit
+    ) -> np.ndarray:
+        shown = []
+        for records in (evenly_spaced(training, 500), evenly_spaced(part.negative, 500)):
+            few = [original, *unlearned[:3]]
+            scores = [self._score(answer, records) for answer in query(few, [records] * len(few), self.records)]
+            shown.append([scores[0], float(np.mean(scores[1:]))])
+        return np.array(shown).T
+
+    def _score(self, answers: np.ndarray, records: np.ndarray) -> float:
+        truth = self.records.labels[records]
+        if self.records.classes is not None:
+            return float((answers.argmax(axis=1) == truth).mean())
+        return float(1 - ((answers[:, 0] - truth) ** 2).mean() / max(truth.var(), np.finfo(float).tiny))
+
+    def views(self, answers: dict[str, list[SetAnswers]], budget: Budget) -> dict[str, View]:
+        """Both sides as attacks see them."""
+        return {side: self._view(side, answers[side], budget) for side in SIDES}
+
+    def _view(self, side: str, answers: list[SetAnswers], budget: Budget) -> View:
+        cases = concatenate([part.cases for part in answers])
+        kind = {NUMBERS} if self.records.classes is None else {CLASSES, CLASS_ORDER}
+        numeric = self.records.numeric
+        return View(
+            cases=cases,
+            offers=frozenset({POSTERIORS} | kind) | (budget.offers if numeric is not None else frozenset()),
+            answer=_Kept(self.public, [part.public for part in answers]),
+            look_up=None if numeric is None else numeric.__getitem__,
+            label_of=self.records.labels.__getitem__,
+            own=self.public,
+            worlds=self.workshop().worlds,
+            candidates=np.unique(cases.record),
+            budget=budget,
+            set_size=self.sizes.set_size or 0,
+            link=self.records.link,
+        )
+
+    def workshop(self) -> Workshop:
+        """With what the adversary trains models of his own: the audited method, on his own records."""
+        return Workshop(
+            dataset=self.records,
+            trainer=self.trainer,
+            method=self.method,
+            pool=self.split["shadow"].positive,
+            set_size=self.sizes.set_size or 0,
+            together=self.sizes.unlearning_size,
+            leaves_gap=not self.fresh,
+            publish=_as_it_is,
+            versions="both",
+            shaped_by={},
+            folder=None,
+            processes=self.processes,
+            quiet=self.quiet,
+            link=self.records.link,
+        )
+
+
+def retrained_view(view: View, answers: list[SetAnswers]) -> View:
+    """The same cases with retrained models in the place of the unlearned ones."""
+    retrained = np.concatenate([part.retrained for part in answers])
+    return replace(view, cases=replace(view.cases, unlearned=retrained), memo={})
+
+
+def _as_it_is(posteriors: np.ndarray) -> np.ndarray:
+    return posteriors
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Answers to public records, looked up: (sample set, version, records [k]) -> [k, c]."""
+
+    public: np.ndarray
+    answers: list[np.ndarray]
+
+    def __call__(self, sample_set: int, version: int, records: np.ndarray) -> np.ndarray:
+        place = 0 if version == ORIGINAL else 1 + version
+        found: np.ndarray = self.answers[sample_set][place][np.searchsorted(self.public, records)]
+        return found

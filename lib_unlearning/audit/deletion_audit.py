@@ -1,0 +1,297 @@
+"""`DeletionAudit`: audit anybody's model and way to forget, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from lib_unlearning.attack import Budget
+from lib_unlearning.audit.bench import Bench, retrained_view
+from lib_unlearning.audit.dossier import Dossier
+from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, examine
+from lib_unlearning.audit.records import Records
+from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, forgetting
+from lib_unlearning.errors import UserError
+from lib_unlearning.parallel import usable_cores
+from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
+from lib_unlearning.report import with_interval
+from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.planner import sets_for
+from lib_unlearning.training.tasks import TrainingTask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FITS = 3  # that an estimate of a model's cost is made from
+
+
+class DeletionLeakError(AssertionError):
+    """What `DeletionAudit.check` raises; a test suite reports it as a failure."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an audit needs.
+
+    Attributes:
+        sets: sample sets a side. models: that are trained. seconds: of training, on the processes at hand.
+    """
+
+    sets: int
+    models: int
+    seconds: float
+    margin: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sets} sample sets a side settle a margin of {self.margin:g}: {self.models:,} models, "
+            f"about {self.seconds / 60:.1f} min"
+        )
+
+
+class DeletionAudit(BaseEstimator):  # type: ignore[misc]
+    """Does a deletion show, and is the record still there?
+
+    Half of the records play the adversary's, half the provider's. On each side, `n_sets` models are trained, each makes
+    `n_requests` deletions, and the attacks that learned on the adversary's side are judged on the provider's.
+
+    Args:
+        model: a classifier or regressor with scikit-learn's interface (pipelines included), or an own class with
+            `fit(X, y, seed)` and `predict_proba(X)` or `predict(X)`.
+        unlearn: "retrain"; "own" for the model's method `unlearn(X, y)`; "nothing"; or a function
+            (model, (X, y) to keep, (X, y) to forget, seed) -> model.
+        n_sets, n_requests, request_size: sample sets a side, deletions of each, records of each.
+        set_size: training records of a model; "auto" for 2,000, fewer where records are few.
+        compare_with: None for a verdict against the margin, "retrain" for one relative to retraining. None means
+            "retrain" where `unlearn` is anything else.
+        margin: difference of AUCs that counts as none.
+        attacks: "all", or "paper" for its features alone. attack_model: see `attack.ATTACK_MODELS`.
+        own_models: rounds of the adversary's own models, 0 for none.
+        retrain_randomness: "matched" keeps a model's seed when it is retrained, "fresh" draws it anew.
+        random_state: seed of everything.
+        n_jobs: processes, None for all cores. Models that cannot be forked safely (GPU) want 1.
+        name: of the records, for reports.
+
+    Attributes:
+        auc_, interval_: of the attack that the adversary would choose, with its 95 % interval.
+        verdict_: "leaks", "below" the margin or "equivalent" to retraining, "undecided", or "no verdict" where a
+            control failed.
+        still_there_: AUC of finding deleted records in the unlearned model alone.
+        scores_: a data frame, a row a case: id, deleted, set, request, score, exposed at a false discovery rate of 5 %.
+        examination_: everything (see `examine.Examination`).
+        accuracy_: of original and unlearned models on kept and held-out records (regression: variance explained).
+        seconds_: that it took.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        unlearn: str | Unlearn = "retrain",
+        n_sets: int = 10,
+        n_requests: int = 20,
+        request_size: int = 1,
+        set_size: int | str = "auto",
+        compare_with: str | None = None,
+        margin: float = 0.05,
+        attacks: str = "all",
+        attack_model: str = "RF",
+        own_models: int = 1,
+        retrain_randomness: str = "matched",
+        random_state: int = 0,
+        n_jobs: int | None = None,
+        name: str = "own data",
+    ) -> None:
+        self.model = model
+        self.unlearn = unlearn
+        self.n_sets = n_sets
+        self.n_requests = n_requests
+        self.request_size = request_size
+        self.set_size = set_size
+        self.compare_with = compare_with
+        self.margin = margin
+        self.attacks = attacks
+        self.attack_model = attack_model
+        self.own_models = own_models
+        self.retrain_randomness = retrain_randomness
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.name = name
+
+    def fit(self, X: Any, y: Any, ids: Any = None) -> DeletionAudit:  # noqa: N803
+        """Run the audit.
+
+        Args:
+            X: [N, ...] array, data frame or sparse matrix. y: [N] classes, or numbers for a regression.
+            ids: [N] what reports call the records; a data frame's index by default.
+
+        Raises:
+            UserError: something cannot be audited; says what.
+        """
+        start = time.perf_counter()
+        bench = self._bench(X, y, ids)
+        answers = bench.answers()
+        budget = Budget(own_models=self.own_models)
+        views = bench.views(answers, budget)
+        relative = self._compared()
+        retrained = {side: retrained_view(views[side], answers[side]) for side in SIDES} if relative else None
+        self.overlap_ = mean_overlap(bench.split["target"].sample_sets)
+        options = Options(self.margin, self.attack_model, self.attacks == "all", self.random_state, self.overlap_)
+        evidence, self.examination_ = examine(views, retrained, options)
+        self.accuracy_ = np.mean([part.accuracy for part in answers["target"]], axis=0)
+        self.cases_ = views["target"].cases
+        self.ids_ = bench.records.ids
+        self.seconds_ = time.perf_counter() - start
+        self.dossier_ = Dossier(
+            title=f"{self.name}: {type(self.model).__name__}, forgets by {_named(self.unlearn)}",
+            settings={**self._plain_params(), "set_size": bench.sizes.set_size, "overlap": self.overlap_},
+            digests={"records": bench.records.digest},
+            evidence=evidence,
+            options=options,
+            examination=self.examination_,
+            ids=self.ids_[self.cases_.record],
+            notes=self._notes(bench),
+        )
+        return self
+
+    def _plain_params(self) -> dict[str, Any]:
+        """Parameters as JSON has them; the model by its own description."""
+        found = self.get_params(deep=False)
+        return {**found, "model": repr(self.model), "unlearn": _named(self.unlearn)}
+
+    def _notes(self, bench: Bench) -> list[str]:
+        original, unlearned = self.accuracy_
+        kind = "variance explained" if bench.records.classes is None else "accuracy"
+        return [
+            f"{len(bench.records):,} records; {self.n_sets} models a side on {bench.sizes.set_size:,} records each, "
+            f"{self.n_requests} deletions of {self.request_size} from each model, {self.seconds_:.0f} s.",
+            f"{kind} on training / held-out records: original {original[0]:.3f} / {original[1]:.3f}, "
+            f"unlearned {unlearned[0]:.3f} / {unlearned[1]:.3f}.",
+        ]
+
+    def _compared(self) -> bool:
+        if self.compare_with not in (None, "retrain"):
+            raise UserError(f'compare_with={self.compare_with!r}: None or "retrain"')
+        return self.compare_with == "retrain" or self.unlearn != "retrain"
+
+    def _bench(self, features: Any, target: Any, ids: Any = None, sets: int | None = None) -> Bench:
+        for name, known in (("attacks", ("all", "paper")), ("retrain_randomness", ("matched", "fresh"))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)!r}: one of {', '.join(known)}")
+        for name in ("n_sets", "n_requests", "request_size"):
+            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)!r}: a whole number from 1 on")
+        regression = not hasattr(self.model, "predict_proba")
+        if not hasattr(self.model, "fit") or (regression and not hasattr(self.model, "predict")):
+            raise UserError(f"{type(self.model).__name__} has no fit with predict_proba or predict")
+        records = Records.of(features, target, ids, regression)
+        size = suitable_size(len(records)) if self.set_size == "auto" else int(self.set_size)
+        if self.request_size >= size:
+            raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
+        object.__setattr__(records, "name", self.name)
+        sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)
+        return Bench.open(
+            records,
+            SubjectTrainer(self.model, records),
+            forgetting(self.unlearn, self.model, records),
+            sizes,
+            seed=self.random_state,
+            fresh=self.retrain_randomness == "fresh",
+            processes=self.n_jobs or usable_cores(),
+            quiet=True,
+        )
+
+    def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
+        """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
+        sets = sets_for(self.margin, self.n_requests * self.request_size, relative=self._compared())
+        bench = self._bench(X, y, sets=2)
+        records = bench.split["target"].sample_sets[0].records
+        start = time.perf_counter()
+        bench.trainer.fit([TrainingTask(records, seed) for seed in range(_FITS)])
+        each = (time.perf_counter() - start) / _FITS
+        own = self.own_models * 2 * self.n_requests * self.request_size * sets * len(SIDES)
+        models = len(SIDES) * sets * (1 + self.n_requests) * (1 + (not bench.method.exact)) + own
+        return Plan(sets, models, models * each / bench.processes, self.margin)
+
+    # ------------------------------------------------------------ results
+
+    @property
+    def auc_(self) -> float:
+        """AUC of the attack that the adversary would choose."""
+        return self._found().auc.value
+
+    @property
+    def interval_(self) -> tuple[float | None, float | None]:
+        """Its 95 % interval."""
+        return self._found().auc.low, self._found().auc.high
+
+    @property
+    def verdict_(self) -> str:
+        """See the class."""
+        return self._found().verdict
+
+    @property
+    def still_there_(self) -> Estimate:
+        """AUC of finding deleted records in the unlearned model alone."""
+        return next(question.measured for question in self._found().questions if question.name == STILL_THERE)
+
+    @property
+    def scores_(self) -> pd.DataFrame:
+        """A row a target case."""
+        import pandas as pd
+
+        found = self._found()
+        return pd.DataFrame(
+            {
+                "id": self.ids_[self.cases_.record],
+                "deleted": self.cases_.member == 1,
+                "set": self.cases_.set,
+                "request": self.cases_.request,
+                "score": found.scores,
+                "exposed": found.exposed,
+            }
+        )
+
+    def _found(self) -> Examination:
+        check_is_fitted(self, "examination_")
+        found: Examination = self.examination_
+        return found
+
+    def check(self, max_auc: float | None = None) -> DeletionAudit:
+        """Raise where the deletion leaks, a control failed, or the AUC may be above `max_auc`; for test suites."""
+        found = self._found()
+        if found.verdict in ("leaks", "no verdict"):
+            raise DeletionLeakError(self.summary())
+        high = found.auc.high
+        if max_auc is not None and (high is None or high > max_auc):
+            raise DeletionLeakError(f"AUC {with_interval(found.auc)}: up to {max_auc:g} is allowed")
+        return self
+
+    def summary(self) -> str:
+        """The verdict and its grounds in a few lines."""
+        self._found()
+        return "\n".join(self.dossier_.lines())
+
+    def to_html(self, path: str | Path, show_ids: bool = False) -> Path:
+        """Write the audit's page; records are named only where `show_ids` says so."""
+        from lib_unlearning.audit.page import write_page
+
+        self._found()
+        return write_page(self.dossier_, Path(path), show_ids)
+
+    def to_pack(self, path: str | Path) -> Path:
+        """Write the audit pack: settings, versions, digests, answers, scores, report; no training record's features."""
+        from lib_unlearning.audit.pack import write_pack
+
+        self._found()
+        return write_pack(self.dossier_, Path(path))
+
+
+def _named(unlearn: str | Unlearn) -> str:
+    return unlearn if isinstance(unlearn, str) else getattr(unlearn, "__name__", type(unlearn).__name__)

@@ -1,0 +1,139 @@
+"""An audit as a document: what was audited, how, what was found, in words; the same for every door."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning import __version__
+from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, plain
+from lib_unlearning.cache.files import digest, digest_arrays, library_versions
+from lib_unlearning.report import with_interval
+
+# Exit code of the command line for each verdict; other mistakes are 2.
+EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
+SENTENCES = {
+    "leaks": "The deletion gives away more than the margin of {margin:g} allows.",
+    "equivalent": "The deletion is equivalent to retraining within {margin:g}.",
+    "below": "The deletion shows less than {margin:g} above chance, and no trace of the records was found.",
+    "undecided": "The data do not settle whether the margin of {margin:g} is kept.",
+    "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
+}
+LIMITS = (
+    "An attack that finds nothing is no proof that none could: the verdict is about these attacks, this adversary, "
+    "these records and sizes.",
+    "Records of the same person, records that were not drawn, and other deletions than these were not audited.",
+)
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """One audit.
+
+    Attributes:
+        title: what was audited.
+        settings: all that shaped it, as JSON has it. digests: of what it rests on.
+        evidence, options, examination: answers and scores, how they were judged, what came out.
+        ids: [m] what the target cases' records are called; shown only where asked for.
+        notes: what else a reader must know.
+        versions, made, command: of the libraries, when, and how.
+    """
+
+    title: str
+    settings: dict[str, Any]
+    digests: dict[str, str]
+    evidence: Evidence
+    options: Options
+    examination: Examination
+    ids: np.ndarray
+    notes: list[str]
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    made: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    command: str = field(default_factory=lambda: shlex.join([sys.argv[0] or "python", *sys.argv[1:]]))
+
+    def __post_init__(self) -> None:
+        plain_settings = json.loads(json.dumps(plain(self.settings), default=str))
+        object.__setattr__(self, "settings", plain_settings)  # as they are read back from a pack
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of settings, answers and scores: what the report and the pack are known by."""
+        parts = [self.evidence.cases, self.evidence.retrained or {}]
+        answers = [digest_arrays(*vars(case).values()) for sides in parts for _, case in sorted(sides.items())]
+        scores = [digest_arrays(values) for _, values in sorted(self.evidence.found.scores.items())]
+        return digest([plain(self.settings), plain(self.options), answers, scores])
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return f"{self.examination.verdict}: {SENTENCES[self.examination.verdict].format(margin=self.options.margin)}"
+
+    def lines(self) -> list[str]:
+        """The verdict and its grounds, a line each."""
+        found = self.examination
+        lines = [f"Verdict: {self.sentence}"]
+        lines += self.remarks()
+        lines += [told(question) for question in found.questions]
+        failed = [control.name for control in found.controls if not control.passed]
+        lines.append("Controls: " + (f"failed: {', '.join(failed)}." if failed else "all as they must be."))
+        member = self.evidence.cases["target"].member
+        counts = [(int((found.exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
+        lines.append(
+            f"Exposed one by one by {found.chosen}, at a false discovery rate of 5 %: {counts[0][0]} of {counts[0][1]} "
+            f"deleted, {counts[1][0]} of {counts[1][1]} strangers."
+        )
+        return lines
+
+    def remarks(self) -> list[str]:
+        """What explains the verdict beyond its figures."""
+        found, kinds = self.examination, {question.verdict for question in self.examination.questions}
+        remarks = []
+        if found.unchanged:
+            remarks.append("Both versions answered alike in every case: nothing was deleted.")
+        elif "differs" in kinds and "leaks" not in kinds:
+            remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
+        if found.verdict == "undecided" and "undecided" in kinds:
+            remarks.append(
+                "More sample sets narrow the intervals; --plan (DeletionAudit.plan) says how many settle it."
+            )
+        return remarks
+
+    def verdict(self) -> dict[str, Any]:
+        """What `verdict.json` holds."""
+        found = self.examination
+        return {
+            "verdict": found.verdict,
+            "sentence": self.sentence,
+            "exit_code": EXIT_CODES[found.verdict],
+            "margin": self.options.margin,
+            "questions": plain(found.questions),
+            "controls": plain(found.controls),
+            "attacks": plain(found.results),
+            "chosen": found.chosen,
+            "unchanged": found.unchanged,
+            "exposed": int(found.exposed.sum()),
+            "digest": self.digest,
+        }
+
+
+def told(question: Question) -> str:
+    """A question with its figures."""
+    line = f"- {question.name}: {question.asks} {with_interval(question.measured)}"
+    if question.reference is not None:
+        line += f", retrained {with_interval(question.reference)}"
+    if question.difference is not None:
+        line += f", difference {with_interval(question.difference, '+')}"
+    return f"{line} -> {question.verdict}"
+
+
+def versions() -> dict[str, str]:
+    """Of this library, Python, and what figures depend on."""
+    ours = {"unlearning-leakage": __version__, "python": platform.python_version()}
+    return {**ours, **library_versions("numpy", "scipy", "scikit-learn", "pandas")}

@@ -1,0 +1,388 @@
+"""Examines both sides' views: the attacks, what they show, controls, and a verdict. The same for every door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.attack import ATTACK_MODELS, View, positive_probability
+from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.registry import attacks_on
+from lib_unlearning.construct_feature import of_known_label, unlearned_alone
+from lib_unlearning.posterior import PosteriorSet, evenly_spaced
+from lib_unlearning.seeds import integer_seed, spawn
+from lib_unlearning.statistics.intervals import Estimate, effective_sets, equivalent, interval
+from lib_unlearning.statistics.metrics import (
+    TPR_NAMES,
+    Scored,
+    best_threshold,
+    change,
+    evaluate,
+    evaluate_all,
+    range_of,
+)
+from lib_unlearning.statistics.privacy import conformal_p_values, discoveries
+from lib_unlearning.statistics.verdict import Verdict, judge
+
+Views = Mapping[str, View]
+Sides = Mapping[str, PosteriorSet]
+
+TPR_MARGIN = 0.1  # a difference of TPR at 1 % FPR within this counts as none
+_LEARNED = 20_000  # cases that a control's classifier learns from
+_ALIKE = 1e-9  # answers may differ by rounding
+_SURE = 0.99  # confidence of controls: in one audit of a hundred a sound control fails
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an audit is made.
+
+    Attributes:
+        margin: AUC above one half that counts as none, and difference of AUCs that does.
+        attack_model, today: see `attacks_on`.
+    """
+
+    margin: float = 0.05
+    attack_model: str = "RF"
+    today: bool = True
+    seed: int = 0
+    overlap: float = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about the deletion, and its answer.
+
+    Attributes:
+        measured: AUC (or TPR) of the audited method. reference: of retraining on the same records.
+        difference: of the two, set by set; None where nothing is compared.
+        verdict: "leaks", "equivalent" (to retraining), "below" (the margin), "differs", "undecided".
+    """
+
+    name: str
+    asks: str
+    measured: Estimate
+    reference: Estimate | None
+    difference: Estimate | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Control:
+    """A case with a known answer: what was expected, what was found, and whether it is as it must be."""
+
+    name: str
+    expected: str
+    found: Estimate
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Everything an audit found.
+
+    Attributes:
+        results: attack -> metric -> estimate.
+        chosen: the attack that the shadow side chose. scores: [m] what it gives target cases.
+        exposed: [m] target cases that stand out one by one at a false discovery rate of 5 %.
+        unchanged: whether both versions answered alike in every case.
+        verdict: "leaks", "equivalent", "below", "undecided", or "no verdict" where a control failed.
+    """
+
+    results: dict[str, dict[str, Estimate]]
+    chosen: str
+    scores: np.ndarray
+    exposed: np.ndarray
+    questions: list[Question]
+    controls: list[Control]
+    unchanged: bool
+    verdict: str
+
+    @property
+    def auc(self) -> Estimate:
+        """Of the chosen attack."""
+        return self.results[self.chosen]["auc"]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """One pair of views, attacked: scores on the target side, cross-fitted ones on the shadow side, the chosen."""
+
+    scores: dict[str, np.ndarray]
+    tried: dict[str, np.ndarray]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an audit rests on: both sides' answers, and the scores of the attacks on them.
+
+    Attributes:
+        retrained, other: the same of models retrained without the deleted records; None where nothing is compared.
+    """
+
+    cases: Sides
+    found: Attacked
+    retrained: Sides | None
+    other: Attacked | None
+
+
+def attacked(views: Views, options: Options) -> Attacked:
+    """All attacks that the views allow, fitted on the shadow side."""
+    shadow, target, seed = views["shadow"], views["target"], options.seed
+    attacks = attacks_on(shadow, options.attack_model, seed, options.today)
+    scores = {name: attack.fit(shadow, seed).score(target) for name, attack in attacks.items()}
+    tried = {name: cross_fitted_scores(attack, shadow, seed) for name, attack in attacks.items()}
+    return Attacked(scores, tried, chosen_attack(tried, shadow))
+
+
+def examine(views: Views, retrained: Views | None, options: Options) -> tuple[Evidence, Examination]:
+    """Attack a deletion, and conclude.
+
+    Args:
+        retrained: the same cases with models retrained without the deleted records in the unlearned ones' place; the
+            verdict is then relative to them. None: the verdict is against the margin.
+    """
+    evidence = Evidence(
+        {side: view.cases for side, view in views.items()},
+        attacked(views, options),
+        None if retrained is None else {side: view.cases for side, view in retrained.items()},
+        None if retrained is None else attacked(retrained, options),
+    )
+    return evidence, conclude(evidence, options)
+
+
+def conclude(evidence: Evidence, options: Options) -> Examination:
+    """Everything that follows from answers and scores; no model is needed, so anybody can do it again."""
+    cases, found = evidence.cases, evidence.found
+    target, shadow = cases["target"], cases["shadow"]
+    thresholds = {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
+    results = evaluate_all(found.scores, target, thresholds, options.overlap)
+    unchanged = bool(np.allclose(target.original, target.unlearned, rtol=0, atol=_ALIKE))
+    if evidence.retrained is None or evidence.other is None:
+        questions = _against_margin(cases, results[found.chosen]["auc"], options)
+    else:
+        questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
+    controls = run_controls(cases, options)
+    strangers = found.tried[found.chosen][shadow.member == 0]
+    return Examination(
+        results,
+        found.chosen,
+        found.scores[found.chosen],
+        discoveries(conformal_p_values(found.scores[found.chosen], strangers)),
+        questions,
+        controls,
+        unchanged,
+        _overall(questions, controls, unchanged),
+    )
+
+
+def _overall(questions: list[Question], controls: list[Control], unchanged: bool) -> str:
+    if not all(control.passed for control in controls):
+        return "no verdict"
+    verdicts = {question.verdict for question in questions}
+    if unchanged or "leaks" in verdicts:
+        return "leaks"
+    for settled in ("equivalent", "below"):
+        if verdicts == {settled}:
+            return settled
+    return "undecided"
+
+
+# ---------------------------------------------------------------- questions
+
+STILL_THERE = "still there"
+_SHOWS = "does the deletion show, to whoever asks both versions?"
+_STILL = "is the record still in the unlearned model, asked alone?"
+_SAME = "can the unlearned model be told from a retrained one by its answers to deleted records?"
+
+
+def _against_margin(cases: Sides, shows: Estimate, options: Options) -> list[Question]:
+    scores, member, sets = _alone(cases, options)
+    alone = evaluate(scores, None, member, sets, overlap=options.overlap)["auc"]
+    count = len(np.unique(sets))
+    kinds = {Verdict.LEAKS: "leaks", Verdict.BELOW: "below", Verdict.UNDECIDED: "undecided"}
+    return [
+        Question(name, asks, auc, None, None, kinds[judge(auc, count, 0.5 + options.margin, options.overlap).verdict])
+        for name, asks, auc in (("shows", _SHOWS, shows), (STILL_THERE, _STILL, alone))
+    ]
+
+
+def _against_retraining(
+    cases: Sides, retrained: Sides, found: Attacked, other: Attacked, options: Options
+) -> list[Question]:
+    target = cases["target"]
+    degrees = effective_sets(len(np.unique(target.set)), options.overlap) - 1
+    chosen = [(part.scores[part.chosen], target.member, target.set) for part in (found, other)]
+    alone = [_alone(part, options) for part in (cases, retrained)]
+    questions = []
+    for name, asks, scored, metric, margin in (
+        ("shows", _SHOWS, chosen, "auc", options.margin),
+        ("shows, TPR at 1 % FPR", _SHOWS, chosen, TPR_NAMES[0.01], TPR_MARGIN),
+        (STILL_THERE, _STILL, alone, "auc", options.margin),
+    ):
+        difference = change(scored[0], scored[1], metric, options.overlap)
+        if difference is None:
+            continue  # too few strangers to resolve it
+        values = [
+            evaluate(scores, None, member, sets, overlap=options.overlap)[metric] for scores, member, sets in scored
+        ]
+        verdict = relative(difference, degrees, margin)
+        questions.append(Question(name, asks, values[0], values[1], difference, verdict))
+    told = efficacy(cases, retrained, options)
+    low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
+    away = Estimate(told.value - 0.5, low, high, told.error)
+    verdict = relative(away, degrees, options.margin)
+    return [
+        *questions,
+        Question("same as retrained", _SAME, told, None, away, "differs" if verdict == "leaks" else verdict),
+    ]
+
+
+def relative(difference: Estimate, degrees: float, margin: float) -> str:
+    """ "leaks" where a difference is clearly above the margin, "equivalent" by two one-sided tests, or "undecided"."""
+    if difference.low is not None and difference.low > margin:
+        return "leaks"
+    if difference.error == 0 or equivalent(difference, degrees, margin, *range_of("auc_gain")):
+        return "equivalent" if abs(difference.value) < margin else "undecided"
+    return "undecided"
+
+
+def _alone(cases: Sides, options: Options) -> Scored:
+    shadow, target = cases["shadow"], cases["target"]
+    return _judged(shadow, shadow.member, target, unlearned_alone, options, "alone"), target.member, target.set
+
+
+def _judged(
+    shadow: PosteriorSet,
+    truth: np.ndarray,
+    target: PosteriorSet,
+    see: Callable[[PosteriorSet], np.ndarray],
+    options: Options,
+    purpose: str,
+) -> np.ndarray:
+    """Scores [m] of target cases by a classifier that learned a truth [n] on shadow cases."""
+    classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", purpose))
+    learned = evenly_spaced(np.arange(len(shadow)), _LEARNED)
+    return positive_probability(classifier.fit(see(shadow.select(learned)), truth[learned]), see(target))
+
+
+def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
+    """AUC of telling unlearned from retrained models by both versions' answers to deleted records (RULI's game)."""
+    parts = {}
+    for side in ("shadow", "target"):
+        pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
+        see = np.concatenate([of_known_label(part) for part in pair])
+        parts[side] = see, np.repeat([1, 0], len(pair[0])), np.tile(pair[0].set, 2)
+    classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", "efficacy"))
+    classifier.fit(*parts["shadow"][:2])
+    see, truth, sets = parts["target"]
+    return evaluate(positive_probability(classifier, see), None, truth, sets, overlap=options.overlap)["auc"]
+
+
+# ---------------------------------------------------------------- controls
+
+
+def run_controls(cases: Sides, options: Options) -> list[Control]:
+    """Cases whose answer is known, made from the audit's own answers; an audit whose controls fail has no verdict."""
+    null = {side: _null(part, options.seed, side) for side, part in cases.items()}
+    planted = {side: _planted(part) for side, part in cases.items()}
+    shuffled = {side: _shuffled(part, options.seed, side) for side, part in cases.items()}
+    idle = {side: replace(part, unlearned=part.original) for side, part in cases.items()}
+    noisy = {side: _noisy(part, options.seed, side) for side, part in cases.items()}
+    blind = [
+        _blind("nothing deleted", "strangers in the deleted records' place: 0.5", null, options),
+        _blind("shuffled membership", "0.5", shuffled, options),
+    ]
+    planted_auc = _auc(planted, options)
+    found = Control("planted leak", "found: above 0.5", planted_auc, (planted_auc.low or 0) > 0.5)
+    alone = [
+        _no_more("do nothing", "both versions alike: no more than the original alone", idle, options),
+        _no_more("noise for an unlearned model", "no more than the original alone", noisy, options),
+    ]
+    return [*blind, found, *alone]
+
+
+def _auc(sides: Sides, options: Options) -> Estimate:
+    return _scored(sides, of_known_label, options)[1]
+
+
+def _scored(sides: Sides, see: Callable[[PosteriorSet], np.ndarray], options: Options) -> tuple[np.ndarray, Estimate]:
+    shadow, target = sides["shadow"], sides["target"]
+    scores = _judged(shadow, shadow.member, target, see, options, "control")
+    return scores, evaluate(scores, None, target.member, target.set, overlap=options.overlap)["auc"]
+
+
+def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
+    found = _auc(sides, options)
+    if found.error is None:
+        return Control(name, expected, found, passed=True)
+    degrees = effective_sets(len(np.unique(sides["target"].set)), options.overlap) - 1
+    wide = interval(found.value, found.error, degrees, 0.0, 1.0, level=_SURE)
+    assert wide.low is not None
+    assert wide.high is not None
+    return Control(name, expected, found, wide.low <= 0.5 <= wide.high)
+
+
+def _no_more(name: str, expected: str, sides: Sides, options: Options) -> Control:
+    """The gain over the original alone must not lie above the margin."""
+    both, _ = _scored(sides, of_known_label, options)
+    original = {side: replace(cases, unlearned=cases.original) for side, cases in sides.items()}
+    alone, _ = _scored(original, of_known_label, options)
+    target = sides["target"]
+    gain = change((both, target.member, target.set), (alone, target.member, target.set), "auc", options.overlap)
+    assert gain is not None
+    return Control(name, expected, gain, gain.low is None or gain.low <= options.margin)
+
+
+def _null(cases: PosteriorSet, seed: int, side: str) -> PosteriorSet:
+    """Strangers only, every other one of each sample set in a deleted record's place."""
+    strangers = cases.select(cases.member == 0)
+    member = np.zeros(len(strangers), dtype=int)
+    for number in np.unique(strangers.set):
+        rows = np.flatnonzero(strangers.set == number)
+        member[spawn(seed, "null control", side, int(number)).permutation(rows)[::2]] = 1
+    return replace(strangers, member=member)
+
+
+def _shuffled(cases: PosteriorSet, seed: int, side: str) -> PosteriorSet:
+    member = cases.member.copy()
+    for number in np.unique(cases.set):
+        rows = np.flatnonzero(cases.set == number)
+        member[rows] = spawn(seed, "shuffled control", side, int(number)).permutation(member[rows])
+    return replace(cases, member=member)
+
+
+def _planted(cases: PosteriorSet) -> PosteriorSet:
+    """Nothing changes but the answers to deleted records: a tenth of each goes, or a tenth of the truth's spread."""
+    unlearned = cases.original.copy()
+    rows = np.flatnonzero(cases.member == 1)
+    if cases.original.shape[1] == 1:
+        unlearned[rows, 0] += 0.1 * (float(cases.label.std()) or 1.0)
+    else:
+        taken = 0.1 * unlearned[rows, cases.label[rows]] + 0.01
+        unlearned[rows, cases.label[rows]] = np.maximum(unlearned[rows, cases.label[rows]] - taken, 0.0)
+    return replace(cases, unlearned=unlearned)
+
+
+def _noisy(cases: PosteriorSet, seed: int, side: str) -> PosteriorSet:
+    rng = spawn(seed, "noise control", side)
+    if cases.original.shape[1] == 1:
+        return replace(cases, unlearned=rng.permutation(cases.unlearned))
+    return replace(cases, unlearned=rng.dirichlet(np.ones(cases.original.shape[1]), len(cases)))
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and numpy numbers as JSON has them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value

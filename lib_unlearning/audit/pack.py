@@ -1,0 +1,222 @@
+"""Audit packs: one zip from which every number of an audit can be computed again, without any model or record."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.attack import FeatureAttack, View
+from lib_unlearning.audit.dossier import Dossier, versions
+from lib_unlearning.audit.examine import Attacked, Evidence, Examination, Options, conclude, plain
+from lib_unlearning.audit.page import render
+from lib_unlearning.cache.files import atomic_file
+from lib_unlearning.construct_feature import FEATURES
+from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.record_split import SIDES
+
+_SETTINGS, _VERDICT, _ANSWERS, _REPORT, _SCORES = (
+    "settings.json",
+    "verdict.json",
+    "answers.npz",
+    "report.html",
+    "scores.csv",
+)
+_PARTS = (_SETTINGS, _VERDICT, _ANSWERS, _REPORT, _SCORES)
+_MANIFEST = "manifest.json"
+_MOST_BYTES = 4 * 2**30
+_CLOSE = 1e-6
+
+
+def write_pack(dossier: Dossier, path: Path) -> Path:
+    """Write an audit as one zip: settings, versions, answers, scores, verdict, report; no record's features or name."""
+    import hashlib
+
+    parts = {
+        _SETTINGS: _json(
+            {
+                "title": dossier.title,
+                "settings": plain(dossier.settings),
+                "options": plain(dossier.options),
+                "digests": dossier.digests,
+                "versions": dossier.versions,
+                "made": dossier.made,
+                "command": dossier.command,
+                "notes": dossier.notes,
+                "chosen": [part.chosen for part in (dossier.evidence.found, dossier.evidence.other) if part],
+            }
+        ),
+        _VERDICT: _json(dossier.verdict()),
+        _ANSWERS: _arrays(dossier.evidence),
+        _REPORT: render(dossier, show_ids=False).encode(),
+        _SCORES: _scores(dossier).encode(),
+    }
+    manifest = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
+    with atomic_file(path) as handle, zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**parts, _MANIFEST: _json(manifest)}.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(plain(value), indent=2, sort_keys=True, allow_nan=False, default=str) + "\n").encode()
+
+
+def _arrays(evidence: Evidence) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    for prefix, sides in (("cases", evidence.cases), ("retrained", evidence.retrained)):
+        for side, cases in (sides or {}).items():
+            arrays |= {f"{prefix}/{side}/{name}": values for name, values in vars(cases).items()}
+    for prefix, found in (("found", evidence.found), ("other", evidence.other)):
+        if found is not None:
+            arrays |= {f"{prefix}/scores/{name}": values for name, values in found.scores.items()}
+            arrays |= {f"{prefix}/tried/{name}": values for name, values in found.tried.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _scores(dossier: Dossier) -> str:
+    cases, found = dossier.evidence.cases["target"], dossier.examination
+    rows = zip(cases.set, cases.request, cases.member, found.scores.round(6), found.exposed.astype(int), strict=True)
+    return "set,request,deleted,score,exposed\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows)
+
+
+# ---------------------------------------------------------------- verification
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """Whether a pack's numbers follow from its answers: what does not agree, and what could not be done again."""
+
+    complaints: list[str]
+    notes: list[str]
+    checked: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing disagrees."""
+        return not self.complaints
+
+
+def verify_pack(path: Path) -> Verification:
+    """Compute every number of a pack again; raises `UserError` when it is no pack, or damaged."""
+    parts = _read(path)
+    settings, stated = (_parsed(parts[name], name, path) for name in (_SETTINGS, _VERDICT))
+    try:
+        evidence = _evidence(parts[_ANSWERS], settings["chosen"])
+        options = Options(**settings["options"])
+        found = conclude(evidence, options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its answers are not those of an audit ({error_text(error)})") from error
+    dossier = Dossier(
+        settings["title"],
+        settings["settings"],
+        settings["digests"],
+        evidence,
+        options,
+        found,
+        np.array([]),
+        settings["notes"],
+        settings["versions"],
+        settings["made"],
+        settings["command"],
+    )
+    complaints: list[str] = []
+    counted = _compare(json.loads(_json(dossier.verdict())), stated, "verdict", complaints)
+    again, notes = _attacked_again(evidence, options, found)
+    complaints += again
+    if dossier.versions != versions():
+        notes.append(f"made with {dossier.versions}, verified with {versions()}")
+    if parts[_REPORT] != render(dossier, show_ids=False).encode():
+        complaints.append(f"{_REPORT} is not the page of these numbers")
+    if parts[_SCORES] != _scores(dossier).encode():
+        complaints.append(f"{_SCORES} does not hold the scores of these answers")
+    return Verification(complaints, notes, counted)
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    import hashlib
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            if set(sizes) != {*_PARTS, _MANIFEST} or sum(sizes.values()) > _MOST_BYTES:
+                raise UserError(f"{path}: not an audit pack")
+            parts = {name: archive.read(name) for name in sizes}
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as an audit pack ({error_text(error)})") from error
+    manifest = _parsed(parts.pop(_MANIFEST), _MANIFEST, path)
+    for name, content in parts.items():
+        if manifest.get(name) != hashlib.sha256(content).hexdigest():
+            raise UserError(f"{path}: {name} was changed or damaged (its digest differs)")
+    return parts
+
+
+def _parsed(content: bytes, name: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {name} cannot be read ({error_text(error)})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: {name} is not what an audit pack holds")
+    return found
+
+
+def _evidence(content: bytes, chosen: list[str]) -> Evidence:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+
+    def sides(prefix: str) -> dict[str, PosteriorSet]:
+        names = [field.name for field in dataclasses.fields(PosteriorSet)]
+        return {side: PosteriorSet(**{name: arrays[f"{prefix}/{side}/{name}"] for name in names}) for side in SIDES}
+
+    def attacked(prefix: str, chosen: str) -> Attacked:
+        kinds = [
+            {name.split("/", 2)[2]: values for name, values in arrays.items() if name.startswith(f"{prefix}/{kind}/")}
+            for kind in ("scores", "tried")
+        ]
+        return Attacked(kinds[0], kinds[1], chosen)
+
+    compared = any(name.startswith("retrained/") for name in arrays)
+    return Evidence(
+        sides("cases"),
+        attacked("found", chosen[0]),
+        sides("retrained") if compared else None,
+        attacked("other", chosen[1]) if compared else None,
+    )
+
+
+def _compare(found: Any, stated: Any, place: str, complaints: list[str]) -> int:
+    """Numbers and words that are equal on both sides; what is not is complained of."""
+    if isinstance(found, dict) and isinstance(stated, dict) and found.keys() == stated.keys():
+        return sum(_compare(found[name], stated[name], f"{place}.{name}", complaints) for name in found)
+    if isinstance(found, list) and isinstance(stated, list) and len(found) == len(stated):
+        return sum(
+            _compare(*pair, f"{place}[{i}]", complaints) for i, pair in enumerate(zip(found, stated, strict=True))
+        )
+    both = [isinstance(part, int | float) and not isinstance(part, bool) for part in (found, stated)]
+    if found != stated and not (all(both) and abs(found - stated) <= _CLOSE):
+        complaints.append(f"{place}: {stated!r} is stated, {found!r} follows from the answers")
+    return 1
+
+
+def _attacked_again(evidence: Evidence, options: Options, found: Examination) -> tuple[list[str], list[str]]:
+    """Fit the attacks again that look at nothing but the answers, and compare their scores."""
+    views = {side: View(cases) for side, cases in evidence.cases.items()}
+    complaints, left = [], []
+    for name, scores in evidence.found.scores.items():
+        if name not in FEATURES:
+            left.append(name)
+            continue
+        again = FeatureAttack(name, options.attack_model).fit(views["shadow"], options.seed).score(views["target"])
+        if np.abs(again - scores).max() > _CLOSE:
+            complaints.append(f"scores of {name} do not follow from the answers")
+    notes = [f"not attacked again, as that needs models or records: {', '.join(left)}"] if left else []
+    return complaints, notes

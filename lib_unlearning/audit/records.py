@@ -1,0 +1,129 @@
+"""Anybody's records as the library sees them: arrays, data frames or sparse matrices, classes or numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.cache.files import digest_arrays
+from lib_unlearning.errors import UserError
+from lib_unlearning.link import Identity, Link, Softmax
+
+_MOST_DENSE = 2000  # columns of a sparse matrix that is made dense for attacks that look at records
+_MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records [N] with their labels; stands in for `Dataset` where models come from outside.
+
+    Attributes:
+        features: [N, ...] array, data frame or sparse matrix, as models get it.
+        labels: [N] class numbers 0 .. c - 1, or the numbers of a regression.
+        classes: [c] what the class numbers stand for; None for a regression.
+        ids: [N] what reports call the records.
+    """
+
+    features: Any
+    labels: np.ndarray
+    classes: np.ndarray | None
+    ids: np.ndarray
+    name: str = "own data"
+    normalisation: None = None
+
+    @staticmethod
+    def of(features: Any, target: Any, ids: Any = None, regression: bool = False) -> Records:
+        """From what a user has; raises `UserError` when it cannot be audited."""
+        values = np.asarray(target)
+        count = features.shape[0] if hasattr(features, "shape") else len(features)
+        features = features if hasattr(features, "shape") else np.asarray(features)
+        if values.ndim != 1 or count != len(values):
+            raise UserError(f"y must be one value a record: X has {count:,} records, y has shape {values.shape}")
+        names = np.asarray(_ids_of(features) if ids is None else ids)
+        if len(names) != count:
+            raise UserError(f"ids: {len(names):,} of them for {count:,} records")
+        if _missing(values):
+            raise UserError("y holds missing values; leave these records out")
+        if regression:
+            if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values.astype(float)).all():
+                raise UserError("y of a regression must be finite numbers")
+            return Records(features, values.astype(np.float64), None, names)
+        classes, labels = np.unique(values, return_inverse=True)
+        if len(classes) < 2:
+            raise UserError(f"y holds one class only ({classes[0]!r}); nothing can be learned")
+        if len(classes) > min(_MOST_CLASSES, count // 2):
+            raise UserError(f"y holds {len(classes):,} different values in {count:,} records; is it a regression?")
+        return Records(features, labels.astype(np.int64), classes, names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def title(self) -> str:
+        """As reports name it."""
+        return self.name
+
+    @property
+    def num_classes(self) -> int:
+        """Columns of every answer."""
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def link(self) -> Link:
+        """What a linear model's scores would become."""
+        return Identity() if self.classes is None else Softmax()
+
+    @property
+    def target(self) -> np.ndarray:
+        """[N] labels as the user gave them."""
+        found: np.ndarray = self.labels if self.classes is None else self.classes[self.labels]
+        return found
+
+    def rows(self, records: np.ndarray) -> Any:
+        """Features of records [k], as models get them."""
+        if hasattr(self.features, "iloc"):
+            return self.features.iloc[records]
+        return self.features[records]
+
+    @cached_property
+    def numeric(self) -> np.ndarray | None:
+        """[N, d] features as numbers, texts by their codes; None where that would be too wide."""
+        if hasattr(self.features, "iloc"):
+            return np.column_stack([_as_numbers(self.features.iloc[:, i]) for i in range(self.features.shape[1])])
+        if hasattr(self.features, "toarray"):
+            wide = self.features.shape[1] > _MOST_DENSE
+            return None if wide else np.array(self.features.toarray(), dtype=np.float64)
+        flat = np.asarray(self.features).reshape(len(self), -1)
+        try:
+            return np.nan_to_num(flat.astype(np.float64))
+        except (TypeError, ValueError):
+            return np.column_stack([_as_numbers(column) for column in flat.T])
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of features and labels."""
+        numbers = self.numeric
+        parts = [self.features.data, self.features.indices] if numbers is None else [numbers]
+        return digest_arrays(*map(np.asarray, parts), self.labels)
+
+
+def _ids_of(features: Any) -> Any:
+    return features.index if hasattr(features, "iloc") else np.arange(features.shape[0])
+
+
+def _missing(values: np.ndarray) -> bool:
+    if values.dtype.kind == "f":
+        return bool(np.isnan(values).any())
+    return values.dtype == object and any(value is None or bool(value != value) for value in values.tolist())
+
+
+def _as_numbers(column: Any) -> np.ndarray:
+    import pandas as pd
+
+    series = pd.Series(np.asarray(column)) if not isinstance(column, pd.Series) else column
+    if pd.api.types.is_numeric_dtype(series):
+        return np.nan_to_num(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    return pd.factorize(series, sort=False)[0].astype(np.float64)

@@ -1,0 +1,142 @@
+"""What is audited: a model that can be trained, and a way to make it forget."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.audit.records import Records
+from lib_unlearning.errors import UserError
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.training.tasks import Trainer, TrainingTask
+from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
+from lib_unlearning.unlearning.sharded import Retraining
+
+_SUM = 1e-3  # by which probabilities may miss 1
+
+# (model, (X, y) to keep, (X, y) to forget, seed) -> model that has forgotten
+Unlearn = Callable[[Any, tuple[Any, np.ndarray], tuple[Any, np.ndarray], int], Any]
+
+
+class Answering:
+    """A trained model as the library asks it: posteriors in the order of the data's classes, or predictions [m, 1]."""
+
+    facts: Mapping[str, Any] = {}
+
+    def __init__(self, model: Any, records: Records) -> None:
+        self.model = model
+        self._classes = records.classes
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """Answers [m, c]; raises `UserError` when they are no probabilities."""
+        if self._classes is None:
+            return _finite(np.asarray(self.model.predict(features), dtype=np.float64).reshape(-1, 1))
+        given = np.asarray(self.model.predict_proba(features), dtype=np.float64)
+        if given.ndim == 1:
+            given = np.column_stack([1 - given, given])
+        known = getattr(self.model, "classes_", None)
+        places = np.arange(given.shape[1]) if known is None else _places(known, self._classes)
+        if given.shape[1] != len(places) or len(places) > len(self._classes):
+            raise UserError(f"predict_proba gives {given.shape[1]} columns for {len(self._classes)} classes")
+        answers = np.zeros((len(given), len(self._classes)))
+        answers[:, places] = _finite(given)
+        if len(answers) and (answers.min() < -_SUM or np.abs(answers.sum(axis=1) - 1).max() > _SUM):
+            raise UserError("predict_proba gives no probabilities: rows must be non-negative and sum to 1")
+        return np.clip(answers, 0, 1)
+
+
+def _places(known: Any, classes: np.ndarray) -> np.ndarray:
+    """Columns of a model's classes among the data's; a model that was given class numbers knows these."""
+    found: np.ndarray = np.asarray(known)
+    if np.isin(found, classes).all():
+        return np.asarray(np.searchsorted(classes, found))
+    return found.astype(int)
+
+
+def _finite(answers: np.ndarray) -> np.ndarray:
+    if not np.isfinite(answers).all():
+        raise UserError("the model answers with NaN or infinity")
+    return answers
+
+
+class SubjectTrainer(Trainer):
+    """Trains copies of a user's model.
+
+    Args:
+        model: scikit-learn's interface, or an own `fit(X, y, seed)` with `predict_proba(X)` or `predict(X)`.
+    """
+
+    def __init__(self, model: Any, records: Records) -> None:
+        self.dataset = records
+        self.records = records
+        self.title = type(model).__name__
+        self._model = model
+        self._takes_seed = "seed" in inspect.signature(model.fit).parameters
+
+    def fit(self, tasks: Sequence[TrainingTask]) -> list[Any]:
+        """One trained copy a task."""
+        self.check(tasks)
+        return [self._fit_one(task) for task in tasks]
+
+    def _fit_one(self, task: TrainingTask) -> Answering:
+        features, target = self.records.rows(task.records), self.records.target[task.records]
+        if self._takes_seed:
+            model = copy.deepcopy(self._model)
+            model = model.fit(features, target, seed=task.seed) or model
+        else:
+            model = _seeded(self._model, task.seed)
+            model.fit(features, target)
+        return Answering(model, self.records)
+
+
+def _seeded(model: Any, seed: int) -> Any:
+    """A fresh copy of an estimator, all of whose random states (a pipeline's steps included) come from a seed."""
+    from sklearn.base import clone
+
+    fresh = clone(model)
+    names = [name for name in fresh.get_params() if name == "random_state" or name.endswith("__random_state")]
+    return fresh.set_params(**{name: integer_seed(seed, name) for name in names})
+
+
+class OwnUnlearning(UnlearningMethod):
+    """A user's own way to forget: a function, or the model's own `unlearn(X, y)`."""
+
+    def __init__(self, unlearn: Unlearn | None, records: Records) -> None:
+        super().__init__(None, records)
+        self._unlearn = unlearn
+        self._records = records
+
+    def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
+        """Train the original, then let it forget each deletion, from a copy of it each time."""
+        (original,) = yield [TrainingTask(records, integer_seed(seed, "shard", 0))]
+        unlearned = []
+        for deletion in deletions:
+            kept = records[~np.isin(records, deletion.records)]
+            model = self._forget(copy.deepcopy(original.model), kept, deletion.records, deletion.seed or seed)
+            unlearned.append(Ensemble([Answering(model, self._records)], [kept]))
+        return Ensemble([original], [records]), unlearned
+
+    def _forget(self, model: Any, kept: np.ndarray, gone: np.ndarray, seed: int) -> Any:
+        keep, forget = ((self._records.rows(part), self._records.target[part]) for part in (kept, gone))
+        if self._unlearn is not None:
+            return self._unlearn(model, keep, forget, seed)
+        return model.unlearn(*forget) or model
+
+
+def forgetting(unlearn: str | Unlearn, model: Any, records: Records) -> UnlearningMethod:
+    """The unlearning method that a user asks for: "retrain", "own", "nothing", or a function (see `Unlearn`)."""
+    if unlearn == "retrain":
+        return Retraining(None, records)
+    if unlearn == "nothing":
+        return OwnUnlearning(lambda fitted, keep, forget, seed: fitted, records)
+    if unlearn == "own":
+        if not hasattr(model, "unlearn"):
+            raise UserError(f'unlearn="own": {type(model).__name__} has no method unlearn(X, y)')
+        return OwnUnlearning(None, records)
+    if callable(unlearn):
+        return OwnUnlearning(unlearn, records)
+    raise UserError(f"unlearn={unlearn!r}: retrain, own, nothing, or a function (model, keep, forget, seed) -> model")
