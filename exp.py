@@ -19,6 +19,12 @@ from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.attacks.three_classes import three_classes
+from lib_unlearning.audit.answers_file import AnswerFiles, evidence_of, read_side
+from lib_unlearning.audit.dossier import EXIT_CODES, Dossier
+from lib_unlearning.audit.examine import Options as AuditOptions
+from lib_unlearning.audit.examine import conclude
+from lib_unlearning.audit.pack import verify_pack, write_pack
+from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json, write_text
@@ -28,6 +34,7 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
+from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.reconstruct import as_csv, lines, may_be_drawn, reconstruct
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import Settings
@@ -226,6 +233,84 @@ class Reconstruct:
         print(f"Results: {folder}")
 
 
+class Audit:
+    """Audit answers that come from elsewhere, or verify an audit pack; the exit code says the verdict."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> int:
+        """Examine, print the verdict, write verdict, page and pack; returns the exit code."""
+        inputs = self.settings.audit
+        if inputs.verify is not None:
+            return self._verify(inputs.verify)
+        if inputs.service is not None:
+            from lib_unlearning.audit.service import audit_service
+
+            dossier = audit_service(inputs.service, self._options(), self.settings)
+        else:
+            dossier = self._of_files()
+        folder = self.settings.layout.audits / dossier.digest[:12]
+        write_json(folder / "verdict.json", dossier.verdict())
+        write_page(dossier, folder / "audit.html", inputs.show_ids)
+        pack = write_pack(dossier, inputs.pack or folder / "audit.zip")
+        width = report.terminal_width()
+        print("\n".join(report.fitted(line, width) for line in [dossier.title, *dossier.notes, *dossier.lines()]))
+        print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
+        return EXIT_CODES[dossier.examination.verdict]
+
+    def _options(self) -> AuditOptions:
+        return AuditOptions(
+            margin=round(self.settings.margin - 0.5, 10),
+            attack_model=self.settings.attack_model,
+            today=self.settings.attacks == "all",
+            seed=self.settings.seed,
+        )
+
+    def _of_files(self) -> Dossier:
+        inputs, options = self.settings.audit, self._options()
+        sides: dict[str, PosteriorSet] = {}
+        digests: dict[str, str] = {}
+        notes: list[str] = []
+        for side, prefix in (("target", ""), ("shadow", "shadow_")):
+            named = {name: getattr(inputs, f"{prefix}{name}") for name in ("before", "after", "cases")}
+            if not any(named.values()) and side == "shadow":
+                continue
+            lacking = [f"--{prefix}{name}" for name, path in named.items() if path is None]
+            if lacking:
+                raise UserError(f"--exp audit: {', '.join(lacking)} missing; name answers before, after, and the cases")
+            files = AnswerFiles(**named)
+            sides[side], invented = read_side(files, inputs.answers, self.settings.seed, prefix)
+            digests |= files.digests(side)
+            if invented:
+                notes.append(
+                    f"--{prefix}cases names no sets: cases were divided at random, as if all were independent."
+                )
+        evidence, more = evidence_of(sides["target"], sides.get("shadow"), options)
+        count = len(sides["target"])
+        deleted = int(sides["target"].member.sum())
+        return Dossier(
+            title=f"answers in {inputs.before} and {inputs.after}",
+            settings={name: getattr(inputs, name) for name in vars(inputs) if name not in ("pack", "show_ids")},
+            digests=digests,
+            evidence=evidence,
+            options=options,
+            examination=conclude(evidence, options),
+            ids=evidence.cases["target"].record,
+            notes=[f"{count:,} cases, {deleted:,} deleted records.", *notes, *more],
+        )
+
+    def _verify(self, path: Path) -> int:
+        found = verify_pack(path)
+        told = [
+            *(f"does not agree: {line}" for line in found.complaints[:20]),
+            *(f"note: {line}" for line in found.notes),
+        ]
+        print("\n".join([f"{path}: {found.checked} numbers and words computed again", *told]))
+        print("The pack agrees with itself." if found.agrees else f"{len(found.complaints)} disagreements.")
+        return 0 if found.agrees else 3
+
+
 class Report:
     """Tables, figures and one HTML page from all results under `attack_data`."""
 
@@ -364,30 +449,34 @@ EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
     "mem_inf": MemInf,
     "three_classes": ThreeWays,
     "reconstruct": Reconstruct,
+    "audit": Audit,
     "report": Report,
     "sweep": Sweep,
     "status": Status,
     "clean": Clean,
 }
-_ONCE = ("report", "sweep", "status", "clean")  # whatever the seeds
+_ONCE = ("audit", "report", "sweep", "status", "clean")  # whatever the seeds
 
 
-def run_experiment(settings: Settings) -> None:
-    """Run the experiment that the settings name, once for each seed; several attacks are summarised at the end."""
+def run_experiment(settings: Settings) -> int:
+    """Run the experiment that the settings name, once for each seed; several attacks are summarised at the end.
+
+    Returns the exit code: 0, or what an audit's verdict says.
+    """
     LOGGER.debug("%s", settings)
     experiment = EXPERIMENTS[settings.exp]
     if settings.exp in _ONCE:
-        experiment(settings).run()
-        return
+        return experiment(settings).run() or 0
     if settings.dry_run:
         _say_cost(settings)
-        return
+        return 0
     left = [experiment(replace(settings, seed=seed)).run() for seed in settings.seeds]
     folders = [folder for folder in left if folder is not None]
     if len(folders) > 1:
         from lib_unlearning.reporting.archive import seed_summary
 
         print("\n".join(seed_summary(folders)))
+    return 0
 
 
 def _say_cost(settings: Settings) -> None:

@@ -12,18 +12,18 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import utils
 
 
-def _run() -> None:
+def _run() -> int:
     from parameter_parser import parse_settings
 
     settings = parse_settings(sys.argv[1:])
     utils.set_up_logging(settings.log_level)
     from exp import run_experiment  # after --help and mistakes were answered
 
-    run_experiment(settings)
+    return run_experiment(settings)
 
 
 def main() -> int:
-    """Run what the command line asks for; the exit code is 2 after a user's mistake."""
+    """Run what the command line asks for; the exit code is 2 after a user's mistake, and an audit's is its verdict."""
     utils.set_up_logging("warning")
     return utils.run_command("main.py", _run)
 

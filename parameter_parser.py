@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import models
 import utils
 from lib_unlearning import __version__
 from lib_unlearning.attack import ATTACK_MODELS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
+from lib_unlearning.audit.answers_file import KINDS
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -26,7 +27,7 @@ from lib_unlearning.parallel import usable_cores
 from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
-from lib_unlearning.settings import Origin, Settings
+from lib_unlearning.settings import AuditInputs, Origin, Settings
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -39,6 +40,7 @@ EXPERIMENTS = {
     "mem_inf": "attack them",
     "three_classes": "tell deleted, remaining and unknown records apart",
     "reconstruct": "rebuild deleted records without any candidate",
+    "audit": "audit answers from elsewhere: --before, --after, --cases, or a --service; or --verify a pack",
     "report": "one page on all attacks so far",
     "sweep": "all settings of a --comparison, or of all of them, then the report",
     "status": "what is cached, its size, what is unfinished",
@@ -153,9 +155,27 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
     yield _flag(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
 
+    group = "audit"
+    for side, told in (("", "target side's"), ("shadow_", "adversary's own")):
+        for name, what in (
+            ("before", "answers before"),
+            ("after", "answers after"),
+            ("cases", "cases: label, deleted"),
+        ):
+            help = f"{told} {what}{' the deletion' if name != 'cases' else ', and record, set, request'}"
+            yield _flag(group, f"{side}{name}", None, help, kind=Path, metavar="FILE")
+    yield _flag(group, "answers", "auto", "what these files hold", choices=KINDS)
+    yield _flag(group, "service", None, "YAML file that says how a service trains, deletes, predicts", **_FILE)
+    yield _flag(group, "verify", None, "audit pack whose numbers are computed again", **_FILE)
+    yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)
+    yield _flag(group, "show_ids", False, "name exposed records in the page", kind=boolean)
+
     group = "of the paper's released code, without effect here"
     for name in _IDLE:
         yield _flag(group, name, None, "accepted, does nothing", kind=whole(0), metavar="N")
+
+
+_FILE: dict[str, Any] = {"kind": Path, "metavar": "FILE"}
 
 
 def _auto(lowest: int) -> Callable[[str], int | None]:
@@ -336,6 +356,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         exp=parsed.exp,
         origins=origins,
         attack_model=parsed.attack_model,
+        audit=AuditInputs(**{part.name: values[part.name] for part in fields(AuditInputs)}),
         attacks=parsed.attacks,
         budget=Budget(parsed.own_models, parsed.probes, parsed.queries, parsed.versions, parsed.label_known),
         unlearning_method=parsed.unlearning_method,

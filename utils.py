@@ -71,10 +71,10 @@ def missing_package(error: ModuleNotFoundError) -> str:
     raise error
 
 
-def run_command(program: str, command: Callable[[], object]) -> int:
-    """Run a command line; the exit code is 2 after a user's mistake, told on one line, and 130 after Ctrl-C."""
+def run_command(program: str, command: Callable[[], int | None]) -> int:
+    """Run a command line; the exit code is its own, 2 after a user's mistake, told on one line, 130 after Ctrl-C."""
     try:
-        command()
+        return command() or 0
     except UserError as error:
         return _complain(program, str(error))
     except ModuleNotFoundError as error:
@@ -82,7 +82,6 @@ def run_command(program: str, command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted; what was finished is kept", file=sys.stderr)
         return 130
-    return 0
 
 
 def _complain(program: str, text: str) -> int:

@@ -29,6 +29,30 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class AuditInputs:
+    """What `--exp audit` works on, and what it leaves.
+
+    Attributes:
+        before, after, cases: files of answers to the target side's cases, and `shadow_...` to the adversary's.
+        answers: what the files hold (see `audit.answers_file.KINDS`).
+        service: description of a service. verify: pack to verify. pack: where to write one.
+        show_ids: whether the page names records.
+    """
+
+    before: Path | None
+    after: Path | None
+    cases: Path | None
+    shadow_before: Path | None
+    shadow_after: Path | None
+    shadow_cases: Path | None
+    answers: str
+    service: Path | None
+    verify: Path | None
+    pack: Path | None
+    show_ids: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run was asked for.
 
@@ -37,6 +61,7 @@ class Settings:
         sides: "shadow" / "target" -> what that side draws.
         side_options: "shadow" / "target" -> options of unlearning methods that each side has its own of.
         method_options: "shadow" / "target" -> the method's options.
+        audit: inputs of `--exp audit`.
         attacks: "paper" for its features, "all" for today's attacks as well.
         budget: what today's adversary may spend, and what he knows.
         margin: AUC from which on a deletion counts as visible.
@@ -58,6 +83,7 @@ class Settings:
     exp: str
     origins: dict[str, Origin]
     attack_model: str
+    audit: AuditInputs
     attacks: str
     budget: Budget
     unlearning_method: str

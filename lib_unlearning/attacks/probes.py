@@ -46,10 +46,11 @@ def agreement(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     product = (seen * expected).sum(axis=1)
     total, own = (np.maximum((part**2).sum(axis=1), _TINY**2) for part in (seen, expected))
     left = ((seen - expected) ** 2).sum(axis=1)
-    columns = [product / np.sqrt(total * own), product / own, product / total, np.sqrt(left / total)]
+    with np.errstate(over="ignore", invalid="ignore"):  # nothing moved: bounded below
+        columns = [product / np.sqrt(total * own), product / own, product / total, np.sqrt(left / total)]
     found: np.ndarray = np.column_stack([*columns, np.log(total), np.log(own), total - left])
     return np.asarray(
-        np.clip(found, -_HUGE, _HUGE)
+        np.clip(np.nan_to_num(found), -_HUGE, _HUGE)
     )  # nothing moved: ratios are not numbers that a classifier could take
 
 

@@ -24,14 +24,14 @@ from lib_unlearning.statistics.metrics import (
     evaluate_all,
     range_of,
 )
-from lib_unlearning.statistics.privacy import conformal_p_values, discoveries
+from lib_unlearning.statistics.privacy import conformal_p_values, discoveries, halves
 from lib_unlearning.statistics.verdict import Verdict, judge
 
 Views = Mapping[str, View]
 Sides = Mapping[str, PosteriorSet]
 
 TPR_MARGIN = 0.1  # a difference of TPR at 1 % FPR within this counts as none
-_LEARNED = 20_000  # cases that a control's classifier learns from
+LEARNED = 20_000  # cases that a control's classifier learns from
 _ALIKE = 1e-9  # answers may differ by rounding
 _SURE = 0.99  # confidence of controls: in one audit of a hundred a sound control fails
 
@@ -161,12 +161,13 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     target, shadow = cases["target"], cases["shadow"]
     thresholds = {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
     results = evaluate_all(found.scores, target, thresholds, options.overlap)
+    learned = _apart(cases)
     unchanged = bool(np.allclose(target.original, target.unlearned, rtol=0, atol=_ALIKE))
     if evidence.retrained is None or evidence.other is None:
-        questions = _against_margin(cases, results[found.chosen]["auc"], options)
+        questions = _against_margin(learned, results[found.chosen]["auc"], options)
     else:
         questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
-    controls = run_controls(cases, options)
+    controls = run_controls(learned, options)
     strangers = found.tried[found.chosen][shadow.member == 0]
     return Examination(
         results,
@@ -178,6 +179,22 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         unchanged,
         _overall(questions, controls, unchanged),
     )
+
+
+def same_cases(cases: Sides) -> bool:
+    """Whether there is no shadow side of its own."""
+    target, shadow = cases["target"], cases["shadow"]
+    return len(target) == len(shadow) and np.array_equal(target.original, shadow.original)
+
+
+def _apart(cases: Sides) -> Sides:
+    """Both sides, or where they are the same cases, two halves of them by sample sets: nothing is judged on what it
+    learned from."""
+    if not same_cases(cases):
+        return cases
+    target = cases["target"]
+    first = halves(target.set, target.request)
+    return {"shadow": target.select(first), "target": target.select(~first)}
 
 
 def _overall(questions: list[Question], controls: list[Control], unchanged: bool) -> str:
@@ -266,7 +283,7 @@ def _judged(
 ) -> np.ndarray:
     """Scores [m] of target cases by a classifier that learned a truth [n] on shadow cases."""
     classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", purpose))
-    learned = evenly_spaced(np.arange(len(shadow)), _LEARNED)
+    learned = evenly_spaced(np.arange(len(shadow)), LEARNED)
     return positive_probability(classifier.fit(see(shadow.select(learned)), truth[learned]), see(target))
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.attack import FeatureAttack, View
+from lib_unlearning.attacks.choice import cross_fitted_scores
 from lib_unlearning.audit.dossier import Dossier, versions
-from lib_unlearning.audit.examine import Attacked, Evidence, Examination, Options, conclude, plain
+from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
 from lib_unlearning.audit.page import render
 from lib_unlearning.cache.files import atomic_file
 from lib_unlearning.construct_feature import FEATURES
@@ -130,7 +131,7 @@ def verify_pack(path: Path) -> Verification:
     )
     complaints: list[str] = []
     counted = _compare(json.loads(_json(dossier.verdict())), stated, "verdict", complaints)
-    again, notes = _attacked_again(evidence, options, found)
+    again, notes = _attacked_again(evidence, options)
     complaints += again
     if dossier.versions != versions():
         notes.append(f"made with {dossier.versions}, verified with {versions()}")
@@ -207,7 +208,7 @@ def _compare(found: Any, stated: Any, place: str, complaints: list[str]) -> int:
     return 1
 
 
-def _attacked_again(evidence: Evidence, options: Options, found: Examination) -> tuple[list[str], list[str]]:
+def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], list[str]]:
     """Fit the attacks again that look at nothing but the answers, and compare their scores."""
     views = {side: View(cases) for side, cases in evidence.cases.items()}
     complaints, left = [], []
@@ -215,7 +216,11 @@ def _attacked_again(evidence: Evidence, options: Options, found: Examination) ->
         if name not in FEATURES:
             left.append(name)
             continue
-        again = FeatureAttack(name, options.attack_model).fit(views["shadow"], options.seed).score(views["target"])
+        attack = FeatureAttack(name, options.attack_model)
+        if same_cases(evidence.cases):
+            again = cross_fitted_scores(attack, views["target"], options.seed)
+        else:
+            again = attack.fit(views["shadow"], options.seed).score(views["target"])
         if np.abs(again - scores).max() > _CLOSE:
             complaints.append(f"scores of {name} do not follow from the answers")
     notes = [f"not attacked again, as that needs models or records: {', '.join(left)}"] if left else []

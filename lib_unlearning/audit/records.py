@@ -117,7 +117,7 @@ def _ids_of(features: Any) -> Any:
 def _missing(values: np.ndarray) -> bool:
     if values.dtype.kind == "f":
         return bool(np.isnan(values).any())
-    return values.dtype == object and any(value is None or bool(value != value) for value in values.tolist())
+    return bool(values.dtype == object) and any(value is None or bool(value != value) for value in values.tolist())
 
 
 def _as_numbers(column: Any) -> np.ndarray:
@@ -125,5 +125,5 @@ def _as_numbers(column: Any) -> np.ndarray:
 
     series = pd.Series(np.asarray(column)) if not isinstance(column, pd.Series) else column
     if pd.api.types.is_numeric_dtype(series):
-        return np.nan_to_num(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    return pd.factorize(series, sort=False)[0].astype(np.float64)
+        return np.asarray(np.nan_to_num(series.to_numpy(dtype=np.float64, na_value=np.nan)))
+    return np.asarray(pd.factorize(series, sort=False)[0], dtype=np.float64)

@@ -52,6 +52,11 @@ class Layout:
         return self.attack_data / "posteriors"
 
     @property
+    def audits(self) -> Path:
+        """Audits of answers from elsewhere, one folder each."""
+        return self.root / "audits"
+
+    @property
     def report(self) -> Path:
         """Page, tables and figures on all results."""
         return self.attack_data / "report"

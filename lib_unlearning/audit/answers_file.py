@@ -1,0 +1,272 @@
+"""An audit of two files of answers, without any model: CSV, Parquet or npz, a row a case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View, paper_attacks
+from lib_unlearning.attacks.choice import cross_fitted_scores
+from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked
+from lib_unlearning.cache.files import digest_file
+from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.link import softmax
+from lib_unlearning.posterior import PosteriorSet, evenly_spaced
+from lib_unlearning.record_split import SIDES
+from lib_unlearning.seeds import spawn
+
+UNCHOSEN = "label_logit"  # the attack that counts where there is nothing to choose it on
+KINDS = ("auto", "posteriors", "logits", "labels")
+_REQUIRED = ("label", "deleted")
+_COLUMNS = ("record", "set", "request", *_REQUIRED)
+_MOST_SETS = 50
+_INVENTED_SETS = 20  # that cases are divided into where a file names none
+_SUM = 1e-3  # by which posteriors may miss 1
+_MOST_BYTES = 8 * 2**30
+_SWAPPED = 6.0  # standard errors by which answers to deleted records must have become better
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """One side's three files."""
+
+    before: Path
+    after: Path
+    cases: Path
+
+    def digests(self, side: str) -> dict[str, str]:
+        """Name -> SHA-256 of each file."""
+        return {f"{side} {name}": digest_file(path) for name, path in vars(self).items()}
+
+
+def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple[PosteriorSet, bool]:
+    """Cases of one side, and whether their sample sets had to be invented.
+
+    Args:
+        kind: one of `KINDS`.
+        flag: start of the flags that named the files, for messages.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what it should be.
+    """
+    table = _table(files.cases, f"--{flag}cases")
+    missing = [name for name in _REQUIRED if name not in table]
+    if missing:
+        raise UserError(
+            f"--{flag}cases {files.cases}: no column {' and no column '.join(missing)}; it holds {_listed(table)}. "
+            f"Needed are {', '.join(_REQUIRED)}, welcome are record, set, request"
+        )
+    count = len(table["deleted"])
+    deleted = _flags(table["deleted"], f"--{flag}cases {files.cases}")
+    answers = {
+        name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")
+    }
+    if answers["before"].shape != answers["after"].shape:
+        raise UserError(
+            f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}after {answers['after'].shape[1]}"
+        )
+    classes = answers["before"].shape[1]
+    label = _whole(table["label"], f"--{flag}cases {files.cases}: label")
+    if label.min() < 0 or label.max() >= classes:
+        raise UserError(
+            f"--{flag}cases {files.cases}: labels run from {label.min()} to {label.max()}, but there are {classes} "
+            "columns of answers: labels are their numbers, from 0"
+        )
+    invented = "set" not in table
+    sets = _invented(count, deleted, seed) if invented else _numbered(table["set"])
+    cases = PosteriorSet(
+        answers["before"],
+        answers["after"],
+        deleted,
+        _numbered(table["record"]) if "record" in table else np.arange(count),
+        label,
+        sets,
+        _numbered(table["request"]) if "request" in table else np.arange(count),
+    )
+    _check_kinds(cases, files.cases, flag)
+    _check_order(cases, flag)
+    return cases, invented
+
+
+def evidence_of(target: PosteriorSet, shadow: PosteriorSet | None, options: Options) -> tuple[Evidence, list[str]]:
+    """Answers and the scores of attacks on them, and what a reader must know.
+
+    Args:
+        shadow: the adversary's own cases; None to learn on one half of the target's sample sets and judge the other,
+            in turn, with an attack that is named beforehand.
+    """
+    notes = []
+    target = replace(target, set=_few_sets(target.set))
+    if shadow is None:
+        views = {side: _view(target) for side in SIDES}
+        attacks = paper_attacks(views["target"], options.attack_model)
+        scores = {name: cross_fitted_scores(part, views["target"], options.seed) for name, part in attacks.items()}
+        notes.append(
+            "There is no shadow side: attacks learned on one half of the sample sets and were judged on the other, in "
+            f"turn, and the one that counts ({UNCHOSEN}) was named beforehand. Controls and the unlearned model alone "
+            "learned on one half and were judged on the other."
+        )
+        return Evidence({side: target for side in SIDES}, Attacked(scores, scores, UNCHOSEN), None, None), notes
+    learned = shadow.select(evenly_spaced(np.arange(len(shadow)), LEARNED))
+    if len(learned) < len(shadow):
+        notes.append(f"Attacks learned on {len(learned):,} of {len(shadow):,} shadow cases, evenly spaced.")
+    views = {"shadow": _view(replace(learned, set=_few_sets(learned.set))), "target": _view(target)}
+    found = attacked(views, options)
+    return Evidence({side: view.cases for side, view in views.items()}, found, None, None), notes
+
+
+def _view(cases: PosteriorSet) -> View:
+    """What an adversary sees who has nothing but these answers."""
+    return View(cases, frozenset({POSTERIORS, CLASSES, CLASS_ORDER}), candidates=np.unique(cases.record))
+
+
+def _few_sets(sets: np.ndarray) -> np.ndarray:
+    """Sample sets [m], many of them joined to as many as intervals need."""
+    return sets % _MOST_SETS
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _table(path: Path, flag: str) -> dict[str, np.ndarray]:
+    """Columns of a file by name; an npz array of two dimensions gives one column for each of its own."""
+    import pandas as pd
+
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{flag} {path}: larger than {_MOST_BYTES:,} bytes")
+        if path.suffix == ".npz":
+            return _npz(path)
+        whole = path.suffix in (".parquet", ".pq")
+        frame = pd.read_parquet(path) if whole else pd.read_csv(path, encoding="utf-8-sig")
+    except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:
+        raise UserError(f"{flag} {path} cannot be read ({error_text(error)})") from error
+    frame.columns = [str(name).strip() for name in frame.columns]
+    if not len(frame):
+        raise UserError(f"{flag} {path} holds no rows")
+    return {name: frame[name].to_numpy() for name in frame.columns}
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    found: dict[str, np.ndarray] = {}
+    for name, values in arrays.items():
+        if values.ndim == 1:
+            found[name] = values
+        elif values.ndim == 2:
+            found |= {f"{name}{number}": column for number, column in enumerate(values.T)}
+        else:
+            raise ValueError(f"array {name} has {values.ndim} dimensions")
+    if not found or not len(next(iter(found.values()))):
+        raise ValueError("it holds no rows")
+    return found
+
+
+def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Posteriors [m, c] of a file of answers, its rows in the order of the cases."""
+    table = _table(path, flag)
+    for name in ("record", "set", "request"):
+        if name in table and name in cases and not np.array_equal(table[name], cases[name]):
+            raise UserError(
+                f"{flag} {path}: its column {name} is not that of the cases; rows must be in the same order"
+            )
+    columns = [values for name, values in table.items() if name not in _COLUMNS]
+    if not columns:
+        raise UserError(f"{flag} {path}: no column of answers; it holds {_listed(table)}")
+    if len(columns[0]) != count:
+        raise UserError(f"{flag} {path} has {len(columns[0]):,} rows, the cases {count:,}")
+    try:
+        values = np.column_stack([column.astype(np.float64) for column in columns])
+    except ValueError as error:
+        raise UserError(f"{flag} {path}: answers must be numbers ({error_text(error)})") from error
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise UserError(f"{flag} {path}: row {row + 1} holds NaN or infinity")
+    return _posteriors(values, kind, f"{flag} {path}", int(_whole(cases["label"], "label").max()) + 1)
+
+
+def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.ndarray:
+    whole = values.shape[1] == 1 and np.array_equal(values, values.round()) and values.min() >= 0
+    if kind == "labels" or (kind == "auto" and whole and classes > 1):
+        if not whole:
+            raise UserError(f"{where}: labels must be one column of whole numbers from 0 on")
+        count = max(int(values.max()) + 1, classes)
+        return np.asarray(np.eye(count)[values[:, 0].astype(int)])
+    if values.shape[1] == 1:
+        # The answer for class 1 of two.
+        values = np.hstack([np.zeros_like(values) if kind == "logits" else 1 - values, values])
+    if kind == "logits":
+        return softmax(values)
+    sums = values.sum(axis=1)
+    wrong = np.flatnonzero((values < -_SUM).any(axis=1) | (np.abs(sums - 1) > _SUM))
+    if len(wrong):
+        raise UserError(
+            f"{where}: row {wrong[0] + 1} is no probability (it sums to {sums[wrong[0]]:.4g}); "
+            "if these are logits, add --answers logits"
+        )
+    return np.asarray(np.clip(values, 0, 1))
+
+
+def _flags(values: np.ndarray, where: str) -> np.ndarray:
+    texts = {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}
+    distinct = {value: str(value).strip().lower() for value in np.unique(values.astype(str))}
+    unknown = [value for value, text in distinct.items() if text not in texts]
+    if unknown:
+        raise UserError(f"{where}: deleted must be 0 or 1, found {unknown[0]!r}")
+    lookup = {value: texts[text] for value, text in distinct.items()}
+    return np.array([lookup[value] for value in values.astype(str)])
+
+
+def _whole(values: np.ndarray, where: str) -> np.ndarray:
+    try:
+        numbers = values.astype(np.float64)
+    except ValueError as error:
+        raise UserError(f"{where} must be whole numbers from 0 ({error_text(error)})") from error
+    if not np.isfinite(numbers).all() or (numbers != numbers.round()).any():
+        raise UserError(f"{where} must be whole numbers from 0")
+    return numbers.astype(np.int64)
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    return np.unique(values, return_inverse=True)[1].ravel()
+
+
+def _invented(count: int, deleted: np.ndarray, seed: int) -> np.ndarray:
+    """Sets [m] as large as each other, deleted and strangers spread over all."""
+    sets = np.empty(count, dtype=np.int64)
+    for kind in (0, 1):
+        rows = spawn(seed, "invented sets", kind).permutation(np.flatnonzero(deleted == kind))
+        sets[rows] = np.arange(len(rows)) % min(_INVENTED_SETS, max(2, len(rows) // 2))
+    return sets
+
+
+def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
+    for kind, name in ((1, "deleted records"), (0, "strangers")):
+        if not (cases.member == kind).any():
+            raise UserError(f"--{flag}cases {path}: no {name}; an attack is judged by telling both apart")
+    lacking = [number for number in np.unique(cases.set) if len(np.unique(cases.member[cases.set == number])) < 2]
+    if lacking:
+        raise UserError(f"--{flag}cases {path}: {len(lacking)} sets hold only deleted records or only strangers")
+
+
+def _check_order(cases: PosteriorSet, flag: str) -> None:
+    """Refuse files that were named the wrong way round: forgetting does not make answers to the forgotten better."""
+    column = cases.label[:, None]
+    change = (np.take_along_axis(cases.unlearned, column, 1) - np.take_along_axis(cases.original, column, 1))[:, 0]
+    gone, others = change[cases.member == 1], change[cases.member == 0]
+    error = np.sqrt(sum(part.var() / len(part) for part in (gone, others))) + 1e-12
+    if gone.mean() - others.mean() > _SWAPPED * error and gone.mean() > 0:
+        raise UserError(
+            f"--{flag}before and --{flag}after: the answers after the deletion fit the deleted records better than "
+            "those before it; are the two files swapped?"
+        )
+
+
+def _listed(table: Mapping[str, Any]) -> str:
+    names = list(table)
+    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
