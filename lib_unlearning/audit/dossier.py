@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning import __version__
-from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, plain
+from lib_unlearning.attacks.registry import TODAY
+from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import with_interval
 
@@ -73,7 +74,17 @@ class Dossier:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        return f"{self.examination.verdict}: {SENTENCES[self.examination.verdict].format(margin=self.options.margin)}"
+        verdict = self.examination.verdict
+        return f"{verdict.capitalize()}: {SENTENCES[verdict].format(margin=self.options.margin)}"
+
+    @property
+    def adversary(self) -> str:
+        """Against whom the deletion was audited."""
+        told = "Sees what both versions answer, and knows the records that he asks about and their labels"
+        if any(name in TODAY for name in self.examination.results):
+            told += "; has as many records of his own as the provider, asks about them, and trains models on them"
+        learned = "on other sample sets of the same cases" if same_cases(self.evidence.cases) else "on cases of his own"
+        return f"{told}. He learned {learned}; * marks the attack that counts, all of them are shown."
 
     def lines(self) -> list[str]:
         """The verdict and its grounds, a line each."""

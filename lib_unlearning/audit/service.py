@@ -19,7 +19,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -140,14 +140,19 @@ class Client:
         self._kept = sqlite3.connect(kept)
         self._kept.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
 
-    def ask(self, call: Call, values: Mapping[str, Any], purpose: str, keep: bool = True) -> Any:
-        """The result of a call; raises `UserError` when the service fails for good or answers something else."""
+    def ask(
+        self, call: Call, values: Mapping[str, Any], purpose: str, check: Callable[[Any], Any] = str, keep: bool = True
+    ) -> Any:
+        """The result of a call, as `check` makes it; what that refuses is not kept.
+
+        Raises `UserError` when the service fails for good or answers something else.
+        """
         url = call.url.format(**{name: part for name, part in values.items() if name == "model"})
         body = _filled(call.body, values)
         key = digest([url, call.method, body, purpose])
         row = self._kept.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone() if keep else None
         answer = json.loads(row[0]) if row else self._fetched(call.method, url, body)
-        found = _at(answer, call.result, url)
+        found = check(_at(answer, call.result, url))
         if keep and not row:
             with self._kept:
                 self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
@@ -260,15 +265,19 @@ class ServiceModel:
         return np.concatenate(answers)
 
     def _batch(self, rows: list[Any], keep: bool = True) -> np.ndarray:
+        def numbers(found: Any) -> np.ndarray:
+            try:
+                answers = np.asarray(found, dtype=np.float64)
+            except (TypeError, ValueError):
+                raise UserError("the service's predictions are no numbers") from None
+            if answers.ndim == 0 or len(answers) != len(rows):
+                told = len(answers) if answers.ndim else "none of them"
+                raise UserError(f"the service was asked about {len(rows)} records and answered about {told}")
+            return answers
+
         values = {"rows": rows, "model": self.identity}
-        found = self.client.ask(self.client.about.predict, values, "predict", keep)
-        try:
-            answers = np.asarray(found, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise UserError("the service's predictions are no numbers") from None
-        if len(answers) != len(rows):
-            raise UserError(f"the service was asked about {len(rows)} records and answered about {len(answers)}")
-        return answers
+        found: np.ndarray = self.client.ask(self.client.about.predict, values, "predict", numbers, keep)
+        return found
 
     def steadiness(self, features: Any) -> float:
         """Largest difference between two answers to the same question."""
@@ -300,7 +309,7 @@ class ServiceTrainer(Trainer):
         """A model on records [n]; different purposes are different models, equal ones the same."""
         values = {**_labelled(self.records, records), "seed": seed}
         identity = self.client.ask(self.client.about.train, values, purpose)
-        return Answering(ServiceModel(self.client, str(identity)), self.records)
+        return Answering(ServiceModel(self.client, identity), self.records)
 
 
 class ServiceUnlearning(UnlearningMethod):
@@ -319,7 +328,7 @@ class ServiceUnlearning(UnlearningMethod):
             base = trainer.trained(records, start, f"copy {number}") if trainer.client.about.in_place else original
             values = {**_labelled(trainer.records, deletion.records), "model": base.model.identity}
             identity = trainer.client.ask(trainer.client.about.delete, values, f"delete {number}")
-            model = Answering(ServiceModel(trainer.client, str(identity)), trainer.records)
+            model = Answering(ServiceModel(trainer.client, identity), trainer.records)
             unlearned.append(Ensemble([model], [records[~np.isin(records, deletion.records)]]))
         return Ensemble([original], [records]), unlearned
 

@@ -1,0 +1,231 @@
+"""`DeletionAudit`: verdicts that constructions imply, kinds of data and models, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from lib_unlearning import DeletionAudit, DeletionLeakError
+from lib_unlearning.audit.examine import Control, Question, _overall, relative
+from lib_unlearning.audit.pack import verify_pack
+from lib_unlearning.errors import UserError
+from lib_unlearning.statistics.intervals import Estimate, interval
+
+SMALL: dict[str, Any] = {"n_sets": 5, "n_requests": 8, "attacks": "paper", "attack_model": "LR", "n_jobs": 1}
+
+
+def cancer() -> tuple[np.ndarray, np.ndarray]:
+    features, target = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(features), target
+
+
+class Forgetful(LogisticRegression):
+    """Forgets by one step of gradient ascent, as its own `unlearn` says."""
+
+    def unlearn(self, features: np.ndarray, target: np.ndarray) -> Forgetful:
+        error = self.predict_proba(features)[:, 1] - target
+        self.coef_ = np.asarray(self.coef_) + 30 * (error @ features)
+        return self
+
+
+def retrain(model: Any, keep: Any, forget: Any, seed: int) -> Any:
+    return clone(model).fit(*keep)
+
+
+def to_noise(model: Any, keep: Any, forget: Any, seed: int) -> Any:
+    class Noise:
+        classes_ = model.classes_
+
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            return np.random.default_rng(seed).dirichlet([1, 1], len(features))
+
+    return Noise()
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def test_retraining_a_linear_model_leaks(tmp_path: Path) -> None:
+    audit = DeletionAudit(LogisticRegression(), n_sets=8, n_requests=12, attack_model="RF", n_jobs=1)
+    assert audit.fit(*cancer()).verdict_ == "leaks"
+    assert audit.auc_ > 0.85
+    low, high = audit.interval_
+    assert low is not None
+    assert high is not None
+    assert low <= audit.auc_ <= high
+    assert all(control.passed for control in audit.examination_.controls)
+    scores = audit.scores_
+    assert scores["deleted"].sum() == 8 * 12
+    assert scores[scores["exposed"]]["deleted"].mean() > 0.8
+    with pytest.raises(DeletionLeakError, match="gives away more"):
+        audit.check()
+    named = audit.to_html(tmp_path / "named.html", show_ids=True).read_text(encoding="utf-8")
+    assert f"<td>{scores.sort_values('score')['id'].iloc[-1]}</td>" in named
+
+
+def test_doing_nothing_is_seen() -> None:
+    audit = DeletionAudit(LogisticRegression(), unlearn="nothing", **SMALL).fit(*cancer())
+    assert audit.verdict_ == "leaks"
+    assert "nothing was deleted" in audit.summary()
+
+
+def test_retraining_is_equivalent_to_retraining() -> None:
+    audit = DeletionAudit(LogisticRegression(), unlearn=retrain, **SMALL | {"n_sets": 12, "n_requests": 12}, margin=0.1)
+    audit.fit(*cancer())
+    verdicts = {question.name: question.verdict for question in audit.examination_.questions}
+    assert verdicts.pop("same as retrained") in ("equivalent", "undecided")
+    assert set(verdicts.values()) == {"equivalent"}
+    audit.check()
+
+
+def test_noise_is_no_leak_and_not_equivalent() -> None:
+    audit = DeletionAudit(LogisticRegression(), unlearn=to_noise, **SMALL).fit(*cancer())
+    assert audit.verdict_ == "undecided"
+    assert "told from retrained" in audit.summary()
+
+
+def test_ascent_that_goes_too_far_leaks_more_than_retraining() -> None:
+    """What answers wildly about a record gives it away: the unlearned model alone does."""
+    sizes = {"n_sets": 12, "n_requests": 12, "attack_model": "RF"}
+    audit = DeletionAudit(Forgetful(C=0.01), unlearn="own", **SMALL | sizes).fit(*cancer())
+    assert audit.verdict_ == "leaks"
+    assert audit.still_there_.value > 0.6
+
+
+def test_differences_by_hand() -> None:
+    assert relative(interval(0.2, 0.03, 9, -1, 1), 9, 0.05) == "leaks"
+    assert relative(interval(0.0, 0.01, 9, -1, 1), 9, 0.05) == "equivalent"
+    assert relative(interval(0.0, 0.05, 9, -1, 1), 9, 0.05) == "undecided"
+    assert relative(interval(-0.3, 0.03, 9, -1, 1), 9, 0.05) == "undecided"
+    assert relative(Estimate(0.3, None, None, None), 0, 0.05) == "undecided"
+
+
+def test_a_failed_control_leaves_no_verdict() -> None:
+    value = Estimate(0.5, 0.4, 0.6, 0.05)
+    questions = [Question("shows", "", value, None, None, "leaks")]
+    controls = [Control("null", "", value, passed=True), Control("planted leak", "", value, passed=False)]
+    assert _overall(questions, controls, unchanged=False) == "no verdict"
+    assert _overall(questions, controls[:1], unchanged=False) == "leaks"
+
+
+# ---------------------------------------------------------------- data and models
+
+
+def test_frames_pipelines_and_ids() -> None:
+    features, target = load_breast_cancer(return_X_y=True)
+    frame = pd.DataFrame({"size": features[:, 0], "kind": np.where(features[:, 1] > 18, "rough", "fine")})
+    frame.index = pd.Index([f"patient {number}" for number in range(len(frame))])
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["kind"]), remainder=StandardScaler()),
+        LogisticRegression(),
+    )
+    audit = DeletionAudit(model, **SMALL).fit(frame, np.where(target == 1, "benign", "malignant"))
+    assert audit.scores_["id"].str.startswith("patient ").all()
+    assert audit.accuracy_.min() > 0.7
+
+
+def test_sparse_matrices_and_regression() -> None:
+    features, target = cancer()
+    sparse = DeletionAudit(DecisionTreeClassifier(max_leaf_nodes=5), **SMALL).fit(csr_matrix(features), target)
+    dense = DeletionAudit(DecisionTreeClassifier(max_leaf_nodes=5), **SMALL).fit(features, target)
+    assert sparse.auc_ == pytest.approx(dense.auc_)
+    numbers = DeletionAudit(LinearRegression(), n_sets=5, n_requests=8, attack_model="RF", n_jobs=1)
+    numbers.fit(*load_diabetes(return_X_y=True))
+    assert {"residuals", "residual_gradient", "probe_matched"} <= numbers.examination_.results.keys()
+    assert "label_logit" not in numbers.examination_.results
+    assert numbers.examination_.results["residual_gradient"]["auc"].value > 0.9
+
+
+def test_an_own_class_with_a_seed_and_any_number_of_processes() -> None:
+    class Own:
+        def fit(self, features: np.ndarray, target: np.ndarray, seed: int) -> None:
+            self.model = DecisionTreeClassifier(max_leaf_nodes=5, random_state=seed).fit(features, target)
+            self.classes_ = self.model.classes_
+
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            return np.asarray(self.model.predict_proba(features))
+
+    one, two = (DeletionAudit(Own(), **SMALL | {"n_jobs": jobs}).fit(*cancer()) for jobs in (1, 2))
+    pd.testing.assert_frame_equal(one.scores_, two.scores_)
+
+
+def test_manners_of_scikit_learn() -> None:
+    audit = DeletionAudit(LogisticRegression(C=3), n_sets=4)
+    again = clone(audit)
+    assert again.get_params()["n_sets"] == 4
+    assert again.model.C == 3
+    with pytest.raises(NotFittedError):
+        audit.check()
+    plan = audit.plan(*cancer())
+    assert plan.sets > 10
+    assert plan.models > plan.sets
+    assert DeletionAudit(LogisticRegression(), margin=0.2).plan(*cancer()).sets < plan.sets
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"y": np.zeros(569)}, "one class only"),
+        ({"y": np.arange(569)}, "is it a regression"),
+        ({"y": np.zeros((569, 2))}, "one value a record"),
+        ({"y": np.where(np.arange(569) == 3, np.nan, 1.0)}, "missing"),
+        ({"unlearn": "erase"}, "retrain, own, nothing"),
+        ({"unlearn": "own"}, "no method unlearn"),
+        ({"n_sets": 0}, "from 1 on"),
+        ({"set_size": 5000}, "pool"),
+        ({"model": object()}, "has no fit"),
+        ({"compare_with": "itself"}, "compare_with"),
+    ],
+)
+def test_what_cannot_be_audited_is_said_in_a_line(change: dict[str, Any], complaint: str) -> None:
+    features, target = cancer()
+    target = change.pop("y", target)
+    audit = DeletionAudit(**{"model": LogisticRegression(), **SMALL, **change})
+    with pytest.raises(UserError, match=complaint) as raised:
+        audit.fit(features, target)
+    assert "\n" not in str(raised.value)
+
+
+def test_answers_that_are_no_probabilities_are_refused() -> None:
+    class Wild(LogisticRegression):
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            return np.asarray(super().predict_proba(features)) * 2
+
+    with pytest.raises(UserError, match="sum to 1"):
+        DeletionAudit(Wild(), **SMALL).fit(*cancer())
+
+
+# ---------------------------------------------------------------- documents
+
+
+def test_page_and_pack(tmp_path: Path) -> None:
+    features, target = cancer()
+    names = [f"Jane Doe {number}" for number in range(len(target))]
+    audit = DeletionAudit(LogisticRegression(), unlearn=retrain, **SMALL, name="cancer").fit(features, target, names)
+    page = audit.to_html(tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert audit.dossier_.digest in page
+    assert audit.dossier_.sentence in page
+    assert "Jane Doe" not in page
+    pack = audit.to_pack(tmp_path / "audit.zip")
+    assert b"Jane Doe" not in pack.read_bytes()
+    found = verify_pack(pack)
+    assert found.agrees, found.complaints
+    assert found.checked > 100
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 3] ^= 1
+    pack.write_bytes(content)
+    with pytest.raises(UserError):
+        verify_pack(pack)

@@ -1,0 +1,303 @@
+"""Audits from outside: files of answers, packs with other numbers, a real service that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from sklearn.linear_model import LogisticRegression
+
+from lib_unlearning.audit.answers_file import AnswerFiles, read_side
+from lib_unlearning.audit.pack import verify_pack
+from lib_unlearning.audit.service import read_description
+from lib_unlearning.errors import UserError
+from tests.test_commands import run
+
+CASES = 400
+
+
+def write_side(folder: Path, leak: float, prefix: str = "", seed: int = 0) -> list[str]:
+    """Three files of a side whose deleted records lose `leak` of their logit; the flags that name them."""
+    rng = np.random.default_rng(seed)
+    deleted, label = np.tile([1, 0], CASES // 2), rng.integers(0, 3, CASES)
+    logits = rng.normal(size=(CASES, 3))
+    later = logits + rng.normal(0, 0.05, (CASES, 3))
+    later[np.arange(CASES), label] -= leak * deleted
+    flags = []
+    for name, values in (("before", logits), ("after", later)):
+        powers = np.exp(values)
+        pd.DataFrame(powers / powers.sum(axis=1, keepdims=True)).to_csv(folder / f"{prefix}{name}.csv", index=False)
+        flags += [f"--{prefix}{name}", str(folder / f"{prefix}{name}.csv")]
+    table = pd.DataFrame({"label": label, "deleted": deleted, "set": np.arange(CASES) // 40})
+    table.to_csv(folder / f"{prefix}cases.csv", index=False)
+    return [*flags, f"--{prefix}cases", str(folder / f"{prefix}cases.csv")]
+
+
+def audit(tmp_path: Path, *flags: str, code: int) -> str:
+    return run(tmp_path / "out", "--exp", "audit", *flags, code=code, small=False)
+
+
+def audited(tmp_path: Path, *flags: str, code: int) -> dict[str, Any]:
+    """Run an audit that prints a verdict, whatever its exit code."""
+    project = Path(__file__).resolve().parent.parent.parent
+    command = [sys.executable, str(project / "main.py"), "--exp", "audit", *flags, "--temp_data", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    page = Path(done.stdout.partition("Page: ")[2].splitlines()[0])
+    found: dict[str, Any] = json.loads(page.with_name("verdict.json").read_text(encoding="utf-8"))
+    return found | {"told": done.stdout}
+
+
+def test_a_leak_in_two_files_is_found(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    alone = audited(tmp_path, *flags, code=3)
+    assert alone["verdict"] == "leaks"
+    assert "no shadow side" in alone["told"]
+    both = audited(tmp_path, *flags, *write_side(tmp_path, 0.5, "shadow_", 1), code=3)
+    assert both["attacks"][both["chosen"]]["auc"]["value"] > 0.95
+
+
+def test_no_leak_is_found_where_there_is_none(tmp_path: Path) -> None:
+    found = audited(tmp_path, *write_side(tmp_path, 0.0), "--margin", "0.7", code=0)
+    assert found["verdict"] == "below"
+
+
+def test_logits_labels_and_other_formats(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    for name in ("before", "after"):
+        frame = pd.read_csv(tmp_path / f"{name}.csv")
+        frame.apply(np.log).to_parquet(tmp_path / f"{name}.parquet")
+    cases = pd.read_csv(tmp_path / "cases.csv")
+    columns = [cases[name].to_numpy() for name in ("label", "deleted", "set")]
+    np.savez(tmp_path / "cases.npz", label=columns[0], deleted=columns[1], set=columns[2])
+    other = ["--before", "before.parquet", "--after", "after.parquet", "--cases", "cases.npz", "--answers", "logits"]
+    other = [str(tmp_path / part) if "." in part else part for part in other]
+    plain, logits = (audited(tmp_path, *some, code=3) for some in (flags, other))
+    assert plain["attacks"]["label_logit"]["auc"] == logits["attacks"]["label_logit"]["auc"]
+
+
+def broken(folder: Path, what: str) -> None:
+    cases = pd.read_csv(folder / "cases.csv")
+    values = pd.read_csv(folder / "before.csv").to_numpy()
+    if what == "nan":
+        values[3, 1] = np.nan
+    elif what == "sum":
+        values[3, 1] += 0.5
+    elif what == "rows":
+        values = values[:-1]
+    elif what == "classes":
+        values = values[:, :2] / values[:, :2].sum(axis=1, keepdims=True)
+    elif what == "label":
+        cases.loc[3, "label"] = 7
+    elif what == "strangers":
+        cases["deleted"] = 1
+    elif what == "column":
+        cases = cases.drop(columns="deleted")
+    elif what == "words":
+        cases["deleted"] = "perhaps"
+    elif what == "empty":
+        values = values[:0]
+    cases.to_csv(folder / "cases.csv", index=False)
+    pd.DataFrame(values).to_csv(folder / "before.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("what", "complaint"),
+    [
+        ("nan", "row 4 holds NaN"),
+        ("sum", "row 4 is no probability"),
+        ("rows", "399 rows, the cases 400"),
+        ("classes", "classes"),
+        ("label", "labels"),
+        ("strangers", "no strangers"),
+        ("column", "no column deleted"),
+        ("words", "0 or 1"),
+        ("empty", "no rows"),
+    ],
+)
+def test_bad_files_are_refused_in_a_line_and_nothing_is_written(tmp_path: Path, what: str, complaint: str) -> None:
+    write_side(tmp_path, 0.5)
+    broken(tmp_path, what)
+    files = AnswerFiles(*(tmp_path / f"{name}.csv" for name in ("before", "after", "cases")))
+    with pytest.raises(UserError, match=complaint) as raised:
+        read_side(files, "auto", 0)
+    assert "\n" not in str(raised.value)
+
+
+def test_swapped_files_and_missing_flags_are_told(tmp_path: Path) -> None:
+    write_side(tmp_path, 0.5)
+    files = {name: str(tmp_path / f"{name}.csv") for name in ("before", "after", "cases")}
+    swapped = ["--before", files["after"], "--after", files["before"], "--cases", files["cases"]]
+    assert "swapped" in audit(tmp_path, *swapped, code=2)
+    assert "--after, --cases missing" in audit(tmp_path, "--before", files["before"], code=2)
+    assert not (tmp_path / "out" / "audits").exists()
+
+
+def test_a_pack_with_other_numbers_does_not_verify(tmp_path: Path) -> None:
+    audited(tmp_path, *write_side(tmp_path, 0.5), "--pack", str(tmp_path / "audit.zip"), code=3)
+    told = run(tmp_path / "out", "--exp", "audit", "--verify", str(tmp_path / "audit.zip"), small=False)
+    assert "agrees with itself" in told
+    with zipfile.ZipFile(tmp_path / "audit.zip") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    verdict = json.loads(parts["verdict.json"])
+    verdict["verdict"] = "below"
+    verdict["attacks"]["label_logit"]["auc"]["value"] = 0.51
+    parts["verdict.json"] = json.dumps(verdict).encode()
+    hashes = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items() if name != "manifest.json"}
+    parts["manifest.json"] = json.dumps(hashes).encode()
+    with zipfile.ZipFile(tmp_path / "forged.zip", "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    found = verify_pack(tmp_path / "forged.zip")
+    assert any("verdict.verdict" in line for line in found.complaints)
+    assert any("label_logit.auc.value" in line for line in found.complaints)
+
+
+# ---------------------------------------------------------------- a service
+
+
+class Misbehaviour:
+    """What the service does wrong, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fails_every = 7
+        self.short = False
+        self.closed = False
+        self.tokens: set[str] = set()
+
+
+def make_app(bad: Misbehaviour) -> Any:
+    app, models = FastAPI(), dict[str, Any]()
+
+    def store(rows: list[list[float]], labels: list[int]) -> dict[str, str]:
+        models[str(len(models))] = (np.array(rows), np.array(labels), LogisticRegression().fit(rows, labels))
+        return {"id": str(len(models) - 1)}
+
+    @app.middleware("http")
+    async def misbehave(request: Request, call_next: Any) -> Any:
+        bad.calls += 1
+        bad.tokens.add(request.headers.get("authorization", ""))
+        if bad.closed or bad.calls % bad.fails_every == 0:
+            return JSONResponse({"sorry": True}, status_code=503, headers={"Retry-After": "0.01"})
+        return await call_next(request)
+
+    @app.post("/train")
+    async def train(request: Request) -> Any:
+        body = await request.json()
+        return store(body["rows"], body["labels"])
+
+    @app.post("/models/{model}/delete")
+    async def delete(model: str, request: Request) -> Any:
+        body = await request.json()
+        if model not in models:
+            raise HTTPException(404)
+        rows, labels, _ = models[model]
+        kept = ~(rows[:, None] == np.array(body["rows"])[None]).all(axis=2).any(axis=1)
+        return store(rows[kept].tolist(), labels[kept].tolist())
+
+    @app.post("/models/{model}/predict")
+    async def predict(model: str, request: Request) -> Any:
+        rows = (await request.json())["rows"]
+        answers = models[model][2].predict_proba(rows).round(5).tolist()
+        return {"result": [{"scores": answer} for answer in answers[: -1 if bad.short else None]]}
+
+    return app
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[tuple[Path, Misbehaviour]]:
+    """A running server on loopback, its description, and what it does wrong."""
+    import uvicorn
+
+    bad = Misbehaviour()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(make_app(bad), host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600, 4))
+    label = (features @ [1, -1, 0.5, 0] + rng.logistic(size=600) > 0).astype(int)
+    pd.DataFrame(features.round(4)).assign(risk=label).to_csv(tmp_path / "people.csv", index=False)
+    path = tmp_path / "service.yaml"
+    url = f"http://127.0.0.1:{port}"
+    path.write_text(
+        "data: people.csv\nlabel_column: risk\nsets: 4\nrequests: 5\nset_size: 50\nrate: 2000\n"
+        f'train: {{url: "{url}/train", body: {{rows: $rows, labels: $labels, seed: $seed}}, model: $.id}}\n'
+        f'delete: {{url: "{url}/models/{{model}}/delete", body: {{rows: $rows}}, model: $.id}}\n'
+        f'predict: {{url: "{url}/models/{{model}}/predict", body: {{rows: $rows}}, answers: "$.result[*].scores"}}\n'
+        'headers: {Authorization: "Bearer ${AUDIT_TOKEN}"}\n',
+        encoding="utf-8",
+    )
+    yield path, bad
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+def service_flags(path: Path) -> list[str]:
+    return ["--service", str(path), "--own_models", "0", "--attack_model", "LR", "--attacks", "paper", "--quiet"]
+
+
+def test_a_service_that_fails_now_and_then_is_audited_and_asked_nothing_twice(
+    tmp_path: Path, service: tuple[Path, Misbehaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = service
+    monkeypatch.setenv("AUDIT_TOKEN", "s3cret-token")
+    found = audited(tmp_path, *service_flags(path), code=4)  # four small sets settle nothing
+    assert found["verdict"] == "undecided"
+    assert bad.tokens == {"Bearer s3cret-token"}
+    for left in (tmp_path / "out").rglob("*"):
+        assert left.is_dir() or b"s3cret-token" not in left.read_bytes()
+    made = bad.calls
+    again = audited(tmp_path, *service_flags(path), code=4)
+    assert again["digest"] == found["digest"]
+    assert bad.calls - made <= 4  # the two that ask whether the service is steady
+
+
+def test_a_service_that_goes_down_or_lies_is_told_in_a_line(
+    tmp_path: Path, service: tuple[Path, Misbehaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = service
+    assert "set AUDIT_TOKEN" in audit(tmp_path, *service_flags(path), code=2)
+    monkeypatch.setenv("AUDIT_TOKEN", "t")
+    path.write_text(path.read_text(encoding="utf-8") + "retries: 1\n", encoding="utf-8")
+    bad.short = True
+    assert "answered about" in audit(tmp_path, *service_flags(path), code=2)
+    bad.short, bad.closed = False, True
+    assert "failed 2 times (status 503)" in audit(tmp_path, *service_flags(path), code=2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("http://127.0.0.1", "http://models.example", "only https"),
+        ("${AUDIT_TOKEN}", "hunter2", "holds a secret"),
+        ("label_column: risk\n", "", "without label_column"),
+        ("sets: 4", "stes: 4", "unknown stes"),
+    ],
+)
+def test_descriptions_that_cannot_be_are_refused(
+    service: tuple[Path, Misbehaviour], old: str, new: str, complaint: str
+) -> None:
+    path, _ = service
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=complaint):
+        read_description(path)
