@@ -37,7 +37,7 @@ class Forgetful(LogisticRegression):
 
     def unlearn(self, features: np.ndarray, target: np.ndarray) -> Forgetful:
         error = self.predict_proba(features)[:, 1] - target
-        self.coef_ = np.asarray(self.coef_) + 30 * (error @ features)
+        self.coef_: Any = np.asarray(self.coef_) + 30 * (error @ features)
         return self
 
 
@@ -101,8 +101,12 @@ def test_ascent_that_goes_too_far_leaks_more_than_retraining() -> None:
     """What answers wildly about a record gives it away: the unlearned model alone does."""
     sizes = {"n_sets": 12, "n_requests": 12, "attack_model": "RF"}
     audit = DeletionAudit(Forgetful(C=0.01), unlearn="own", **SMALL | sizes).fit(*cancer())
-    assert audit.verdict_ == "leaks"
+    assert audit.verdict_ == "undecided"  # 144 deletions do not settle a margin of 0.05
     assert audit.still_there_.value > 0.6
+    found = next(question for question in audit.examination_.questions if question.name == "still there")
+    assert found.difference is not None
+    assert found.difference.low is not None
+    assert found.difference.low > 0
 
 
 def test_differences_by_hand() -> None:
