@@ -111,6 +111,33 @@ def _as(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 # ---------------------------------------------------------------- a stack
 
 
+class _Objective:
+    """Weights and targets of tasks that have some, as padded arrays [M, n] and [M, n, c] on the device."""
+
+    def __init__(self, weights: torch.Tensor, targets: torch.Tensor) -> None:
+        self._weights, self._targets = weights, targets
+
+    @staticmethod
+    def of(tasks: Sequence[TrainingTask], dataset: Dataset, device: str) -> _Objective | None:
+        """None where all tasks learn their labels."""
+        if all(task.weights is None and task.targets is None for task in tasks):
+            return None
+        longest = max(len(task.records) for task in tasks)
+        weights = np.zeros((len(tasks), longest), dtype=np.float32)
+        targets = np.zeros((len(tasks), longest, dataset.num_classes), dtype=np.float32)
+        for number, task in enumerate(tasks):
+            count = len(task.records)
+            weights[number, :count] = 1.0 if task.weights is None else task.weights
+            plain = np.eye(dataset.num_classes, dtype=np.float32)
+            targets[number, :count] = plain[dataset.labels[task.records]] if task.targets is None else task.targets
+        return _Objective(torch.from_numpy(weights).to(device), torch.from_numpy(targets).to(device))
+
+    def of_batch(self, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights [M, b] and targets [M, b, c] of each model's records, by their numbers within its task [M, b]."""
+        models = torch.arange(len(within), device=within.device).unsqueeze(1)
+        return self._weights[models, within], self._targets[models, within]
+
+
 class _StackTraining:
     """Trains one network a task, all of them together; everything a step needs lies on the device."""
 
@@ -136,6 +163,7 @@ class _StackTraining:
         self.std: torch.Tensor | None = None
         if not self.architecture.for_images:
             self.mean, self.std = self._moments()
+        self.objective = _Objective.of(tasks, dataset, device)
         self.weights = self._initial_weights()
         self.rate = settings.lr or self.architecture.learning_rate
         self.optimizer = _StackedOptimizer(settings.optim, self.rate, self.weights)
@@ -184,6 +212,11 @@ class _StackTraining:
     def _epoch(self, epoch: int) -> np.ndarray:
         """One pass of every model over its records; mean loss and accuracy [M, 2]."""
         rows, counted, share = _epoch_batches(self.tasks, self.positions, epoch, self.settings.batch_size)
+        within = None
+        if self.objective is not None:
+            own = [np.arange(len(task.records)) for task in self.tasks]
+            within = torch.from_numpy(_epoch_batches(self.tasks, own, epoch, self.settings.batch_size)[0])
+            within = within.to(self.device)
         active = np.asarray(counted.any(axis=2))  # [steps, M]
         arrays = (rows, counted, share, active)
         on_device = [torch.from_numpy(part).to(self.device) for part in arrays]
@@ -193,7 +226,11 @@ class _StackTraining:
             records = standardised(self.inputs[batch], self.mean, self.std)  # [M, b, ...]
             labels = self.labels[batch]
             masks = None if bases is None else _dropout_masks(bases, self.records[batch], units)
-            logits = self.gradients(records, labels, weight, masks)
+            if self.objective is None or within is None:
+                logits = self.gradients(records, labels, weight, masks)
+            else:
+                weights, targets = self.objective.of_batch(within[step])
+                logits = self.gradients(records, labels, weight * weights, masks, targets)
             self.optimizer.step(had_batch, bool(active[step].all()))
             total += _outcome(logits, labels, counts)
         found: np.ndarray = total.cpu().numpy() / np.array([[len(task.records)] for task in self.tasks])
@@ -206,15 +243,22 @@ class _StackTraining:
         return torch.tensor(bases, dtype=torch.int64, device=self.device)
 
     def _autograd(
-        self, records: torch.Tensor, labels: torch.Tensor, share: torch.Tensor, masks: torch.Tensor | None
+        self,
+        records: torch.Tensor,
+        labels: torch.Tensor,
+        share: torch.Tensor,
+        masks: torch.Tensor | None,
+        targets: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Set the weights' gradients and return the logits [M, b, c]; `share` [M, b] weighs the records."""
+        """Set the weights' gradients and return the logits [M, b, c]; `share` [M, b] weighs the records, `targets`
+        [M, b, c] take the labels' place."""
         for tensor in self.weights.values():
             tensor.grad = None
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.settings.amp):
             logits = forward(self.name, self.shape, self.num_classes, self.weights, records, masks).float()
-        (_losses(logits, labels) * share).sum().backward()
+        losses = _losses(logits, labels) if targets is None else -(targets * logits.log_softmax(dim=2)).sum(dim=2)
+        (losses * share).sum().backward()
         return logits.detach()
 
     @torch.no_grad()

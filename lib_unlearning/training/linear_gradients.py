@@ -27,13 +27,21 @@ class LinearGradients:
             tensor.grad = torch.empty_like(tensor)
 
     @torch.no_grad()
-    def __call__(self, records: torch.Tensor, labels: torch.Tensor, share: torch.Tensor, masks: None) -> torch.Tensor:
+    def __call__(
+        self,
+        records: torch.Tensor,
+        labels: torch.Tensor,
+        share: torch.Tensor,
+        masks: None,
+        targets: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Fill the gradients of the weighted cross-entropy and return the logits [M, b, c].
 
         Args:
             records: [M, b, d]. labels: [M, b].
             share: [M, b] weight of each record's loss: 1 / records of its batch, 0 for padding.
             masks: none, as these networks have no dropout.
+            targets: [M, b, c] posteriors to be learned in the labels' place.
         """
         values = [records]
         for (weight, bias), output in zip(self.layers, self.outputs, strict=True):
@@ -43,7 +51,10 @@ class LinearGradients:
             values.append(output)
         delta = self.deltas[-1]
         torch.softmax(values[-1], dim=2, out=delta)
-        delta.scatter_add_(2, labels.unsqueeze(2), delta.new_full((1, 1, 1), -1.0).expand(*labels.shape, 1))
+        if targets is None:
+            delta.scatter_add_(2, labels.unsqueeze(2), delta.new_full((1, 1, 1), -1.0).expand(*labels.shape, 1))
+        else:
+            delta.sub_(targets)
         delta.mul_(share.unsqueeze(2))
         for number in reversed(range(len(self.layers))):
             weight, bias = self.layers[number]

@@ -15,7 +15,7 @@ from lib_unlearning.training.ensemble import train_stack
 from lib_unlearning.training.network_stack import NetworkModel, Stack
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.single import train_alone
-from lib_unlearning.training.tasks import SCHEDULE, WARM_START, Trainer, TrainingSettings, TrainingTask
+from lib_unlearning.training.tasks import OBJECTIVE, SCHEDULE, WARM_START, Trainer, TrainingSettings, TrainingTask
 
 NOBODY = np.array([], dtype=np.int64)
 _SAMPLE = 8  # networks that an estimate is made from
@@ -42,7 +42,9 @@ class NetworkTrainer(Trainer):
         self.settings = settings
         self.held_out = held_out
         # The budget of DP-SGD is counted from fresh weights on.
-        self.capabilities = frozenset() if settings.privacy else frozenset({WARM_START, SCHEDULE})
+        stackable = ARCHITECTURES[model_name].stackable
+        own = {WARM_START, SCHEDULE} | ({OBJECTIVE} if stackable else set())
+        self.capabilities = frozenset() if settings.privacy else frozenset(own)
         self.device = find_device(settings.device)
         self.size = settings.ensemble_size or suitable_stack(
             ARCHITECTURES[model_name], dataset.features.shape[1:], dataset.num_classes, settings.batch_size, self.device

@@ -19,6 +19,7 @@ from lib_unlearning.options import boolean, number, option, whole
 # What a trainer may be able to do beyond training from scratch.
 WARM_START = "warm_start"  # `TrainingTask.start`
 SCHEDULE = "schedule"  # `TrainingTask.epochs` and `.lr`
+OBJECTIVE = "objective"  # `TrainingTask.weights` and `.targets`
 
 
 class Model(Protocol):
@@ -48,6 +49,8 @@ class TrainingTask:
         epochs, lr: other than the trainer's own.
         places: [s] the records that the order of training was made for, and `at` [n] each record's place among them: a
             deleted record leaves a gap, and nothing else moves. None: the records themselves.
+        weights: [n] of each record's loss, negative for one that shall grow. None: 1.
+        targets: [n, c] posteriors to be learned in the labels' place. None: the labels.
     """
 
     records: np.ndarray
@@ -57,6 +60,8 @@ class TrainingTask:
     lr: float | None = None
     places: np.ndarray | None = None
     at: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    targets: np.ndarray | None = None
 
     def filled(self) -> tuple[np.ndarray, np.ndarray]:
         """The records that own the places [s], and for each place which of `records` fills it, -1 for a gap [s]."""
@@ -109,6 +114,7 @@ class Trainer(ABC):
         for task in tasks:
             asked |= {WARM_START} if task.start is not None else set()
             asked |= {SCHEDULE} if (task.epochs, task.lr) != (None, None) else set()
+            asked |= {OBJECTIVE} if task.weights is not None or task.targets is not None else set()
         lacking = sorted(asked - self.capabilities)
         if lacking:
             raise UserError(

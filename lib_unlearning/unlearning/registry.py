@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from lib_unlearning.unlearning.base import UnlearningMethod
+from lib_unlearning.unlearning.controls import Noise, Nothing
+from lib_unlearning.unlearning.fine_tuning import FineTuning
+from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradPlus
+from lib_unlearning.unlearning.relabelling import BadTeacher, RandomLabels
+from lib_unlearning.unlearning.scrub import Scrub
 from lib_unlearning.unlearning.sharded import Retraining, Sisa
 
-UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {"scratch": Retraining, "sisa": Sisa}
+UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {
+    "scratch": Retraining,
+    "sisa": Sisa,
+    "fine_tuning": FineTuning,
+    "neg_grad": NegGrad,
+    "neg_grad_plus": NegGradPlus,
+    "random_labels": RandomLabels,
+    "bad_teacher": BadTeacher,
+    "scrub": Scrub,
+    "nothing": Nothing,
+    "noise": Noise,
+}

@@ -1,0 +1,73 @@
+"""Unlearning methods beside retraining, on the same records: what they leak, what they cost.
+
+python benchmarks/methods.py --original_model MLPTorch --num_epochs 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import subprocess
+
+from lib_unlearning.report import RESULTS, with_interval
+from lib_unlearning.reporting.archive import CHOSEN, read_run
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+
+COLUMNS = (
+    "method",
+    "deletion shows: AUC",
+    "unlearned alone: AUC",
+    "retrained alone",
+    "told from retrained: AUC",
+    "accuracy kept / held out",
+    "training [s]",
+)
+
+
+def row(name: str, flags: list[str]) -> list[str]:
+    """Train and attack one method; its cells."""
+    command = [sys.executable, "main.py", "--exp", "mem_inf", "--train_missing", "--quiet", "--attack_model", "RF"]
+    done = subprocess.run(
+        [*command, "--unlearning_method", name, *flags], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    folder = Path(done.stdout.strip().rpartition("Results: ")[2])
+    run = read_run(folder / RESULTS)
+    stages = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["stages"]
+    training = [stage["wall_seconds"] for stage in stages if stage["stage"].startswith("train models")]
+    found = run.outcomes
+    low, high = (found[f"still_there_auc_{end}"] for end in ("low", "high"))
+
+    def plain(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    return [
+        name,
+        with_interval(run.features[CHOSEN]["auc"]),
+        f"{found['still_there_auc']:.3f} [{low:.2f}, {high:.2f}]",
+        plain(found["still_there_retrained_auc"]),
+        plain(found["still_there_efficacy_auc"]),
+        f"{found['unlearned_training_accuracy']:.3f} / {found['unlearned_held_out_accuracy']:.3f}",
+        f"{training[0]:.0f}" if training else "-",
+    ]
+
+
+def main() -> None:
+    """Print one Markdown row a method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default=",".join(UNLEARNING_METHODS), help="comma-separated")
+    arguments, flags = parser.parse_known_args()
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for name in arguments.methods.split(","):
+        print(f"| {' | '.join(row(name, flags))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What methods that start from the original model have in common; they need a trainer that can go on from a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.posterior import query
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.training.tasks import TrainingTask
+from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """One deletion, as a method sees it in a phase.
+
+    Attributes:
+        kept, gone: records that stay and that are to be forgotten.
+        original: the model at the start. current: what the phases before made of it.
+        seed: of this deletion.
+    """
+
+    kept: np.ndarray
+    gone: np.ndarray
+    original: Any
+    current: Any
+    seed: int
+
+    @property
+    def both(self) -> np.ndarray:
+        """Kept records first."""
+        return np.concatenate([self.kept, self.gone])
+
+
+class FromOriginal(UnlearningMethod):
+    """Trains the original, then for each deletion a number of phases, each on from what the last one left."""
+
+    def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
+        """Every phase of all deletions is trained together."""
+        (original,) = yield [TrainingTask(records, integer_seed(seed, "shard", 0))]
+        kept = [
+            np.concatenate([records[~np.isin(records, deletion.records)], deletion.replacements])
+            for deletion in deletions
+        ]
+        models: list[Any] = [original] * len(deletions)
+        for phase in range(self.phases):
+            models = yield [
+                self.phase(
+                    phase,
+                    Forgetting(
+                        kept[number],
+                        deletion.records,
+                        original,
+                        models[number],
+                        integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number, phase),
+                    ),
+                )
+                for number, deletion in enumerate(deletions)
+            ]
+        unlearned = [Ensemble([model], [part]) for model, part in zip(models, kept, strict=True)]
+        return Ensemble([original], [records]), unlearned
+
+    @property
+    def phases(self) -> int:
+        """How many there are."""
+        return 1
+
+    @abstractmethod
+    def phase(self, number: int, of: Forgetting) -> TrainingTask:
+        """What one deletion is trained on in one phase."""
+
+    def answers(self, model: Any, records: np.ndarray) -> np.ndarray:
+        """A model's posteriors [k, c] for records [k]."""
+        return query([Ensemble([model], [records])], [records], self.dataset)[0]
