@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+# Until everything is imported, Ctrl-C has one line to say.
+signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"main.py: interrupted\n"), os._exit(130)))
 
 # Models are trained in parallel processes: more BLAS threads would only get in each other's way.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -72,16 +75,33 @@ def missing_package(error: ModuleNotFoundError) -> str:
 
 
 def run_command(program: str, command: Callable[[], int | None]) -> int:
-    """Run a command line; the exit code is its own, 2 after a user's mistake, told on one line, 130 after Ctrl-C."""
+    """Run a command line; the exit code is its own, 2 after a user's mistake (told on one line), and 128 + the signal's
+    number after Ctrl-C, SIGTERM or SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, _interrupt)
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         return _complain(program, str(error))
     except ModuleNotFoundError as error:
         return _complain(program, missing_package(error))
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as ended:
+        number = ended.args[0] if ended.args else signal.SIGINT
+        print(f"{program}: interrupted; what was finished is kept, run the command again to go on", file=sys.stderr)
+        return 128 + int(number)
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _complain(program, f"the output cannot be written ({error.strerror})")
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _complain(program: str, text: str) -> int:

@@ -15,6 +15,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _TASK: Callable[[Any], Any] | None = None
+_AHEAD = 4  # tasks a worker that are handed out before their results are wanted
+_LONG = 80
+_PATIENCE = 1.0  # seconds for a killed process to be gone
+_PR_SET_PDEATHSIG = 1
 
 
 def usable_cores() -> int:
@@ -29,7 +33,7 @@ def parallel_map(
 ) -> Iterator[Result]:
     """Yield `task(item)` in the order of `items`, from `workers` processes with one BLAS thread each.
 
-    With one worker the work stays in this process. Raises `UserError` when a worker is killed from outside.
+    With one worker the work stays in this process. Raises `UserError` when a task's worker is killed twice.
     """
     from tqdm import tqdm
 
@@ -49,26 +53,119 @@ def _run_here(task: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
 
 
 def _run_in_processes(task: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    """Results in order. A task whose worker was killed from outside is tried once more."""
     from concurrent.futures.process import BrokenProcessPool
 
-    # A forked worker shares the data set and the libraries that are already in memory.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(task,))
+    tried: dict[int, int] = {}
+    done: dict[int, Result] = {}
+    given = 0
+    while given < len(items):
+        todo = [number for number in range(given, len(items)) if number not in done]
+        with _Workers(task, workers) as pool:
+            waiting: dict[int, Any] = {}
+            try:
+                for number in todo:
+                    waiting[number] = pool.submit(items[number])
+                    if len(waiting) < _AHEAD * workers:
+                        continue
+                    yield _first(waiting, done, given)
+                    given += 1
+                while given in waiting or given in done:
+                    yield _first(waiting, done, given)
+                    given += 1
+            except BrokenProcessPool:
+                lost = [number for number, future in waiting.items() if not _is_done(future)][:workers]
+                for number in lost:
+                    tried[number] = tried.get(number, 0) + 1
+                    if tried[number] > 1:
+                        raise UserError(
+                            f"a worker process was killed twice while it worked on task {number + 1} of {len(items)} "
+                            f"({_shown(items[number])}), most likely for want of memory; lower --num_process and run "
+                            "again: what was finished is kept"
+                        ) from None
+                done |= {number: future.result() for number, future in waiting.items() if _is_done(future)}
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+
+
+def _first(waiting: dict[int, Any], done: dict[int, Any], number: int) -> Any:
+    """A result, waited for where no earlier pool has left it."""
+    return done.pop(number) if number in done else _waited(waiting, number)
+
+
+def _waited(waiting: dict[int, Any], number: int) -> Any:
+    found = waiting[number].result()
+    del waiting[number]
+    return found
+
+
+def _is_done(future: Any) -> bool:
+    return bool(future.done() and not future.cancelled() and future.exception() is None)
+
+
+def _shown(item: object) -> str:
+    text = repr(item)
+    return text if len(text) <= _LONG else f"{text[:_LONG]} ..."
+
+
+class _Workers:
+    """A pool of processes that ends at once when its block is left in haste.
+
+    The processes ignore Ctrl-C, which is the parent's to handle, and die with the parent.
+    """
+
+    def __init__(self, task: Callable[[Any], Any], workers: int) -> None:
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        # A forked worker shares the data set and the libraries that are already in memory.
+        method = "fork" if sys.platform == "linux" else "spawn"
+        context = multiprocessing.get_context(method)
+        self._pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_start_worker, initargs=(task, os.getpid())
+        )
+        self._started = False
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def submit(self, item: Any) -> Any:
+        """A future for one task; while the first one starts the processes, Ctrl-C waits."""
+        if self._started:
+            return self._pool.submit(_work, item)
+        self._started = True
+        with _signals_held():
+            return self._pool.submit(_work, item)
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self._pool.shutdown(wait=True)
+            return
+        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join(timeout=_PATIENCE)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
-        yield from pool.map(_work, items)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was killed, most likely for want of memory; lower --num_process and run again: "
-            "what was finished is kept"
-        ) from error
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(task: Callable[[Any], Any]) -> None:
+def _start_worker(task: Callable[[Any], Any], parent: int) -> None:
     import signal
 
     from threadpoolctl import threadpool_limits
@@ -76,7 +173,32 @@ def _start_worker(task: Callable[[Any], Any]) -> None:
     global _TASK
     _TASK = task
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    _die_with(parent)
     threadpool_limits(1)
+
+
+def _die_with(parent: int) -> None:
+    """End this process when its parent is gone, whatever it is doing."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before
+            os._exit(1)
+        return
+    import threading
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _work(item: Any) -> Any:

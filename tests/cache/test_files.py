@@ -75,8 +75,22 @@ def _die(item: int) -> int:
     return item
 
 
+def _die_once(path: Path) -> str:
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def test_a_task_whose_worker_was_killed_is_tried_once_more(tmp_path: Path) -> None:
+    paths = [tmp_path / str(number) for number in range(6)]
+    for path in paths[:2] + paths[3:]:
+        path.touch()
+    assert list(parallel_map(_die_once, paths, 2, "", True)) == [path.name for path in paths]
+
+
 def test_parallel_map_passes_errors_on() -> None:
     with pytest.raises(UserError, match="item 1 is bad"):
         list(parallel_map(_fail, [0, 1, 2], 2, "", True))
-    with pytest.raises(UserError, match="worker process was killed"):
+    with pytest.raises(UserError, match="worker process was killed twice while it worked on task 1 of 3"):
         list(parallel_map(_die, [0, 1, 2], 2, "", True))
