@@ -104,7 +104,7 @@ class MemInf:
         described = report.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / report.run_name(settings, described)
         marker = folder / UNFINISHED
-        if settings.skip_finished and (folder / report.RESULTS).exists() and not marker.exists():
+        if settings.skip_finished and not marker.exists() and report.is_finished(folder):
             print(f"finished already. Results: {folder}")
             return folder
         source = StudySource(study, report.answers_name(settings), watch)
@@ -187,6 +187,13 @@ class ThreeWays:
         print(report.described_study(study.dataset["target"].title, settings))
         print("\n".join(report.three_class_table(found, attack.name)))
         print(f"Results: {folder}")
+
+
+class TrainAndAttack(MemInf):
+    """Train what is missing and attack it, in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(replace(settings, train_missing=True))
 
 
 class Reconstruct:
@@ -447,6 +454,7 @@ def _entries(settings: Settings) -> list[Entry]:
 EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
     "model_train": ModelTrain,
     "mem_inf": MemInf,
+    "all": TrainAndAttack,
     "three_classes": ThreeWays,
     "reconstruct": Reconstruct,
     "audit": Audit,

@@ -38,6 +38,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 EXPERIMENTS = {
     "model_train": "train and cache models",
     "mem_inf": "attack them",
+    "all": "both, in one process",
     "three_classes": "tell deleted, remaining and unknown records apart",
     "reconstruct": "rebuild deleted records without any candidate",
     "audit": "audit answers from elsewhere: --before, --after, --cases, or a --service; or --verify a pack",

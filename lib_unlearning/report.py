@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 import shlex
@@ -23,8 +24,9 @@ from lib_unlearning import __version__
 from lib_unlearning.attack import Budget
 from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.attacks.three_classes import CLASSES, ThreeClasses
-from lib_unlearning.cache.files import digest, file_name, write_json, write_text
+from lib_unlearning.cache.files import digest, file_name, read_sealed, seal_folder, write_json, write_text
 from lib_unlearning.construct_feature import BASELINE
+from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.posterior import Answers, PosteriorSet
 from lib_unlearning.record_split import SampleSet, mean_overlap
@@ -546,6 +548,15 @@ def save_run(
     write_json(folder / RESULTS, rows)
     write_json(folder / SETTINGS, settings)
     _save_scores(folder / SCORES, cases, scores, exposed)
+    seal_folder(folder, ("results.csv", RESULTS, SETTINGS, SCORES))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run's results are there and whole."""
+    try:
+        return bool(json.loads(read_sealed(folder / RESULTS))) and bool(read_sealed(folder / SCORES))
+    except UserError:
+        return False
 
 
 def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray], exposed: np.ndarray) -> None:

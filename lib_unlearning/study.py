@@ -35,6 +35,7 @@ from lib_unlearning.unlearning.base import Deletion, UnlearningMethod
 _LIBRARIES = ("numpy", "scikit-learn", "scipy")
 # A network's accuracy after each epoch is measured on at most this many held-out records.
 _CURVE_RECORDS = 250
+_MOST_MODELS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,15 @@ def sized(settings: Settings, dataset: Mapping[str, Dataset], method: type[Unlea
 
 
 def check_sizes(settings: Settings, method: type[UnlearningMethod]) -> None:
-    """Raise `UserError` when requests, shards or batches do not fit sample sets whose size is known."""
+    """Raise `UserError` when requests, shards or batches do not fit sample sets whose size is known, or when so many
+    models are asked for that no machine would end."""
     for side, part in settings.sides.items():
+        models = part.set_num * (1 + part.unlearning_size)
+        if models > _MOST_MODELS:
+            raise UserError(
+                f"--{side}_set_num {part.set_num} with --{side}_unlearning_size {part.unlearning_size} asks for "
+                f"{models:,} models; more than {_MOST_MODELS:,} a side are not attempted"
+            )
         if part.set_size is None:
             continue
         if part.unlearning_num >= part.set_size:

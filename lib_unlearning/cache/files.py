@@ -6,7 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import secrets
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lib_unlearning.errors import UserError, error_text
+
+SEAL = "digests.json"  # of a folder's files
+_DIGEST = "digest"  # as an array's name
+_MOST_BYTES = 64 * 2**30
+_ABANDONED = 86_400  # seconds after which another machine's temporary file is nobody's
+_PARTS = 4
 
 
 def digest(value: Any) -> str:
@@ -44,13 +53,25 @@ def library_versions(*names: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
+def _host() -> str:
+    """This machine since it was started: process numbers mean nothing on another, or in another container."""
+    import platform
+
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    started = boot.read_text(encoding="ascii").strip() if boot.exists() else ""
+    return digest([platform.node(), started])[:8]
+
+
+HOST = _host()
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only once it is complete.
 
     Raises `UserError` naming the file when it cannot be written (full disk, read-only folder); nothing is left then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as handle:
@@ -120,18 +141,51 @@ def unfinished(path: Path, about: dict[str, Any]) -> Iterator[None]:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays as an npz file that holds no pickles, atomically."""
+    """Write named arrays as an npz file that holds no pickles, atomically; a digest covers names and contents."""
+    sealed = {**arrays, _DIGEST: np.frombuffer(_whole_digest(arrays), dtype=np.uint8)}
     with atomic_file(path) as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
+        np.savez(handle, **sealed)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an npz file without pickles; raises `UserError` naming the file when it is damaged."""
     try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
+                raise ValueError(f"unpacked it is larger than {_MOST_BYTES:,} bytes")
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
+        if arrays.pop(_DIGEST).tobytes() != _whole_digest(arrays):
+            raise ValueError("its digest differs")
+        return arrays
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for damaged bytes
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
+
+
+def _whole_digest(arrays: dict[str, np.ndarray]) -> bytes:
+    return bytes.fromhex(digest([[name, digest_arrays(arrays[name])] for name in sorted(arrays)]))
+
+
+def seal_folder(folder: Path, names: Sequence[str]) -> None:
+    """Write the digests of a folder's files beside them; what is read later is held against them."""
+    write_json(folder / SEAL, {name: digest_file(folder / name) for name in names})
+
+
+def read_sealed(path: Path) -> bytes:
+    """A file's bytes; raises `UserError` when it is not what `seal_folder` saw."""
+    try:
+        stated = json.loads((path.parent / SEAL).read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if stated.get(path.name) != hashlib.sha256(content).hexdigest():
+            raise ValueError("its digest differs")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged, was edited, or is of another release ({error_text(error)}); delete its folder and run "
+            "the command again"
+        ) from error
+    return content
 
 
 def remove_stale_temporaries(folder: Path) -> None:
@@ -139,6 +193,9 @@ def remove_stale_temporaries(folder: Path) -> None:
     import psutil
 
     for path in folder.glob(".*.tmp"):
-        pid = path.name.split(".")[-2]
-        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            path.unlink(missing_ok=True)
+        host, pid = path.name.split(".")[-4:-2] if path.name.count(".") >= _PARTS else ("", "")
+        with contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _ABANDONED
+            ours = host == HOST and pid.isdigit()
+            if old or (ours and not psutil.pid_exists(int(pid))):
+                path.unlink(missing_ok=True)

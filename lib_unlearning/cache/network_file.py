@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import atomic_file, digest_arrays
+from lib_unlearning.cache.files import atomic_file, digest, digest_arrays
 from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.errors import UserError, error_text
@@ -78,7 +78,8 @@ def _write(path: Path, value: TrainedSet, context: str) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     stacks = [group[0].stack for group in groups.values()]
     about = [{"architecture": s.architecture, "shape": s.shape, "num_classes": s.num_classes} for s in stacks]
-    metadata = {"context": context, "checksum": _checksum(arrays), "about": json.dumps(about)}
+    told = {"context": context, "about": json.dumps(about)}
+    metadata = {**told, "checksum": _checksum(arrays, told)}
     with atomic_file(path) as handle:
         handle.write(save(arrays, metadata))
 
@@ -146,8 +147,9 @@ def _layer_order(about: dict[str, Any]) -> list[str]:
         return list(ARCHITECTURES[about["architecture"]].build(about["shape"], about["num_classes"]).state_dict())
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
-    return digest_arrays(*(arrays[name] for name in sorted(arrays)))
+def _checksum(arrays: dict[str, np.ndarray], told: dict[str, str]) -> str:
+    """Of everything: names, arrays, and what is said of them."""
+    return digest([told, [[name, digest_arrays(arrays[name])] for name in sorted(arrays)]])
 
 
 def _verified(path: Path, context: str) -> tuple[State, dict[str, np.ndarray], list[dict[str, Any]]]:
@@ -159,7 +161,8 @@ def _verified(path: Path, context: str) -> tuple[State, dict[str, np.ndarray], l
         with safe_open(path, framework="np") as handle:
             metadata = handle.metadata() or {}
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  no mapping
-        if metadata["checksum"] != _checksum(arrays):
+        told = {name: metadata[name] for name in ("context", "about")}
+        if metadata["checksum"] != _checksum(arrays, told) or len(metadata) != len(told) + 1:
             raise ValueError("its checksum differs")
         about = json.loads(metadata["about"])
     except Exception as error:  # safetensors has errors of its own for damaged headers

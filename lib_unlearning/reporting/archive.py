@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib_unlearning.cache.files import digest, read_json
+from lib_unlearning.cache.files import digest, read_json, read_sealed
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
@@ -125,8 +127,8 @@ def read_runs(attack_data: Path) -> list[Run]:
 
 def read_run(path: Path) -> Run:
     """The attack that a results.json tells of; raises `UserError` when the file is damaged or of an older release."""
-    rows = read_json(path)
     try:
+        rows = json.loads(read_sealed(path))
         chosen = next(row["feature"] for row in rows if row["chosen"])
         features = {row["feature"]: _estimates(row) for row in rows}
         measured = {name + suffix for name in METRICS for suffix in PARTS} | {"feature", "chosen", *OUTCOMES}
@@ -138,9 +140,9 @@ def read_run(path: Path) -> Run:
             features={**features, CHOSEN: features[chosen]},
             chosen=chosen,
             made=_made(path.with_name(TIMING)),
-            origin=_origin(path.with_name(SETTINGS)),
+            origin=_origin(json.loads(read_sealed(path.with_name(SETTINGS)))),
         )
-    except (KeyError, TypeError, StopIteration, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, StopIteration, AttributeError, IndexError, ValueError) as error:
         raise UserError(f"{path} is not of this release; delete its folder and run the attack again") from error
 
 
@@ -149,8 +151,8 @@ def _made(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _origin(path: Path) -> dict[str, Any]:
-    models = _made(path).get("models", {})
+def _origin(described: dict[str, Any]) -> dict[str, Any]:
+    models = described.get("models", {})
     names = ("dataset_digest", "libraries", "plugins", "cache_version")
     return {side: {name: shaped.get(name) for name in names} for side, shaped in models.items()}
 
@@ -169,7 +171,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
     path = folder / SCORES
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(io.BytesIO(read_sealed(path)))
         table[["set", "member"]].astype(int)
         return table
     except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:

@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib_unlearning.cache.files import atomic_file, remove_stale_temporaries, write_arrays, write_text
+from lib_unlearning.cache.files import (
+    HOST,
+    atomic_file,
+    read_arrays,
+    read_sealed,
+    remove_stale_temporaries,
+    seal_folder,
+    write_arrays,
+    write_text,
+)
 from lib_unlearning.errors import UserError
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.seeds import spawn
@@ -51,12 +60,59 @@ def test_no_space_is_one_clear_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_dead_processes_temporaries_are_removed(tmp_path: Path) -> None:
-    dead, alive = tmp_path / ".a.models.4194999.tmp", tmp_path / f".b.models.{os.getpid()}.tmp"
-    dead.touch()
-    alive.touch()
+def test_only_abandoned_temporaries_are_removed(tmp_path: Path) -> None:
+    """Those of dead processes here, and old ones of other machines: a process number says nothing there."""
+    names = [f".a.models.{HOST}.4194999.ab.tmp", f".b.models.{HOST}.{os.getpid()}.ab.tmp"]
+    dead, alive = (tmp_path / name for name in names)
+    elsewhere, abandoned = (tmp_path / f".{name}.models.0123abcd.4194999.ab.tmp" for name in "cd")
+    for path in (dead, alive, elsewhere, abandoned):
+        path.touch()
+    os.utime(abandoned, (0, 0))
     remove_stale_temporaries(tmp_path)
-    assert list(tmp_path.iterdir()) == [alive]
+    assert sorted(tmp_path.iterdir()) == [alive, elsewhere]
+
+
+def test_every_byte_of_an_array_file_counts(tmp_path: Path) -> None:
+    """Truncated anywhere or with any bit flipped, a file is refused or read as it was, never as something else."""
+    path = tmp_path / "arrays.npz"
+    arrays = {"mean": np.arange(6.0).reshape(2, 3), "names": np.array([1, 2, 3])}
+    write_arrays(path, arrays)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // 10)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="cannot be read"):
+            read_arrays(path)
+    refused = 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            found = read_arrays(path)
+        except UserError:
+            refused += 1
+            continue
+        assert found.keys() == arrays.keys()
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(found[name], values)
+    assert refused > len(whole) / 3 / 2
+
+
+def test_what_is_no_array_file_is_refused_in_a_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    np.savez(tmp_path / "foreign.npz", values=np.arange(3))
+    for name, complaint in (("pipe", "no regular file"), ("foreign", "digest"), ("missing", "no regular file")):
+        with pytest.raises(UserError, match=complaint):
+            read_arrays(tmp_path / f"{name}.npz")
+
+
+def test_sealed_folders_notice_every_change(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('[{"auc": 0.75}]', encoding="utf-8")
+    seal_folder(tmp_path, ["results.json"])
+    assert read_sealed(tmp_path / "results.json") == b'[{"auc": 0.75}]'
+    (tmp_path / "results.json").write_text('[{"auc": 0.95}]', encoding="utf-8")
+    with pytest.raises(UserError, match="digest differs"):
+        read_sealed(tmp_path / "results.json")
+    with pytest.raises(UserError):
+        read_sealed(tmp_path / "scores.csv")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
