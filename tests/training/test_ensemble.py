@@ -431,3 +431,22 @@ def test_the_noise_of_a_budget_is_searched_once(dataset: Dataset) -> None:
     trainer.fit([TrainingTask(np.arange(number, number + 200), number) for number in range(5)])
     found = private_training.noise_for.cache_info()
     assert (found.misses, found.hits) == (1, 4)
+
+
+def test_no_byte_of_a_network_files_header_may_change(dataset: Dataset, tmp_path: Path) -> None:
+    """Names of arrays, their places and what is said of them: every flip is refused."""
+    records = np.arange(0, 600, 10)
+    kind = UNLEARNING_METHODS["scratch"]
+    trainer = NetworkTrainer(dataset, "LRTorch", BRIEF)
+    original, unlearned = train_and_unlearn(kind(kind.Options(), dataset), trainer, records, [], 0)
+    path = tmp_path / "set.models"
+    FILES.write(path, TrainedSet(original, unlearned, np.ones((1, 2)), np.full(1, np.nan)), "a")
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(0, header, 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            assert FILES.read(path, "a", False) is not None
+        except UserError:
+            continue
+        assert whole[place : place + 1] == b" "  # padding at the end of the header

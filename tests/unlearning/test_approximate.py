@@ -1,0 +1,111 @@
+"""Approximate unlearning on networks: objectives against plain training, and what each method must do to a loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import UserError
+from lib_unlearning.options import NoOptions
+from lib_unlearning.training.network_trainer import NetworkTrainer
+from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
+from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
+from lib_unlearning.unlearning.fine_tuning import FineTuning, FineTuningOptions
+from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradOptions, NegGradPlus, NegGradPlusOptions
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.scrub import Scrub, ScrubOptions
+from models import TARGET_MODELS
+
+RECORDS = np.arange(0, 600, 4)
+NOBODY = np.array([], dtype=np.int64)
+GONE = RECORDS[[3, 40, 90]]
+BRIEF = TrainingSettings(num_epochs=6, batch_size=32, device="cpu")
+
+
+def trainer_of(dataset: Dataset, model: str = "MLPTorch") -> NetworkTrainer:
+    return NetworkTrainer(dataset, model, BRIEF)
+
+
+def loss(model: Any, dataset: Dataset, records: np.ndarray) -> float:
+    answers = model.predict_proba(dataset.rows(records))
+    return float(-np.log(answers[np.arange(len(records)), dataset.labels[records]] + 1e-12).mean())
+
+
+def forgotten(dataset: Dataset, method: type, options: Any) -> tuple[Any, Any]:
+    original, unlearned = train_and_unlearn(
+        method(options, dataset), trainer_of(dataset), RECORDS, [Deletion(GONE, NOBODY)], 0
+    )
+    return original, unlearned[0]
+
+
+@pytest.mark.parametrize("model", ["LRTorch", "MLPTorch"])
+def test_the_labels_as_targets_and_weights_of_one_change_nothing(dataset: Dataset, model: str) -> None:
+    plain = TrainingTask(RECORDS, 5)
+    same = replace(plain, weights=np.ones(len(RECORDS)), targets=np.eye(3)[dataset.labels[RECORDS]])
+    one, other = (trainer_of(dataset, model).fit([task])[0] for task in (plain, same))
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_allclose(one.predict_proba(rows), other.predict_proba(rows), atol=1e-6)
+
+
+def test_a_weight_of_two_is_the_record_twice(dataset: Dataset) -> None:
+    """With batches of everything and SGD, whose steps are linear in the gradient."""
+    settings = replace(BRIEF, batch_size=1000, optim="SGD", lr=0.05)
+    weighted = TrainingTask(RECORDS[:20], 5, weights=np.full(20, 2.0))
+    faster = TrainingTask(RECORDS[:20], 5, lr=0.1)
+    one, other = (NetworkTrainer(dataset, "LRTorch", settings).fit([task])[0] for task in (weighted, faster))
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_allclose(one.predict_proba(rows), other.predict_proba(rows), atol=1e-6)
+
+
+def test_ascent_makes_the_forgotten_worse_and_the_plus_spares_the_rest(dataset: Dataset) -> None:
+    original, after = forgotten(dataset, NegGrad, NegGradOptions(ascent_epochs=8, ascent_lr=0.005))
+    kept = np.setdiff1d(RECORDS, GONE)
+    assert loss(after, dataset, GONE) > 2 * loss(original, dataset, GONE)
+    spared = forgotten(dataset, NegGradPlus, NegGradPlusOptions(plus_epochs=3))[1]
+    assert loss(spared, dataset, kept) < loss(after, dataset, kept)
+    assert loss(spared, dataset, GONE) > loss(original, dataset, GONE)
+
+
+def test_no_step_leaves_the_original(dataset: Dataset) -> None:
+    original, after = forgotten(dataset, FineTuning, FineTuningOptions(tuning_lr=1e-12))
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_allclose(original.predict_proba(rows), after.predict_proba(rows), atol=1e-5)
+
+
+def test_max_steps_come_before_min_steps(dataset: Dataset) -> None:
+    method = Scrub(ScrubOptions(scrub_max_steps=2, scrub_min_steps=3), dataset)
+    work = method.work(RECORDS, [Deletion(GONE, NOBODY)], 0)
+    trainer = trainer_of(dataset)
+    models, sizes = trainer.fit(next(work)), []
+    for _ in range(method.phases):
+        (task,) = work.send(models)
+        assert task.weights is not None
+        sizes.append((len(task.records), bool(task.weights[0] < 0)))
+        models = trainer.fit([task])
+    with pytest.raises(StopIteration):
+        work.send(models)
+    kept = len(RECORDS) - len(GONE)
+    assert sizes == [(3, True), (kept, False), (3, True), (kept, False), (kept, False)]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in UNLEARNING_METHODS.items() if not kind.exact])
+def test_deletions_do_not_know_of_each_other(dataset: Dataset, name: str) -> None:
+    """Alone or together, a deletion leaves the same model."""
+    method = UNLEARNING_METHODS[name](UNLEARNING_METHODS[name].Options(), dataset)
+    deletions = [Deletion(GONE[:1], NOBODY), Deletion(GONE[1:], NOBODY)]
+    together = train_and_unlearn(method, trainer_of(dataset), RECORDS, deletions, 0)[1]
+    alone = train_and_unlearn(method, trainer_of(dataset), RECORDS, deletions[:1], 0)[1]
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_allclose(together[0].predict_proba(rows), alone[0].predict_proba(rows), atol=1e-5)
+
+
+def test_what_cannot_start_from_a_model_says_so(dataset: Dataset) -> None:
+    trainer = TARGET_MODELS["DT"].trainer(dataset, TARGET_MODELS["DT"].Options(), NOBODY)
+    method = UNLEARNING_METHODS["neg_grad"](NegGradOptions(), dataset)
+    with pytest.raises(UserError, match="no objective, schedule, warm_start"):
+        train_and_unlearn(method, trainer, RECORDS, [Deletion(GONE, NOBODY)], 0)
+    assert UNLEARNING_METHODS["nothing"].Options is NoOptions
