@@ -30,6 +30,7 @@ from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import unfinished, write_json, write_text
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
+from lib_unlearning.cluster import cluster
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import NoOptions
@@ -474,11 +475,13 @@ def run_experiment(settings: Settings) -> int:
     LOGGER.debug("%s", settings)
     experiment = EXPERIMENTS[settings.exp]
     if settings.exp in _ONCE:
-        return experiment(settings).run() or 0
+        with cluster(settings.cluster if settings.exp == "sweep" else None):
+            return experiment(settings).run() or 0
     if settings.dry_run:
         _say_cost(settings)
         return 0
-    left = [experiment(replace(settings, seed=seed)).run() for seed in settings.seeds]
+    with cluster(settings.cluster):
+        left = [experiment(replace(settings, seed=seed)).run() for seed in settings.seeds]
     folders = [folder for folder in left if folder is not None]
     if len(folders) > 1:
         from lib_unlearning.reporting.archive import seed_summary

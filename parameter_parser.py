@@ -129,6 +129,8 @@ def _flags() -> Iterator[Flag]:
     help = "query the models; false: reuse the saved posteriors"
     yield _flag(group, "is_obtain_posterior", True, help, kind=boolean)
     yield _flag(group, "num_process", usable_cores(), "processes (usable cores)", kind=whole(1), metavar="N")
+    help = "workers elsewhere in the place of processes: local:N, tcp://HOST:PORT, tls://..., slurm:FILE"
+    yield _flag(group, "cluster", None, help, metavar="SPEC")
     yield _flag(group, "is_train_multiprocess", True, "false: work in one process", kind=boolean)
     yield _flag(group, "retrain", False, "train again what is already cached", kind=boolean)
     yield _flag(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
@@ -367,6 +369,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         method_options=method_options,
         is_sample=parsed.is_sample,
         is_obtain_posterior=parsed.is_obtain_posterior,
+        cluster=parsed.cluster,
         num_process=parsed.num_process if parsed.is_train_multiprocess else 1,
         top_k=_published_entries(parsed),
         temperature=None if parsed.is_defense is False else parsed.temperature,

@@ -38,7 +38,11 @@ _CORE: tuple[str, ...] = (
     "requests",
 )
 _NETWORKS = ("torch", "torchvision", "opacus", "safetensors")
-_EXTRA = {"pyarrow": "python -m pip install pyarrow"}
+_EXTRA = {
+    "pyarrow": "python -m pip install pyarrow",
+    "distributed": 'python -m pip install "dask[distributed]"',
+    "dask_jobqueue": "python -m pip install dask-jobqueue",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):

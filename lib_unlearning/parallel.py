@@ -21,6 +21,22 @@ _PATIENCE = 1.0  # seconds for a killed process to be gone
 _PR_SET_PDEATHSIG = 1
 
 
+# (task, items) -> results in order: a cluster that takes the place of local processes, see `carried_out_by`.
+Carrier = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+_CARRIER: Carrier | None = None
+
+
+@contextlib.contextmanager
+def carried_out_by(carrier: Carrier) -> Iterator[None]:
+    """Let something else than local processes carry out what `parallel_map` is asked for while the block runs."""
+    global _CARRIER
+    before, _CARRIER = _CARRIER, carrier
+    try:
+        yield
+    finally:
+        _CARRIER = before
+
+
 def usable_cores() -> int:
     """Number of cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -40,7 +56,10 @@ def parallel_map(
     tqdm.monitor_interval = 0  # its monitor thread would be alive while worker processes are forked
     hidden = True if quiet else None  # None: shown on a terminal only
     workers = min(workers, len(items))
-    results = _run_here(task, items) if workers <= 1 else _run_in_processes(task, items, workers)
+    if _CARRIER is not None and len(items) > 1:
+        results = _CARRIER(task, items)
+    else:
+        results = _run_here(task, items) if workers <= 1 else _run_in_processes(task, items, workers)
     yield from tqdm(results, total=len(items), desc=description, disable=hidden, leave=False)
 
 

@@ -68,6 +68,7 @@ class Settings:
         max_auc: that a batch of deletions shall stay under.
         retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
+        cluster: whose workers take their place (see `cluster.py`); None for none.
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
         round_digits: decimal digits that are published, None for all.
@@ -94,6 +95,7 @@ class Settings:
     is_sample: bool
     is_obtain_posterior: bool
     num_process: int
+    cluster: str | None
     top_k: int | None
     temperature: float | None
     round_digits: int | None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.audit.dossier import LIMITS, Dossier
 from lib_unlearning.cache.files import write_text
@@ -26,6 +25,8 @@ def write_page(dossier: Dossier, path: Path, show_ids: bool) -> Path:
 
 def render(dossier: Dossier, show_ids: bool) -> str:
     """The page as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
