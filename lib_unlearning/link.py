@@ -31,6 +31,10 @@ class Softmax:
         """What is linear in the record: centred logs."""
         return centred_logs(answers)
 
+    def whole(self, answers: np.ndarray) -> np.ndarray:
+        """Mask [m] of the answers whose logarithms are not cut off."""
+        return np.asarray((answers > 10 * _TINY).all(axis=1))
+
     def errors(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Derivative [m, c] of each record's loss by its scores [m, c]."""
         found = softmax(scores)
@@ -51,6 +55,10 @@ class Identity:
     def signal(self, answers: np.ndarray) -> np.ndarray:
         """The prediction."""
         return answers
+
+    def whole(self, answers: np.ndarray) -> np.ndarray:
+        """All of them."""
+        return np.ones(len(answers), dtype=bool)
 
     def errors(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Prediction less truth [m, 1]."""

@@ -116,10 +116,15 @@ class Extraction:
     def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:
         """Parameters [d + 1, c] of one version of one sample set's model."""
         key = ("theta", len(self.probes), int(self.probes[0]), sample_set, version)
-        found: np.ndarray = view.once(
-            key, lambda: extract(self.inputs, view.link.signal(view.ask(sample_set, version, self.probes)))
-        )
+        found: np.ndarray = view.once(key, lambda: self._solved(view, view.ask(sample_set, version, self.probes)))
         return found
+
+    def _solved(self, view: View, answers: np.ndarray) -> np.ndarray:
+        """From answers [P, c]; those that are so small that they were cut off say nothing."""
+        kept = view.link.whole(answers)
+        if kept.sum() < self.inputs.shape[1]:
+            kept = np.ones(len(answers), dtype=bool)
+        return extract(self.inputs[kept], view.link.signal(answers[kept]))
 
     def residual(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """[d + 1, c] sum of the loss gradients of what was deleted, over the number of training records."""
@@ -149,12 +154,14 @@ class Versions:
 def is_linear(view: View, seed: int) -> bool:
     """Whether one of a side's models is linear in its inputs, found by asking it."""
     plan = Extraction.plan(_free(view), seed)
-    if plan.inputs.shape[1] + _CHECKED > len(plan.inputs):
-        return False  # too few records to tell
     answers = view.ask(int(view.cases.set[0]), ORIGINAL, plan.probes)
+    kept = view.link.whole(answers)
+    inputs, answers = plan.inputs[kept], answers[kept]
+    if plan.inputs.shape[1] + _CHECKED > len(inputs):
+        return False  # too few records to tell
     signal = view.link.signal(answers)
-    theta = extract(plan.inputs[:-_CHECKED], signal[:-_CHECKED])
-    return unexplained(plan.inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers)
+    theta = extract(inputs[:-_CHECKED], signal[:-_CHECKED])
+    return unexplained(inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers)
 
 
 def _free(view: View) -> View:
