@@ -9,4 +9,4 @@ if [ "${1:-}" = --networks ]; then
     shift
 fi
 install_environment "$requirements"
-python main.py --exp mem_inf --train_missing ${1+"$@"}
+python main.py --exp all ${1+"$@"}
