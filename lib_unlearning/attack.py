@@ -84,16 +84,21 @@ class OwnWorlds:
         inside: [K, m, 2, c] answers to a candidate before and after its deletion.
         outside: [K, G, m, 2, c] answers to it by a pair that lost somebody else; NaN where it was trained on.
         probes: [K, G, P, c] answers of the originals to the probes, which none of them was trained on.
+        effects: [m, P c] change of the probes' centred logits for a step up a candidate's loss, mean over rounds; no
+            columns where own models have no gradients.
     """
 
     changes: np.ndarray
     inside: np.ndarray
     outside: np.ndarray
     probes: np.ndarray
+    effects: np.ndarray
 
     def of(self, chosen: np.ndarray) -> OwnWorlds:
         """The same of some candidates, by their numbers [k]."""
-        return OwnWorlds(self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes)
+        return OwnWorlds(
+            self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes, self.effects[chosen]
+        )
 
 
 # (candidates [m], probes [P], how many of these are used, seed, rounds K) -> worlds

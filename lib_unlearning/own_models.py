@@ -21,10 +21,11 @@ from lib_unlearning.link import Link, Softmax
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.posterior import query
 from lib_unlearning.seeds import integer_seed, spawn
-from lib_unlearning.training.tasks import Trainer
-from lib_unlearning.unlearning.base import Deletion, UnlearningMethod, train_and_unlearn
+from lib_unlearning.training.tasks import GRADIENTS, Trainer
+from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, train_and_unlearn
 
 _NOBODY = np.array([], dtype=np.int64)
+_FORM = 2  # of the files, raised when they hold something else
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,18 @@ class Workshop:
         published = {
             name: self.publish(part.reshape(-1, part.shape[-1])).reshape(part.shape)
             for name, part in answers.items()
-            if name != "group"
+            if name not in ("group", "effects")
         }
         published["outside"][np.isnan(answers["outside"])] = np.nan
         before = self.link.signal(published["probes"][:, :used])[answers["group"]]
         changes = before - self.link.signal(published["probes_after"][:, :used])
-        found = {"changes": changes.reshape(len(changes), -1), "probes": published["probes"][:, :used]}
+        effects = answers["effects"][:, :used]
+        effects = (effects - effects.mean(axis=2, keepdims=True)) if effects.size else effects
+        found = {
+            "effects": effects.reshape(len(changes), -1),
+            "changes": changes.reshape(len(changes), -1),
+            "probes": published["probes"][:, :used],
+        }
         for name in ("inside", "outside"):
             found[name] = published[name] if self.versions == "both" else _one(published[name], self.versions)
         return found
@@ -82,7 +89,7 @@ class Workshop:
     def _kept_round(self, candidates: np.ndarray, probes: np.ndarray, seed: int, number: int) -> dict[str, np.ndarray]:
         if self.folder is None:
             return self._round(candidates, probes, seed, number)
-        key = digest([self.shaped_by, digest_arrays(candidates, probes), seed, number])
+        key = digest([self.shaped_by, digest_arrays(candidates, probes), seed, number, _FORM])
         path = self.folder / f"own-{key[:16]}.npz"
         if not path.exists():
             write_arrays(path, self._round(candidates, probes, seed, number))
@@ -102,18 +109,21 @@ class Workshop:
             "outside": np.stack([part.outside for part in parts]),
             "probes": np.stack([part.probes for part in parts]),
             "probes_after": np.concatenate([part.probes_after for part in parts])[order],
+            "effects": np.concatenate([part.effects for part in parts])[order],
             "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
         }
 
 
 @dataclass(frozen=True)
 class _Found:
-    """One group's answers: inside [g, 2, c], outside [m, 2, c], to the probes before [P, c] and after [g, P, c]."""
+    """One group's answers: inside [g, 2, c], outside [m, 2, c], to the probes before [P, c] and after [g, P, c], and
+    what a step up each candidate's loss does to the probes [g, P, c]."""
 
     inside: np.ndarray
     outside: np.ndarray
     probes: np.ndarray
     probes_after: np.ndarray
+    effects: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -150,7 +160,18 @@ class _Group:
             outside=outside,
             probes=before[:size],
             probes_after=np.stack([answer[:size] for answer in answers[1:]]),
+            effects=self._effects(original, deleted),
         )
+
+    def _effects(self, original: Ensemble, deleted: np.ndarray) -> np.ndarray:
+        """Of the original's constituents together; no probes where these have no gradients."""
+        shop = self.shop
+        if GRADIENTS not in shop.trainer.capabilities:
+            return np.zeros((len(deleted), 0, shop.dataset.num_classes), dtype=np.float32)
+        rows = [shop.dataset.rows(part) for part in (self.probes, deleted)]
+        labels = shop.dataset.labels[deleted]
+        found = [constituent.effects(*rows, labels) for constituent in original.constituents]
+        return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
 def _one(pairs: np.ndarray, version: str) -> np.ndarray:
@@ -160,5 +181,6 @@ def _one(pairs: np.ndarray, version: str) -> np.ndarray:
 
 def _assembled(rounds: list[dict[str, np.ndarray]]) -> OwnWorlds:
     changes: np.ndarray = np.stack([part["changes"] for part in rounds]).mean(axis=0)
+    effects: np.ndarray = np.stack([part["effects"] for part in rounds]).mean(axis=0)
     inside, outside, probes = (np.stack([part[name] for part in rounds]) for name in ("inside", "outside", "probes"))
-    return OwnWorlds(changes, inside, outside, probes)
+    return OwnWorlds(changes, inside, outside, probes, effects)

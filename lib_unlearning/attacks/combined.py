@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.attack import ASK, CLASSES, OWN_MODELS, POSTERIORS, LearnedAttack, View
-from lib_unlearning.attacks.probes import ProbeMatched, ProbeNewton
+from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient, Residuals
 from lib_unlearning.attacks.worlds import log_ratios
 from lib_unlearning.construct_feature import of_known_label
@@ -59,7 +59,7 @@ class Combined(LearnedAttack):
     def prepare(self, shadow: View, seed: int) -> Joined:
         """What each part learns on the shadow side."""
         parts: list[Callable[[View], np.ndarray]] = []
-        for kind in (ResidualGradient, ProbeNewton, ProbeMatched):
+        for kind in (ResidualGradient, ProbeNewton, ProbeMatched, ProbeGradient):
             attack = kind(self.attack_model)
             if attack.needs <= shadow.offers and attack.applies(shadow, seed):
                 parts.append(Residuals(seed) if kind is ResidualGradient else attack.prepare(shadow, seed))

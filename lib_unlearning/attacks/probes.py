@@ -16,6 +16,7 @@ import numpy as np
 from lib_unlearning.attack import BOTH_VERSIONS, ORIGINAL, OWN_MODELS, LearnedAttack, View
 from lib_unlearning.attacks.linear import Extraction, hessian, is_linear, loss_gradients
 from lib_unlearning.construct_feature import of_known_label
+from lib_unlearning.training.tasks import GRADIENTS
 
 _RIDGE = 1e-3  # of the largest variance, when changes are whitened
 _MOST_PARAMETERS = 2000  # whose Hessian is solved
@@ -86,6 +87,20 @@ class ProbeMatched(LearnedAttack):
         return Agreement(changes_of_pairs, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
 
 
+class ProbeGradient(LearnedAttack):
+    """What to expect comes from the candidate's gradient on own models: networks, one model a group of candidates."""
+
+    name = "probe_gradient"
+    needs = BOTH_VERSIONS | {OWN_MODELS, GRADIENTS}
+
+    def __init__(self, attack_model: str) -> None:
+        self.attack_model = attack_model
+
+    def prepare(self, shadow: View, seed: int) -> Agreement:
+        """Learn in which directions answers change anyway."""
+        return Agreement(changes_of_gradients, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
+
+
 class ProbeNewton(LearnedAttack):
     """What to expect comes from one Newton step at the extracted parameters: linear models, and nothing is trained."""
 
@@ -126,6 +141,11 @@ def changes_of_pairs(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Changes seen, and those that own pairs of models show."""
     probes = view.probe_records(seed)
     return seen_changes(view, probes), view.own_worlds(seed).changes
+
+
+def changes_of_gradients(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Changes seen, and those that a step up each candidate's loss makes in own models."""
+    return seen_changes(view, view.probe_records(seed)), -view.own_worlds(seed).effects
 
 
 def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:

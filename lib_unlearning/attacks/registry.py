@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lib_unlearning.attack import ATTACKS, Attack, View, paper_attacks
 from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.label_only import LabelOnly
-from lib_unlearning.attacks.probes import ProbeMatched, ProbeNewton
+from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient
 from lib_unlearning.attacks.worlds import LikelihoodRatio, Rmia
 
@@ -16,6 +16,7 @@ TODAY: dict[str, Callable[[str], Attack]] = {
     "residual_gradient": ResidualGradient,
     "probe_newton": ProbeNewton,
     "probe_matched": ProbeMatched,
+    "probe_gradient": ProbeGradient,
     "likelihood_ratio": lambda attack_model: LikelihoodRatio("likelihood_ratio"),
     "likelihood_offline": lambda attack_model: LikelihoodRatio("likelihood_offline", offline=True),
     "ruli_privacy": lambda attack_model: LikelihoodRatio("ruli_privacy", columns=(0,)),

@@ -26,6 +26,7 @@ from lib_unlearning.posterior import (
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.study import Study
 from lib_unlearning.study_models import QuerySet, train_missing, warm_up
+from lib_unlearning.training.tasks import GRADIENTS
 from lib_unlearning.unlearning.base import Ensemble
 
 
@@ -127,7 +128,8 @@ class StudySource:
     def _offers(self) -> frozenset[str]:
         if self.study.settings.other_data:
             return frozenset({POSTERIORS, CLASSES})
-        return frozenset({POSTERIORS, CLASSES, CLASS_ORDER}) | self.study.settings.budget.offers
+        known = {POSTERIORS, CLASSES, CLASS_ORDER} | (self.study.trainer["shadow"].capabilities & {GRADIENTS})
+        return frozenset(known) | self.study.settings.budget.offers
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
         seen = self.study.settings.budget.seen(self._publication.of_cases(cases))

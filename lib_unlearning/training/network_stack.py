@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, jvp, vmap
 from torch.nn import functional
 
 from lib_unlearning.dataset import Dataset
@@ -105,6 +105,33 @@ class NetworkModel:
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, ...]."""
         return self.stack.posteriors([self.index], [features])[0]
+
+    def effects(self, probes: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Change [k, P, c] of the logits at probes [P, d] for a step up each record's loss, records [k, d], labels [k].
+
+        To first order, that is where the network goes when the record is taken from its training (TracIn, Pruthi et
+        al., NeurIPS 2020, with the last weights only).
+        """
+        stack = self.stack
+        moments = [None if part is None else part[self.index : self.index + 1] for part in (stack.mean, stack.std)]
+        asked, records = (
+            standardised(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None], *moments)[0]
+            for part in (probes, rows)
+        )
+
+        def logits(weights: Weights, inputs: torch.Tensor) -> torch.Tensor:
+            stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+            return forward(stack.architecture, stack.shape, stack.num_classes, stacked, inputs.unsqueeze(0), None)[0]
+
+        def loss(weights: Weights, record: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(logits(weights, record.unsqueeze(0)), label.unsqueeze(0))
+
+        weights = self.weights
+        found = []
+        for record, label in zip(records, torch.from_numpy(np.asarray(labels)), strict=True):
+            gradient = grad(loss)(weights, record, label)
+            found.append(jvp(lambda moved: logits(moved, asked), (weights,), (gradient,))[1].numpy())
+        return np.stack(found)
 
     @staticmethod
     def predict_together(

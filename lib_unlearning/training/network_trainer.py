@@ -15,7 +15,15 @@ from lib_unlearning.training.ensemble import train_stack
 from lib_unlearning.training.network_stack import NetworkModel, Stack
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.single import train_alone
-from lib_unlearning.training.tasks import OBJECTIVE, SCHEDULE, WARM_START, Trainer, TrainingSettings, TrainingTask
+from lib_unlearning.training.tasks import (
+    GRADIENTS,
+    OBJECTIVE,
+    SCHEDULE,
+    WARM_START,
+    Trainer,
+    TrainingSettings,
+    TrainingTask,
+)
 
 NOBODY = np.array([], dtype=np.int64)
 _SAMPLE = 8  # networks that an estimate is made from
@@ -44,6 +52,7 @@ class NetworkTrainer(Trainer):
         # The budget of DP-SGD is counted from fresh weights on.
         stackable = ARCHITECTURES[model_name].stackable
         own = {WARM_START, SCHEDULE} | ({OBJECTIVE} if stackable else set())
+        own |= {GRADIENTS} if ARCHITECTURES[model_name].linear else set()
         self.capabilities = frozenset() if settings.privacy else frozenset(own)
         self.device = find_device(settings.device)
         self.size = settings.ensemble_size or suitable_stack(

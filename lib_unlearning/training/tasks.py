@@ -19,6 +19,7 @@ from lib_unlearning.options import boolean, number, option, whole
 # What a trainer may be able to do beyond training from scratch.
 WARM_START = "warm_start"  # `TrainingTask.start`
 SCHEDULE = "schedule"  # `TrainingTask.epochs` and `.lr`
+GRADIENTS = "gradients"  # its models have `effects`, see `network_stack.NetworkModel`
 OBJECTIVE = "objective"  # `TrainingTask.weights` and `.targets`
 
 

@@ -100,8 +100,9 @@ def test_on_linear_models_they_see_far_more_than_the_paper(tmp_path: Path) -> No
     assert float(rows["combined"]["auc"]) > float(rows["direct_diff"]["auc"]) + 0.1
     assert rows["combined"]["chosen"] == "True"
     placebo = attack(tmp_path, "--original_model", "LR", "--placebo")
-    assert set(TODAY) <= placebo.keys()
-    for name in TODAY:
+    linear_only = set(TODAY) - {"probe_gradient"}  # networks have gradients
+    assert linear_only <= placebo.keys()
+    for name in linear_only:
         assert float(placebo[name]["auc_low"]) <= 0.5 <= float(placebo[name]["auc_high"])
         assert float(placebo[name]["empirical_epsilon"]) < 0.5
 

@@ -38,6 +38,7 @@ def view_of(fall: float, cases: int = 200, seed: int = 0) -> View:
         pair(np.ones(cases), ROUNDS),
         pair(np.zeros(cases), ROUNDS, GROUPS),
         posteriors(noise(ROUNDS, GROUPS, PROBES)),
+        np.zeros((cases, 0)),
     )
     seen = pair(member)
     index = np.arange(cases)
