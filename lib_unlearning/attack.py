@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS
+from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import Link, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import integer_seed, spawn
@@ -251,7 +252,7 @@ def _random_forest(seed: int) -> Any:
 def _gradient_boosting(seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, learning_rate=0.1, random_state=seed)
+    return HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, min_samples_leaf=5, random_state=seed)
 
 
 def _multilayer_perceptron(seed: int) -> Any:
@@ -318,7 +319,14 @@ class LearnedAttack(Attack):
         """Train the classifier on the shadow cases."""
         see = self.prepare(shadow, seed)
         classifier = ATTACK_MODELS[self.attack_model](integer_seed(seed, "attack", self.name))
-        return FittedLearnedAttack(see, classifier.fit(see(shadow), shadow.cases.member))
+        try:
+            classifier.fit(see(shadow), shadow.cases.member)
+        except ValueError as error:  # early stopping wants more cases than there may be
+            raise UserError(
+                f"--attack_model {self.attack_model} cannot learn {self.name} from {len(shadow.cases)} shadow cases "
+                f"({error_text(error)}); raise --shadow_set_num or name another one"
+            ) from error
+        return FittedLearnedAttack(see, classifier)
 
 
 @dataclass(frozen=True)

@@ -44,5 +44,5 @@ class Network:
 
 
 features, target = load_breast_cancer(return_X_y=True)
-audit = DeletionAudit(Network(), unlearn="own", n_sets=5, n_requests=8, own_models=0, n_jobs=1, name="breast cancer")
+audit = DeletionAudit(Network(), unlearn="own", n_sets=4, n_requests=6, own_models=0, n_jobs=1, name="breast cancer")
 print(audit.fit(StandardScaler().fit_transform(features), target).summary())

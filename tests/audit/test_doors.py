@@ -175,7 +175,7 @@ class Misbehaviour:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.fails_every = 7
+        self.fails_every = 60
         self.short = False
         self.closed = False
         self.tokens: set[str] = set()
@@ -240,7 +240,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Path, Misbehaviour]]:
     path = tmp_path / "service.yaml"
     url = f"http://127.0.0.1:{port}"
     path.write_text(
-        "data: people.csv\nlabel_column: risk\nsets: 4\nrequests: 5\nset_size: 50\nrate: 2000\n"
+        "data: people.csv\nlabel_column: risk\nsets: 4\nrequests: 4\nset_size: 50\nrate: 5000\n"
         f'train: {{url: "{url}/train", body: {{rows: $rows, labels: $labels, seed: $seed}}, model: $.id}}\n'
         f'delete: {{url: "{url}/models/{{model}}/delete", body: {{rows: $rows}}, model: $.id}}\n'
         f'predict: {{url: "{url}/models/{{model}}/predict", body: {{rows: $rows}}, answers: "$.result[*].scores"}}\n'
