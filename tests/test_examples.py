@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,25 @@ def test_an_example_prints_a_verdict(tmp_path: Path, name: str) -> None:
     assert done.returncode in (0, 3, 4), done.stderr
     assert "Verdict: " in done.stdout
     assert "Controls: all as they must be." in " ".join(done.stdout.split())
+
+
+PRELUDE = """
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import scale
+X, y = load_breast_cancer(return_X_y=True)
+X = scale(X)
+"""
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/AUDIT.md"])
+def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / document).read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, Any] = {}
+    for block in blocks:
+        exec(PRELUDE + block, found)
+    assert found["audit"].verdict_ == "leaks"
 
 
 def test_the_description_of_a_service_is_read() -> None:
