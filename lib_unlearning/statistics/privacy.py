@@ -54,9 +54,9 @@ def epsilon_bound(scores: np.ndarray, member: np.ndarray, chosen_on: np.ndarray,
     caught = (scores[judged] > threshold) if positives else (scores[judged] <= threshold)
     wanted = member[judged] == (1 if positives else 0)
     hits, alarms = int((caught & wanted).sum()), int((caught & ~wanted).sum())
-    low = _least(hits, int(wanted.sum()))
-    high = 1 - _least(int((~wanted).sum()) - alarms, int((~wanted).sum()))
-    return EpsilonBound(_epsilon(low, high, delta), hits, hits + alarms)
+    low = _least(np.array([hits]), int(wanted.sum()))
+    high = 1 - _least(np.array([int((~wanted).sum()) - alarms]), int((~wanted).sum()))
+    return EpsilonBound(float(_epsilon(low, high, delta)[0]), hits, hits + alarms)
 
 
 def _best_rule(scores: np.ndarray, member: np.ndarray, delta: float) -> tuple[float, bool]:
@@ -69,26 +69,24 @@ def _best_rule(scores: np.ndarray, member: np.ndarray, delta: float) -> tuple[fl
     for positives in (True, False):
         hits, alarms = above if positives else (len(kinds[1]) - above[1], len(kinds[0]) - above[0])
         wanted, others = (len(kinds[0]), len(kinds[1])) if positives else (len(kinds[1]), len(kinds[0]))
-        found = np.array(
-            [
-                _epsilon(_least(int(hit), wanted), 1 - _least(others - int(alarm), others), delta)
-                for hit, alarm in zip(hits, alarms, strict=True)
-            ]
-        )
+        found = _epsilon(_least(hits, wanted), 1 - _least(others - alarms, others), delta)
         if found.max() > best[0]:
             best = (float(found.max()), float(thresholds[found.argmax()]), positives)
     return best[1], best[2]
 
 
-def _epsilon(low: float, high: float, delta: float) -> float:
-    return float(np.log((low - delta) / high)) if low - delta > high > 0 else 0.0
+def _epsilon(low: np.ndarray, high: np.ndarray, delta: float) -> np.ndarray:
+    shown = (low - delta > high) & (high > 0)
+    found: np.ndarray = np.log(np.where(shown, low - delta, 1.0) / np.where(shown, high, 1.0))
+    return found
 
 
-def _least(events: int, trials: int) -> float:
-    """Clopper and Pearson's lower bound on a rate, so that two of them hold together."""
+def _least(events: np.ndarray, trials: int) -> np.ndarray:
+    """Clopper and Pearson's lower bounds on rates [n], so that two of them hold together."""
     from scipy.special import betaincinv
 
-    return 0.0 if not events else float(betaincinv(events, trials - events + 1, (1 - CONFIDENCE) / 2))
+    bounds: np.ndarray = betaincinv(np.maximum(events, 1), trials - np.maximum(events, 1) + 1, (1 - CONFIDENCE) / 2)
+    return np.where(events > 0, bounds, 0.0)
 
 
 def one_run_epsilon(
@@ -120,11 +118,15 @@ def _guessing(scores: np.ndarray, member: np.ndarray, share: float, delta: float
 
 def _chance(hits: int, guesses: int, cases: int, epsilon: float, delta: float) -> float:
     """How likely so many right guesses are at most, if the mechanism is (epsilon, delta)-private."""
-    from scipy.stats import binom
+    from scipy.special import bdtrc, gammaln, xlog1py, xlogy  # scipy.stats would take longer to import
 
     right = 1 / (1 + np.exp(-epsilon))
-    beta = float(binom.sf(hits - 1, guesses, right))
-    below = np.cumsum(binom.pmf(np.arange(hits - 1, -1, -1), guesses, right))  # mass of hits - i .. hits - 1
+    beta = float(bdtrc(hits - 1, guesses, right)) if hits else 1.0
+    counts = np.arange(hits - 1, -1, -1)
+    ways = gammaln(guesses + 1) - gammaln(counts + 1) - gammaln(guesses - counts + 1)
+    below = np.cumsum(
+        np.exp(ways + xlogy(counts, right) + xlog1py(guesses - counts, -right))
+    )  # of hits - i .. hits - 1
     alpha = float((below / np.arange(1, hits + 1)).max()) if hits else 0.0
     return min(1.0, beta + 2 * alpha * delta * cases)
 
