@@ -235,14 +235,19 @@ def known(budget: Budget) -> str:
     """How an adversary differs from the usual one, in words; nothing where he does not."""
     usual, parts = Budget(), []
     if budget.own_models != usual.own_models:
-        parts.append(f"{budget.own_models} rounds of own models")
+        parts.append(f"{_counted(budget.own_models, 'round')} of own models")
     if budget.queries is not None:
-        parts.append(f"{budget.queries:,} questions a version")
+        parts.append(f"{_counted(budget.queries, 'question')} a version")
     if budget.versions != "both":
         parts.append(f"sees the {budget.versions} model only")
     if not budget.label_known:
         parts.append("labels unknown")
     return "".join(f", {part}" for part in parts)
+
+
+def _counted(count: int, what: str) -> str:
+    """ "1 question", "2,000 questions"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _ends(estimate: Estimate) -> dict[str, float | None]:
