@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 
 from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View, paper_attacks
 from lib_unlearning.attacks.choice import cross_fitted_scores
-from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked
+from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, spread
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import softmax
-from lib_unlearning.posterior import PosteriorSet, evenly_spaced
+from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
 
@@ -65,6 +66,9 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
     answers = {
         name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")
     }
+    if kind == "labels":  # a class may be named in one of the files only
+        most = max(part.shape[1] for part in answers.values())
+        answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
     if answers["before"].shape != answers["after"].shape:
         raise UserError(
             f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}after {answers['after'].shape[1]}"
@@ -85,7 +89,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
         _numbered(table["record"]) if "record" in table else np.arange(count),
         label,
         sets,
-        _numbered(table["request"]) if "request" in table else np.arange(count),
+        _numbered(table["request"]) if "request" in table else _paired(deleted),
     )
     _check_kinds(cases, files.cases, flag)
     _check_order(cases, flag)
@@ -111,7 +115,7 @@ def evidence_of(target: PosteriorSet, shadow: PosteriorSet | None, options: Opti
             "learned on one half and were judged on the other."
         )
         return Evidence({side: target for side in SIDES}, Attacked(scores, scores, UNCHOSEN), None, None), notes
-    learned = shadow.select(evenly_spaced(np.arange(len(shadow)), LEARNED))
+    learned = shadow.select(spread(shadow.member, LEARNED))
     if len(learned) < len(shadow):
         notes.append(f"Attacks learned on {len(learned):,} of {len(shadow):,} shadow cases, evenly spaced.")
     views = {"shadow": _view(replace(learned, set=_few_sets(learned.set))), "target": _view(target)}
@@ -143,7 +147,7 @@ def _table(path: Path, flag: str) -> dict[str, np.ndarray]:
             return _npz(path)
         whole = path.suffix in (".parquet", ".pq")
         frame = pd.read_parquet(path) if whole else pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pd.errors.ParserError) as error:
         raise UserError(f"{flag} {path} cannot be read ({error_text(error)})") from error
     frame.columns = [str(name).strip() for name in frame.columns]
     if not len(frame):
@@ -175,7 +179,11 @@ def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, n
             raise UserError(
                 f"{flag} {path}: its column {name} is not that of the cases; rows must be in the same order"
             )
-    columns = [values for name, values in table.items() if name not in _COLUMNS]
+    named = {name: values for name, values in table.items() if name not in _COLUMNS}
+    for name, values in named.items():
+        if len(named) > 1 and (name.startswith("Unnamed") or name in ("", "index") or _counts(values)):
+            raise UserError(f"{flag} {path}: column {name!r} numbers the rows and is no answer; leave it out")
+    columns = list(named.values())
     if not columns:
         raise UserError(f"{flag} {path}: no column of answers; it holds {_listed(table)}")
     if len(columns[0]) != count:
@@ -188,6 +196,12 @@ def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, n
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(f"{flag} {path}: row {row + 1} holds NaN or infinity")
     return _posteriors(values, kind, f"{flag} {path}", int(_whole(cases["label"], "label").max()) + 1)
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether a column does nothing but count its rows."""
+    number = np.issubdtype(values.dtype, np.number)
+    return bool(number and len(values) > 2 and (np.diff(values) == 1).all())
 
 
 def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.ndarray:
@@ -230,6 +244,15 @@ def _whole(values: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(numbers).all() or (numbers != numbers.round()).any():
         raise UserError(f"{where} must be whole numbers from 0")
     return numbers.astype(np.int64)
+
+
+def _paired(deleted: np.ndarray) -> np.ndarray:
+    """Requests [m] where a file names none: the k-th deleted record and the k-th stranger make one."""
+    found = np.empty(len(deleted), dtype=np.int64)
+    for kind in (0, 1):
+        rows = np.flatnonzero(deleted == kind)
+        found[rows] = np.arange(len(rows))
+    return found
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:

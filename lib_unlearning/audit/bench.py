@@ -32,6 +32,7 @@ class SetAnswers:
         retrained: [m, c] answers of models retrained without the deleted records; equal to the unlearned where these
             are retrained ones.
         public: [1 + requests, P, c] answers to public records, the original's first.
+        public_retrained: the same with the retrained models.
         accuracy: [2, 2] of original and unlearned models on records that stay, and on held-out ones; for numbers, the
             share of variance explained.
     """
@@ -39,6 +40,7 @@ class SetAnswers:
     cases: PosteriorSet
     retrained: np.ndarray
     public: np.ndarray
+    public_retrained: np.ndarray
     accuracy: np.ndarray
 
 
@@ -101,15 +103,20 @@ class Bench:
         original, unlearned = train_and_unlearn(self.method, self.trainer, sample_set.records, deletions, seed)
         cases = evaluation_cases(sample_set, part.negative, whole_request, self.seed, side, index, placebo=False)
         found = obtain_posteriors(original, unlearned, cases, self.records, index)
-        retrained = found.unlearned
+        again = unlearned
         if not self.method.exact:
             exact = Retraining(None, self.records)
             again = train_and_unlearn(exact, self.trainer, sample_set.records, deletions, seed)[1]
-            retrained = obtain_posteriors(original, again, cases, self.records, index).unlearned
-        asked = [original, *unlearned]
+        retrained = obtain_posteriors(original, again, cases, self.records, index).unlearned
+        asked = [original, *unlearned, *again]
         public = query(asked, [self.public] * len(asked), self.records)
+        count = 1 + len(unlearned)
         return SetAnswers(
-            found, retrained, np.stack(public), self._accuracy(original, unlearned, sample_set.records, part)
+            found,
+            retrained,
+            np.stack(public[:count]),
+            np.stack([public[0], *public[count:]]),
+            self._accuracy(original, unlearned, sample_set.records, part),
         )
 
     def _accuracy(
@@ -143,19 +150,33 @@ class Bench:
             look_up=None if numeric is None else numeric.__getitem__,
             label_of=self.records.labels.__getitem__,
             own=self.public,
-            worlds=self.workshop().worlds,
+            worlds=self.workshop(self.method).worlds,
             candidates=np.unique(cases.record),
             budget=budget,
             set_size=self.sizes.set_size or 0,
             link=self.records.link,
         )
 
-    def workshop(self) -> Workshop:
-        """With what the adversary trains models of his own: the audited method, on his own records."""
+    def retrained_views(self, answers: dict[str, list[SetAnswers]], budget: Budget) -> dict[str, View]:
+        """The same cases with retrained models in the unlearned ones' place: in what they answer to whatever is asked,
+        and in what the adversary trains himself."""
+        views = {}
+        for side, view in self.views(answers, budget).items():
+            parts = answers[side]
+            views[side] = replace(
+                view,
+                cases=replace(view.cases, unlearned=np.concatenate([part.retrained for part in parts])),
+                answer=_Kept(self.public, [part.public_retrained for part in parts]),
+                worlds=self.workshop(Retraining(None, self.records)).worlds,
+            )
+        return views
+
+    def workshop(self, method: UnlearningMethod) -> Workshop:
+        """With what the adversary trains models of his own: a method, on his own records."""
         return Workshop(
             dataset=self.records,
             trainer=self.trainer,
-            method=self.method,
+            method=method,
             pool=self.split["shadow"].positive,
             set_size=self.sizes.set_size or 0,
             together=self.sizes.unlearning_size,
@@ -168,12 +189,6 @@ class Bench:
             quiet=self.quiet,
             link=self.records.link,
         )
-
-
-def retrained_view(view: View, answers: list[SetAnswers]) -> View:
-    """The same cases with retrained models in the place of the unlearned ones."""
-    retrained = np.concatenate([part.retrained for part in answers])
-    return replace(view, cases=replace(view.cases, unlearned=retrained), memo={})
 
 
 def _as_it_is(posteriors: np.ndarray) -> np.ndarray:

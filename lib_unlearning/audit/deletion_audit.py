@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from lib_unlearning.attack import Budget
-from lib_unlearning.audit.bench import Bench, retrained_view
+from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, examine
 from lib_unlearning.audit.records import Records
@@ -140,7 +140,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         budget = Budget(own_models=self.own_models)
         views = bench.views(answers, budget)
         relative = self._compared()
-        retrained = {side: retrained_view(views[side], answers[side]) for side in SIDES} if relative else None
+        retrained = bench.retrained_views(answers, budget) if relative else None
         self.overlap_ = mean_overlap(bench.split["target"].sample_sets)
         options = Options(self.margin, self.attack_model, self.attacks == "all", self.random_state, self.overlap_)
         evidence, self.examination_ = examine(views, retrained, options)
@@ -215,7 +215,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         start = time.perf_counter()
         bench.trainer.fit([TrainingTask(records, seed) for seed in range(_FITS)])
         each = (time.perf_counter() - start) / _FITS
-        own = self.own_models * 2 * self.n_requests * self.request_size * sets * len(SIDES)
+        adversaries = 2 if self._compared() else 1  # one of them faces retraining
+        own = adversaries * self.own_models * 2 * self.n_requests * self.request_size * sets * len(SIDES)
         models = len(SIDES) * sets * (1 + self.n_requests) * (1 + (not bench.method.exact)) + own
         return Plan(sets, models, models * each / bench.processes, self.margin)
 

@@ -6,7 +6,7 @@ import json
 import platform
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,17 +14,17 @@ import numpy as np
 
 from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY
-from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, plain, same_cases
+from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import with_interval
 
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
 SENTENCES = {
-    "leaks": "The deletion gives away more than the margin of {margin:g} allows.",
-    "equivalent": "The deletion is equivalent to retraining within {margin:g}.",
-    "below": "The deletion shows less than {margin:g} above chance, and no trace of the records was found.",
-    "undecided": "The data do not settle whether the margin of {margin:g} is kept.",
+    "leaks": "The deletion gives away more than a question's margin allows.",
+    "equivalent": "The deletion is equivalent to retraining, each question within its margin (AUC {margin:g}).",
+    "below": "Both AUCs are less than {margin:g} above chance: what shows, and what the unlearned model tells alone.",
+    "undecided": "The data do not settle whether the margins are kept (AUC {margin:g}).",
     "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
 }
 LIMITS = (
@@ -62,6 +62,7 @@ class Dossier:
     def __post_init__(self) -> None:
         plain_settings = json.loads(json.dumps(plain(self.settings), default=str))
         object.__setattr__(self, "settings", plain_settings)  # as they are read back from a pack
+        object.__setattr__(self, "evidence", _unnamed(self.evidence))
 
     @property
     def digest(self) -> str:
@@ -94,6 +95,8 @@ class Dossier:
         lines += [told(question) for question in found.questions]
         failed = [control.name for control in found.controls if not control.passed]
         lines.append("Controls: " + (f"failed: {', '.join(failed)}." if failed else "all as they must be."))
+        if same_cases(self.evidence.cases):
+            return [*lines, "Single records are not judged without a shadow side."]
         member = self.evidence.cases["target"].member
         counts = [(int((found.exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
         lines.append(
@@ -107,7 +110,9 @@ class Dossier:
         found, kinds = self.examination, {question.verdict for question in self.examination.questions}
         remarks = []
         if found.unchanged:
-            remarks.append("Both versions answered alike in every case: nothing was deleted.")
+            remarks.append("Both versions answered alike in every case, retrained models do not: nothing was deleted.")
+        elif found.silent:
+            remarks.append("Both versions answered alike in every case: from such answers nothing can be told.")
         elif "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
@@ -134,6 +139,16 @@ class Dossier:
         }
 
 
+def _unnamed(evidence: Evidence) -> Evidence:
+    """The same without the numbers of records, which are names to whoever has the table."""
+
+    def without(sides: Sides) -> Sides:
+        return {side: replace(cases, record=np.arange(len(cases))) for side, cases in sides.items()}
+
+    retrained = None if evidence.retrained is None else without(evidence.retrained)
+    return replace(evidence, cases=without(evidence.cases), retrained=retrained)
+
+
 def told(question: Question) -> str:
     """A question with its figures."""
     line = f"- {question.name}: {question.asks} {with_interval(question.measured)}"
@@ -141,7 +156,7 @@ def told(question: Question) -> str:
         line += f", retrained {with_interval(question.reference)}"
     if question.difference is not None:
         line += f", difference {with_interval(question.difference, '+')}"
-    return f"{line} -> {question.verdict}"
+    return f"{line} -> {question.verdict} (margin {question.margin:g})"
 
 
 def versions() -> dict[str, str]:

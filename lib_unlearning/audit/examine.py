@@ -60,6 +60,7 @@ class Question:
         measured: AUC (or TPR) of the audited method. reference: of retraining on the same records.
         difference: of the two, set by set; None where nothing is compared.
         verdict: "leaks", "equivalent" (to retraining), "below" (the margin), "differs", "undecided".
+        margin: that it was judged by.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Question:
     reference: Estimate | None
     difference: Estimate | None
     verdict: str
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Examination:
         results: attack -> metric -> estimate.
         chosen: the attack that the shadow side chose. scores: [m] what it gives target cases.
         exposed: [m] target cases that stand out one by one at a false discovery rate of 5 %.
-        unchanged: whether both versions answered alike in every case.
+        unchanged: whether both versions answered alike in every case, and retrained models do not.
+        silent: whether both versions answered alike, and so do retrained models, as far as there are any.
         verdict: "leaks", "equivalent", "below", "undecided", or "no verdict" where a control failed.
     """
 
@@ -99,6 +102,7 @@ class Examination:
     questions: list[Question]
     controls: list[Control]
     unchanged: bool
+    silent: bool
     verdict: str
 
     @property
@@ -159,10 +163,12 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     """Everything that follows from answers and scores; no model is needed, so anybody can do it again."""
     cases, found = evidence.cases, evidence.found
     target, shadow = cases["target"], cases["shadow"]
-    thresholds = {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
+    alone = same_cases(cases)  # a threshold, or strangers to compare with, would be those that are judged
+    thresholds = {} if alone else {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
     results = evaluate_all(found.scores, target, thresholds, options.overlap)
     learned = _apart(cases)
-    unchanged = bool(np.allclose(target.original, target.unlearned, rtol=0, atol=_ALIKE))
+    alike = _alike(target)
+    unchanged = alike and evidence.retrained is not None and not _alike(evidence.retrained["target"])
     if evidence.retrained is None or evidence.other is None:
         questions = _against_margin(learned, results[found.chosen]["auc"], options)
     else:
@@ -173,12 +179,19 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         results,
         found.chosen,
         found.scores[found.chosen],
-        discoveries(conformal_p_values(found.scores[found.chosen], strangers)),
+        np.zeros(len(target), dtype=bool)
+        if alone
+        else discoveries(conformal_p_values(found.scores[found.chosen], strangers)),
         questions,
         controls,
         unchanged,
-        _overall(questions, controls, unchanged),
+        alike and not unchanged,
+        _overall(questions, controls, unchanged, alike and not unchanged),
     )
+
+
+def _alike(cases: PosteriorSet) -> bool:
+    return bool(np.allclose(cases.original, cases.unlearned, rtol=0, atol=_ALIKE))
 
 
 def same_cases(cases: Sides) -> bool:
@@ -197,14 +210,14 @@ def _apart(cases: Sides) -> Sides:
     return {"shadow": target.select(first), "target": target.select(~first)}
 
 
-def _overall(questions: list[Question], controls: list[Control], unchanged: bool) -> str:
+def _overall(questions: list[Question], controls: list[Control], unchanged: bool, silent: bool) -> str:
     if not all(control.passed for control in controls):
         return "no verdict"
     verdicts = {question.verdict for question in questions}
     if unchanged or "leaks" in verdicts:
         return "leaks"
     for settled in ("equivalent", "below"):
-        if verdicts == {settled}:
+        if verdicts == {settled} and not silent:
             return settled
     return "undecided"
 
@@ -223,7 +236,15 @@ def _against_margin(cases: Sides, shows: Estimate, options: Options) -> list[Que
     count = len(np.unique(sets))
     kinds = {Verdict.LEAKS: "leaks", Verdict.BELOW: "below", Verdict.UNDECIDED: "undecided"}
     return [
-        Question(name, asks, auc, None, None, kinds[judge(auc, count, 0.5 + options.margin, options.overlap).verdict])
+        Question(
+            name,
+            asks,
+            auc,
+            None,
+            None,
+            kinds[judge(auc, count, 0.5 + options.margin, options.overlap).verdict],
+            options.margin,
+        )
         for name, asks, auc in (("shows", _SHOWS, shows), (STILL_THERE, _STILL, alone))
     ]
 
@@ -248,14 +269,16 @@ def _against_retraining(
             evaluate(scores, None, member, sets, overlap=options.overlap)[metric] for scores, member, sets in scored
         ]
         verdict = relative(difference, degrees, margin)
-        questions.append(Question(name, asks, values[0], values[1], difference, verdict))
+        questions.append(Question(name, asks, values[0], values[1], difference, verdict, margin))
     told = efficacy(cases, retrained, options)
     low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
     away = Estimate(told.value - 0.5, low, high, told.error)
     verdict = relative(away, degrees, options.margin)
     return [
         *questions,
-        Question("same as retrained", _SAME, told, None, away, "differs" if verdict == "leaks" else verdict),
+        Question(
+            "same as retrained", _SAME, told, None, away, "differs" if verdict == "leaks" else verdict, options.margin
+        ),
     ]
 
 
@@ -266,6 +289,13 @@ def relative(difference: Estimate, degrees: float, margin: float) -> str:
     if difference.error == 0 or equivalent(difference, degrees, margin, *range_of("auc_gain")):
         return "equivalent" if abs(difference.value) < margin else "undecided"
     return "undecided"
+
+
+def spread(member: np.ndarray, limit: int) -> np.ndarray:
+    """At most about `limit` cases, as many of each kind in proportion, evenly spaced."""
+    share = min(1.0, limit / len(member))
+    kinds = [np.flatnonzero(member == kind) for kind in np.unique(member)]
+    return np.sort(np.concatenate([evenly_spaced(rows, max(1, int(share * len(rows)))) for rows in kinds]))
 
 
 def _alone(cases: Sides, options: Options) -> Scored:
@@ -283,7 +313,7 @@ def _judged(
 ) -> np.ndarray:
     """Scores [m] of target cases by a classifier that learned a truth [n] on shadow cases."""
     classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", purpose))
-    learned = evenly_spaced(np.arange(len(shadow)), LEARNED)
+    learned = spread(truth, LEARNED)
     return positive_probability(classifier.fit(see(shadow.select(learned)), truth[learned]), see(target))
 
 
@@ -315,10 +345,11 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
         _blind("shuffled membership", "0.5", shuffled, options),
     ]
     planted_auc = _auc(planted, options)
-    found = Control("planted leak", "found: above 0.5", planted_auc, (planted_auc.low or 0) > 0.5)
+    seen = planted_auc.value > 0.5 and (planted_auc.high is None or planted_auc.high > 0.5)  # few sets are no failure
+    found = Control("planted leak", "found: above 0.5", planted_auc, seen)
     alone = [
-        _no_more("do nothing", "both versions alike: no more than the original alone", idle, options),
-        _no_more("noise for an unlearned model", "no more than the original alone", noisy, options),
+        _no_more("do nothing", "no more than the original alone, by what was learned here", cases, idle, options),
+        _no_more("noise for an unlearned model", "no more than the original alone", noisy, noisy, options),
     ]
     return [*blind, found, *alone]
 
@@ -344,9 +375,10 @@ def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
     return Control(name, expected, found, wide.low <= 0.5 <= wide.high)
 
 
-def _no_more(name: str, expected: str, sides: Sides, options: Options) -> Control:
-    """The gain over the original alone must not lie above the margin."""
-    both, _ = _scored(sides, of_known_label, options)
+def _no_more(name: str, expected: str, learned: Sides, sides: Sides, options: Options) -> Control:
+    """What a classifier that learned on some cases makes of others: its gain over the original alone must not lie above
+    the margin."""
+    both, _ = _scored({"shadow": learned["shadow"], "target": sides["target"]}, of_known_label, options)
     original = {side: replace(cases, unlearned=cases.original) for side, cases in sides.items()}
     alone, _ = _scored(original, of_known_label, options)
     target = sides["target"]
@@ -359,6 +391,8 @@ def _null(cases: PosteriorSet, seed: int, side: str) -> PosteriorSet:
     """Strangers only, every other one of each sample set in a deleted record's place."""
     strangers = cases.select(cases.member == 0)
     member = np.zeros(len(strangers), dtype=int)
+    if np.bincount(strangers.set).max() < 2:  # one a set: every other one of all, the sets taken in pairs
+        strangers = replace(strangers, set=strangers.set // 2)
     for number in np.unique(strangers.set):
         rows = np.flatnonzero(strangers.set == number)
         member[spawn(seed, "null control", side, int(number)).permutation(rows)[::2]] = 1

@@ -6,13 +6,15 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib_unlearning.attack import FeatureAttack, View
-from lib_unlearning.attacks.choice import cross_fitted_scores
+from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.audit.answers_file import UNCHOSEN
 from lib_unlearning.audit.dossier import Dossier, versions
 from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
 from lib_unlearning.audit.page import render
@@ -151,7 +153,7 @@ def _read(path: Path) -> dict[str, bytes]:
             if set(sizes) != {*_PARTS, _MANIFEST} or sum(sizes.values()) > _MOST_BYTES:
                 raise UserError(f"{path}: not an audit pack")
             parts = {name: archive.read(name) for name in sizes}
-    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as an audit pack ({error_text(error)})") from error
     manifest = _parsed(parts.pop(_MANIFEST), _MANIFEST, path)
     for name, content in parts.items():
@@ -209,19 +211,29 @@ def _compare(found: Any, stated: Any, place: str, complaints: list[str]) -> int:
 
 
 def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], list[str]]:
-    """Fit the attacks again that look at nothing but the answers, and compare their scores."""
-    views = {side: View(cases) for side, cases in evidence.cases.items()}
-    complaints, left = [], []
-    for name, scores in evidence.found.scores.items():
-        if name not in FEATURES:
-            left.append(name)
+    """Fit the attacks again that look at nothing but the answers, and choose again, on either side of a comparison."""
+    complaints: list[str] = []
+    left: set[str] = set()
+    for what, cases, found in (
+        ("", evidence.cases, evidence.found),
+        ("retrained: ", evidence.retrained, evidence.other),
+    ):
+        if cases is None or found is None:
             continue
-        attack = FeatureAttack(name, options.attack_model)
-        if same_cases(evidence.cases):
-            again = cross_fitted_scores(attack, views["target"], options.seed)
-        else:
-            again = attack.fit(views["shadow"], options.seed).score(views["target"])
-        if np.abs(again - scores).max() > _CLOSE:
-            complaints.append(f"scores of {name} do not follow from the answers")
-    notes = [f"not attacked again, as that needs models or records: {', '.join(left)}"] if left else []
+        views = {side: View(part) for side, part in cases.items()}
+        alone = same_cases(cases)
+        for name in found.scores:
+            if name not in FEATURES:
+                left.add(name)
+                continue
+            attack = FeatureAttack(name, options.attack_model)
+            tried = cross_fitted_scores(attack, views["shadow"], options.seed)
+            scores = tried if alone else attack.fit(views["shadow"], options.seed).score(views["target"])
+            for kind, again, stated in (("", scores, found.scores), ("cross-fitted ", tried, found.tried)):
+                if not (np.abs(again - stated[name]) <= _CLOSE).all():
+                    complaints.append(f"{what}{kind}scores of {name} do not follow from the answers")
+        chosen = UNCHOSEN if alone else chosen_attack(found.tried, views["shadow"])
+        if found.chosen != chosen:
+            complaints.append(f"{what}{found.chosen} is not the attack that the shadow side chooses, {chosen} is")
+    notes = [f"not attacked again, as that needs models or records: {', '.join(sorted(left))}"] if left else []
     return complaints, notes

@@ -20,7 +20,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,21 +28,22 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from lib_unlearning.attack import Budget
-from lib_unlearning.audit.bench import Bench, retrained_view
+from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, examine
 from lib_unlearning.audit.records import Records
 from lib_unlearning.audit.subject import Answering
 from lib_unlearning.cache.files import digest, digest_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
-from lib_unlearning.record_split import SIDES, SideSettings, suitable_size
+from lib_unlearning.record_split import SideSettings, mean_overlap, suitable_size
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.settings import Settings
 from lib_unlearning.training.tasks import Trainer, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_SECRET = re.compile(r"authorization|token|key|secret|cookie", re.IGNORECASE)
+_SECRET = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
+_SCHEME = re.compile(r"^(bearer|basic|token)\b", re.IGNORECASE)  # may stand beside a secret
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses after which a call is tried again
 _LONGEST_WAIT = 60.0
@@ -103,12 +104,24 @@ def read_description(path: Path) -> Description:
         raise UserError(f"--service {path}: {'; '.join(told)}")
     calls = {name: _call(path, name, found[name]) for name in ("train", "delete", "predict")}
     for name, value in (found.get("headers") or {}).items():
-        if _SECRET.search(name) and not _VARIABLE.search(str(value)):
+        if _SECRET.search(name) and _SCHEME.sub("", _VARIABLE.sub("", str(value))).strip():
             raise UserError(f"--service {path}: header {name} holds a secret; write ${{NAME}} and set it outside")
-    try:
-        return Description(**{**found, **calls, "data": (path.parent / found["data"]).resolve()})
-    except TypeError as error:
-        raise UserError(f"--service {path}: {error_text(error)}") from error
+    numbers = {
+        "sets": 1,
+        "requests": 1,
+        "set_size": 2,
+        "batch": 1,
+        "retries": 0,
+        "budget": 1,
+        "rate": 1e-3,
+        "timeout": 0.1,
+    }
+    for name, least in numbers.items():
+        value = found.get(name, least)
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
+            raise UserError(f"--service {path}: {name} must be a number from {least:g} on, found {value!r}")
+    found["headers"] = found.get("headers") or {}
+    return Description(**{**found, **calls, "data": (path.parent / str(found["data"])).resolve()})
 
 
 def _call(path: Path, name: str, found: Any) -> Call:
@@ -116,6 +129,8 @@ def _call(path: Path, name: str, found: Any) -> Call:
     if not isinstance(found, dict) or not {"url", "body"} <= found.keys() or result not in found:
         raise UserError(f"--service {path}: {name} needs url, body and {result}")
     parts = urlsplit(str(found["url"]))
+    if _SECRET.search(parts.query):
+        raise UserError(f"--service {path}: {name}: secrets belong into headers, as ${{NAME}}")
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise UserError(f"--service {path}: {name}: only https, or http on this machine")
     return Call(found["url"], found["body"], found[result], found.get("method", "POST"))
@@ -147,15 +162,15 @@ class Client:
 
         Raises `UserError` when the service fails for good or answers something else.
         """
-        url = call.url.format(**{name: part for name, part in values.items() if name == "model"})
+        url = call.url.replace("{model}", str(values.get("model", "")))
         body = _filled(call.body, values)
         key = digest([url, call.method, body, purpose])
         row = self._kept.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone() if keep else None
-        answer = json.loads(row[0]) if row else self._fetched(call.method, url, body)
-        found = check(_at(answer, call.result, url))
-        if keep and not row:
+        result = json.loads(row[0]) if row else _at(self._fetched(call.method, url, body), call.result, url)
+        found = check(result)
+        if keep and not row:  # the result alone: whatever else the service says is not ours to keep
             with self._kept:
-                self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+                self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(result)))
         return found
 
     def _fetched(self, method: str, url: str, body: Any) -> Any:
@@ -170,7 +185,9 @@ class Client:
                 )
             self.made += 1
             try:
-                got = requests.request(method, url, json=body, headers=self._headers, timeout=self.about.timeout)
+                got = requests.request(
+                    method, url, json=body, headers=self._headers, timeout=self.about.timeout, allow_redirects=False
+                )
             except requests.exceptions.SSLError as error:
                 raise UserError(f"{_bare(url)}: its certificate cannot be trusted ({type(error).__name__})") from None
             except requests.exceptions.RequestException as error:
@@ -180,7 +197,7 @@ class Client:
                 reason = f"status {got.status_code}"
                 self._be_patient(got.headers.get("Retry-After"))
                 continue
-            if not got.ok:
+            if got.is_redirect or not got.ok:  # another address might get what is secret
                 raise UserError(f"{_bare(url)} answers with status {got.status_code}")
             try:
                 return got.json()
@@ -361,8 +378,10 @@ def audit_service(path: Path, options: Options, settings: Settings) -> Dossier:
             quiet=settings.quiet,
         )
         answers = bench.answers()
-        views = bench.views(answers, Budget(own_models=settings.budget.own_models))
-        retrained = {side: retrained_view(views[side], answers[side]) for side in SIDES}
+        budget = Budget(own_models=settings.budget.own_models)
+        views = bench.views(answers, budget)
+        retrained = bench.retrained_views(answers, budget)
+        options = replace(options, overlap=mean_overlap(bench.split["target"].sample_sets))
         evidence, examination = examine(views, retrained, options)
         notes = list(_notes(client, trainer, bench))
     LOGGER.info("%d calls made; answers are kept in %s", client.made, kept)

@@ -93,13 +93,15 @@ def batch_plan(panel: Panel, limit: float) -> str | None:
     found = smallest_batch(sizes, [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points], limit)
     if found.size is None:
         return f"Batch planner: none of the measured sizes (up to {sizes[-1]:,}) stays under an AUC of {limit:g}."
+    if sizes[0] == found.size:
+        return f"Batch planner: {sizes[0]:,} or fewer stay under an AUC of {limit:g}; smaller was not measured."
+    told = f"Batch planner: delete at least {found.size:,} together to stay under an AUC of {limit:g}"
+    if found.low is None:
+        return f"{told} (without intervals)."
     sure = (
         f"{found.high:,} to be sure" if found.high is not None else f"more than the {sizes[-1]:,} measured to be sure"
     )
-    return (
-        f"Batch planner: delete at least {found.size:,} together to stay under an AUC of {limit:g} "
-        f"(by the intervals {found.low or sizes[0]:,} at the least, {sure})."
-    )
+    return f"{told} (by the intervals {found.low:,} at the least, {sure})."
 
 
 def short_markdown(found: Sequence[Panel]) -> str:

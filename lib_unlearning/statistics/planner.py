@@ -30,10 +30,12 @@ def smallest_batch(sizes: Sequence[int], aucs: Sequence[Estimate], limit: float)
 
     Between two measured sizes the curve is straight over the logarithm of the size. It is never extended beyond them.
     """
-    values = [estimate.value for estimate in aucs]
-    lows = [estimate.value if estimate.low is None else estimate.low for estimate in aucs]
-    highs = [estimate.value if estimate.high is None else estimate.high for estimate in aucs]
-    return Batch(*(_crossing(sizes, curve, limit) for curve in (values, lows, highs)))
+    value = _crossing(sizes, [estimate.value for estimate in aucs], limit)
+    lows = [estimate.low for estimate in aucs if estimate.low is not None]
+    highs = [estimate.high for estimate in aucs if estimate.high is not None]
+    if len(lows) < len(aucs) or len(highs) < len(aucs):
+        return Batch(value, None, None)
+    return Batch(value, _crossing(sizes, lows, limit), _crossing(sizes, highs, limit))
 
 
 def _crossing(sizes: Sequence[int], curve: Sequence[float], limit: float) -> int | None:
@@ -50,7 +52,7 @@ def _crossing(sizes: Sequence[int], curve: Sequence[float], limit: float) -> int
 
 
 def sets_for(margin: float, cases: int, relative: bool, auc: float = 0.6) -> int:
-    """Sample sets a side that settle a margin with a power of about 80 %.
+    """Sample sets a side that settle one question's margin with a power of about 80 %, if there is no difference.
 
     Args:
         margin: difference of AUCs that counts as none.
@@ -60,7 +62,9 @@ def sets_for(margin: float, cases: int, relative: bool, auc: float = 0.6) -> int
     """
     one_set = (2 if relative else 1) * CAUTION**2 * of_auc(auc, cases, cases)
     for sets in range(_LEAST, _MOST):
-        quantiles = student_quantile(sets - 1, 0.90) + student_quantile(sets - 1, 0.60)
+        # Two one-sided tests at 5 % must both succeed; a single end is that of a two-sided interval.
+        levels = (0.90, 0.80) if relative else (0.95, 0.60)
+        quantiles = sum(student_quantile(sets - 1, level) for level in levels)
         if quantiles * math.sqrt(one_set / sets) <= margin:
             return sets
     return _MOST

@@ -111,6 +111,8 @@ def broken(folder: Path, what: str) -> None:
         cases["deleted"] = "perhaps"
     elif what == "empty":
         values = values[:0]
+    elif what == "index":
+        values = np.column_stack([np.arange(len(values)), values])
     cases.to_csv(folder / "cases.csv", index=False)
     pd.DataFrame(values).to_csv(folder / "before.csv", index=False)
 
@@ -127,6 +129,7 @@ def broken(folder: Path, what: str) -> None:
         ("column", "no column deleted"),
         ("words", "0 or 1"),
         ("empty", "no rows"),
+        ("index", "numbers the rows"),
     ],
 )
 def test_bad_files_are_refused_in_a_line_and_nothing_is_written(tmp_path: Path, what: str, complaint: str) -> None:
