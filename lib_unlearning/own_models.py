@@ -83,7 +83,7 @@ class Workshop:
             "probes": published["probes"][:, :used],
         }
         for name in ("inside", "outside"):
-            found[name] = published[name] if self.versions == "both" else _one(published[name], self.versions)
+            found[name] = published[name] if self.versions == "both" else one_version(published[name], self.versions)
         return found
 
     def _kept_round(self, candidates: np.ndarray, probes: np.ndarray, seed: int, number: int) -> dict[str, np.ndarray]:
@@ -174,9 +174,10 @@ class _Group:
         return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
-def _one(pairs: np.ndarray, version: str) -> np.ndarray:
-    """Pairs [n, 2, c] with the version that is seen in the place of both."""
-    return np.repeat(pairs[:, :1] if version == "original" else pairs[:, 1:], 2, axis=1)
+def one_version(pairs: np.ndarray, version: str) -> np.ndarray:
+    """Pairs [..., 2, c] with the version that is seen in the place of both."""
+    seen = pairs[..., :1, :] if version == "original" else pairs[..., 1:, :]
+    return np.repeat(seen, 2, axis=-2)
 
 
 def _assembled(rounds: list[dict[str, np.ndarray]]) -> OwnWorlds:

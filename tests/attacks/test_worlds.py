@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from lib_unlearning.attack import ASK, OWN_MODELS, SEES_ORIGINAL, SEES_UNLEARNED, Budget, OwnWorlds, View
 from lib_unlearning.attacks import worlds
 from lib_unlearning.attacks.registry import TODAY
+from lib_unlearning.own_models import one_version
 from lib_unlearning.posterior import PosteriorSet
 
 ROUNDS, GROUPS, PROBES = 8, 5, 30
@@ -105,3 +106,12 @@ def test_what_the_budget_lacks_is_not_offered() -> None:
     cases = Budget(versions="unlearned", label_known=False).seen(view.cases)
     np.testing.assert_array_equal(cases.original, view.cases.unlearned)
     np.testing.assert_array_equal(cases.label, view.cases.unlearned.argmax(axis=1))
+
+
+@pytest.mark.parametrize("version", ["original", "unlearned"])
+def test_one_version_stands_in_the_place_of_both(version: str) -> None:
+    pairs = np.arange(2 * 5 * 2 * 3).reshape(2, 5, 2, 3)  # groups, candidates, before and after, classes
+    found = one_version(pairs, version)
+    assert found.shape == pairs.shape
+    for place in (0, 1):
+        np.testing.assert_array_equal(found[:, :, place], pairs[:, :, 0 if version == "original" else 1])
