@@ -19,10 +19,9 @@ from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.attacks.three_classes import three_classes
-from lib_unlearning.audit.answers_file import AnswerFiles, evidence_of, read_side
-from lib_unlearning.audit.dossier import EXIT_CODES, Dossier
+from lib_unlearning.audit.answers_file import audit_files
+from lib_unlearning.audit.dossier import EXIT_CODES
 from lib_unlearning.audit.examine import Options as AuditOptions
-from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
@@ -35,7 +34,6 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
-from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.reconstruct import as_csv, lines, may_be_drawn, reconstruct
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import Settings
@@ -65,6 +63,12 @@ def _load_datasets(settings: Settings) -> dict[str, Dataset]:
 def _open(settings: Settings, watch: Stopwatch) -> Study:
     with watch.stage("load data and split records"):
         return open_study(settings, _load_datasets(settings), models.TARGET_MODELS, UNLEARNING_METHODS)
+
+
+def _keep_timing(folder: Path, study: Study, watch: Stopwatch) -> None:
+    """Write when, how long and on which data a run was made."""
+    digests = {side: data.digest for side, data in study.dataset.items()}
+    write_json(folder / report.TIMING, report.made(watch.stages, digests))
 
 
 class ModelTrain:
@@ -141,8 +145,7 @@ class MemInf:
         rows = report.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
         report.save_run(folder, rows, described, target, scores, exposures[headline].exposed)
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
-        digests = {side: data.digest for side, data in source.study.dataset.items()}
-        write_json(folder / report.TIMING, report.made(watch.stages, digests))
+        _keep_timing(folder, source.study, watch)
         title = source.study.dataset["target"].title
         shown = exposures[headline]
         print(report.console(title, settings, answers["target"], sharing, alone, results, headline, shown))
@@ -228,8 +231,7 @@ class Reconstruct:
         write_text(folder / "reconstruction.csv", as_csv(found))
         write_text(folder / "reconstruction.txt", "\n".join(lines(found, dataset, overlap, None)) + "\n")
         write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
-        digests = {side: data.digest for side, data in study.dataset.items()}
-        write_json(folder / report.TIMING, report.made(watch.stages, digests))
+        _keep_timing(folder, study, watch)
         print(report.fitted(report.described_study(dataset.title, settings), width))
         deletions = len(found.of("rebuilt"))
         print(f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n")
@@ -257,7 +259,7 @@ class Audit:
 
             dossier = audit_service(inputs.service, self._options(), self.settings)
         else:
-            dossier = self._of_files()
+            dossier = audit_files(inputs, self._options())
         folder = self.settings.layout.audits / dossier.digest[:12]
         write_json(folder / "verdict.json", dossier.verdict())
         write_page(dossier, folder / "audit.html", inputs.show_ids)
@@ -273,39 +275,6 @@ class Audit:
             attack_model=self.settings.attack_model,
             today=self.settings.attacks == "all",
             seed=self.settings.seed,
-        )
-
-    def _of_files(self) -> Dossier:
-        inputs, options = self.settings.audit, self._options()
-        sides: dict[str, PosteriorSet] = {}
-        digests: dict[str, str] = {}
-        notes: list[str] = []
-        for side, prefix in (("target", ""), ("shadow", "shadow_")):
-            named = {name: getattr(inputs, f"{prefix}{name}") for name in ("before", "after", "cases")}
-            if not any(named.values()) and side == "shadow":
-                continue
-            lacking = [f"--{prefix}{name}" for name, path in named.items() if path is None]
-            if lacking:
-                raise UserError(f"--exp audit: {', '.join(lacking)} missing; name answers before, after, and the cases")
-            files = AnswerFiles(**named)
-            sides[side], invented = read_side(files, inputs.answers, self.settings.seed, prefix)
-            digests |= files.digests(side)
-            if invented:
-                notes.append(
-                    f"--{prefix}cases names no sets: cases were divided at random, as if all were independent."
-                )
-        evidence, more = evidence_of(sides["target"], sides.get("shadow"), options)
-        count = len(sides["target"])
-        deleted = int(sides["target"].member.sum())
-        return Dossier(
-            title=f"answers in {inputs.before} and {inputs.after}",
-            settings={name: getattr(inputs, name) for name in vars(inputs) if name not in ("pack", "show_ids")},
-            digests=digests,
-            evidence=evidence,
-            options=options,
-            examination=conclude(evidence, options),
-            ids=evidence.cases["target"].record,
-            notes=[f"{count:,} cases, {deleted:,} deleted records.", *notes, *more],
         )
 
     def _verify(self, path: Path) -> int:

@@ -18,7 +18,6 @@ import models
 import utils
 from lib_unlearning import __version__
 from lib_unlearning.attack import ATTACK_MODELS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
-from lib_unlearning.audit.answers_file import KINDS
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
@@ -27,7 +26,7 @@ from lib_unlearning.parallel import usable_cores
 from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
-from lib_unlearning.settings import AuditInputs, Origin, Settings
+from lib_unlearning.settings import ANSWER_KINDS, AuditInputs, Origin, Settings
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -167,7 +166,7 @@ def _flags() -> Iterator[Flag]:
         ):
             help = f"{told} {what}{' the deletion' if name != 'cases' else ', and record, set, request'}"
             yield _flag(group, f"{side}{name}", None, help, kind=Path, metavar="FILE")
-    yield _flag(group, "answers", "auto", "what these files hold", choices=KINDS)
+    yield _flag(group, "answers", "auto", "what these files hold", choices=ANSWER_KINDS)
     yield _flag(group, "service", None, "YAML file that says how a service trains, deletes, predicts", **_FILE)
     yield _flag(group, "verify", None, "audit pack whose numbers are computed again", **_FILE)
     yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)

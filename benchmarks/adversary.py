@@ -6,13 +6,13 @@ python benchmarks/adversary.py --seeds 0,1,2
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks.runs import attacked
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, combine_runs, paired_difference, read_run
@@ -48,13 +48,8 @@ COLUMNS = ("target, setting", *ATTACKS, "chosen on shadow data", "chosen less di
 
 def measured(flags: list[str], seeds: str) -> Finding:
     """All seeds of one setting, combined."""
-    always = ["--exp", "mem_inf", "--train_missing", "--skip_finished", "--quiet", "--attacks", "all"]
-    command = [sys.executable, "main.py", *always, "--attack_model", "RF", "--seeds", seeds, *flags]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    folders = [line.rpartition("Results: ")[2] for line in done.stdout.splitlines() if "Results: " in line]
-    (finding,) = combine_runs([read_run(Path(folder) / RESULTS) for folder in folders])
+    folders = attacked(["--skip_finished", "--attacks", "all", "--seeds", seeds, *flags])
+    (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     return finding
 
 

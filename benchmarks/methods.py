@@ -13,8 +13,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import subprocess
-
+from benchmarks.runs import attacked
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -32,13 +31,7 @@ COLUMNS = (
 
 def row(name: str, flags: list[str]) -> list[str]:
     """Train and attack one method; its cells."""
-    command = [sys.executable, "main.py", "--exp", "mem_inf", "--train_missing", "--quiet", "--attack_model", "RF"]
-    done = subprocess.run(
-        [*command, "--unlearning_method", name, *flags], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    folder = Path(done.stdout.strip().rpartition("Results: ")[2])
+    (folder,) = attacked(["--unlearning_method", name, *flags])
     run = read_run(folder / RESULTS)
     stages = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["stages"]
     training = [stage["wall_seconds"] for stage in stages if stage["stage"].startswith("train models")]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS
+from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS, of_known_label
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import Link, Softmax
 from lib_unlearning.posterior import PosteriorSet
@@ -309,7 +309,8 @@ def positive_probability(classifier: Any, features: np.ndarray) -> np.ndarray:
 class LearnedAttack(Attack):
     """An attack that sees something of each case, and a classifier that learns on shadow cases what it means."""
 
-    attack_model: str
+    def __init__(self, attack_model: str) -> None:
+        self.attack_model = attack_model
 
     @abstractmethod
     def prepare(self, shadow: View, seed: int) -> Callable[[View], np.ndarray]:
@@ -349,6 +350,24 @@ class OfCases:
 
     def __call__(self, view: View) -> np.ndarray:
         return FEATURES[self.feature](view.cases)
+
+
+@dataclass(frozen=True)
+class KnownLabel:
+    """What is seen of a case whose label (or number) is known, see `of_known_label`."""
+
+    def __call__(self, view: View) -> np.ndarray:
+        return of_known_label(view.cases)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Sees what several others see, side by side."""
+
+    parts: tuple[Callable[[View], np.ndarray], ...]
+
+    def __call__(self, view: View) -> np.ndarray:
+        return np.hstack([part(view) for part in self.parts])
 
 
 @dataclass(frozen=True)

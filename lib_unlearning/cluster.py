@@ -9,6 +9,7 @@ by byte. Models are written by the workers into `--temp_data`, which must lie on
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,15 +126,14 @@ class _Mapper:
 
         sent = self._client.scatter(task, broadcast=True, hash=False)
         limit = _AHEAD * max(1, len(self._client.scheduler_info()["workers"]))
-        waiting: list[Any] = []
-        handed = iter(enumerate(items))
+        waiting: deque[Any] = deque()
         try:
-            for number, item in handed:
-                waiting.append((number, self._submit(sent, item)))
+            for item in items:
+                waiting.append(self._client.submit(_apply, sent, item, pure=False, retries=_RETRIES))
                 if len(waiting) >= limit:
-                    yield waiting.pop(0)[1].result()
+                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.pop(0)[1].result()
+                yield waiting.popleft().result()
         except KilledWorker as error:
             raise UserError(
                 f"a task's workers died more than once ({error_text(error)}); run again to go on"
@@ -142,9 +142,6 @@ class _Mapper:
             raise UserError(
                 f"the scheduler is gone ({error_text(error)}); what was finished is kept, run the command again"
             ) from error
-
-    def _submit(self, sent: Any, item: Any) -> Any:
-        return self._client.submit(_apply, sent, item, pure=False, retries=_RETRIES)
 
 
 def _apply(task: Callable[[Any], Any], item: Any) -> Any:

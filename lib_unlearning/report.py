@@ -177,7 +177,7 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
 
 def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str:
     """How many records stand out one by one, and what the attack shows of the deletion's epsilon."""
-    counts = [(int((found.exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
+    counts = exposed_counts(found.exposed, member)
     told = (
         f"Exposed one by one by {headline}, at a false discovery rate of {FALSE_DISCOVERIES:.0%}: {counts[0][0]} of "
         f"{counts[0][1]} deleted, {counts[1][0]} of {counts[1][1]} strangers."
@@ -235,9 +235,9 @@ def known(budget: Budget) -> str:
     """How an adversary differs from the usual one, in words; nothing where he does not."""
     usual, parts = Budget(), []
     if budget.own_models != usual.own_models:
-        parts.append(f"{_counted(budget.own_models, 'round')} of own models")
+        parts.append(f"{plural(budget.own_models, 'round')} of own models")
     if budget.queries is not None:
-        parts.append(f"{_counted(budget.queries, 'question')} a version")
+        parts.append(f"{plural(budget.queries, 'question')} a version")
     if budget.versions != "both":
         parts.append(f"sees the {budget.versions} model only")
     if not budget.label_known:
@@ -245,7 +245,7 @@ def known(budget: Budget) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def _counted(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     """ "1 question", "2,000 questions"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
@@ -489,10 +489,15 @@ class Exposure:
 
     def columns(self, member: np.ndarray) -> dict[str, Any]:
         """Columns of a result row (see `EXPOSURE`)."""
-        counts = (int((self.exposed & (member == kind)).sum()) for kind in (1, 0))
+        counts = (found for found, _ in exposed_counts(self.exposed, member))
         return dict(
             zip(EXPOSURE, (round(self.epsilon.epsilon, 4), round(self.one_run.epsilon, 4), *counts), strict=True)
         )
+
+
+def exposed_counts(exposed: np.ndarray, member: np.ndarray) -> list[tuple[int, int]]:
+    """How many deleted records, then how many strangers stand out, and of how many."""
+    return [(int((exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
 
 
 def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> Exposure:

@@ -28,13 +28,16 @@ class Origin:
         return {name: getattr(self, name) for name in ("dataset_name", "original_label", "original_model")}
 
 
+ANSWER_KINDS = ("auto", "posteriors", "logits", "labels")
+
+
 @dataclass(frozen=True)
 class AuditInputs:
     """What `--exp audit` works on, and what it leaves.
 
     Attributes:
         before, after, cases: files of answers to the target side's cases, and `shadow_...` to the adversary's.
-        answers: what the files hold (see `audit.answers_file.KINDS`).
+        answers: what the files hold (see `ANSWER_KINDS`).
         service: description of a service. verify: pack to verify. pack: where to write one.
         show_ids: whether the page names records.
     """

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASSES, OWN_MODELS, POSTERIORS, LearnedAttack, View
+from lib_unlearning.attack import ASK, CLASSES, OWN_MODELS, POSTERIORS, Joined, KnownLabel, LearnedAttack, View
 from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient, Residuals
 from lib_unlearning.attacks.worlds import log_ratios
-from lib_unlearning.construct_feature import of_known_label
 
 
 @dataclass(frozen=True)
@@ -25,32 +24,11 @@ class Ratios:
         return found[:, None]
 
 
-@dataclass(frozen=True)
-class Joined:
-    """Sees what several others see, side by side."""
-
-    parts: tuple[Callable[[View], np.ndarray], ...]
-
-    def __call__(self, view: View) -> np.ndarray:
-        return np.hstack([part(view) for part in self.parts])
-
-
-@dataclass(frozen=True)
-class LabelLogit:
-    """Sees `label_logit`."""
-
-    def __call__(self, view: View) -> np.ndarray:
-        return of_known_label(view.cases)
-
-
 class Combined(LearnedAttack):
     """Residual gradient, agreement of probes, likelihood ratio and `label_logit`, as far as the view allows each."""
 
     name = "combined"
     needs = frozenset({POSTERIORS})
-
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
 
     def applies(self, shadow: View, seed: int) -> bool:
         """There must be something to combine."""
@@ -65,4 +43,4 @@ class Combined(LearnedAttack):
                 parts.append(Residuals(seed) if kind is ResidualGradient else attack.prepare(shadow, seed))
         if {OWN_MODELS, CLASSES} <= shadow.offers:
             parts.append(Ratios(seed))
-        return Joined((*parts, LabelLogit()))
+        return Joined((*parts, KnownLabel()))

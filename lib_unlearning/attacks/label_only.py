@@ -58,9 +58,6 @@ class LabelOnly(LearnedAttack):
     name = "label_only"
     needs = BOTH_VERSIONS | {CLASSES}
 
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
-
     def applies(self, shadow: View, seed: int) -> bool:
         """Records must be rows of numbers, and rows of the adversary's making be answered."""
         return shadow.answer_rows is not None

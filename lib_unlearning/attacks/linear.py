@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,12 +132,10 @@ class Extraction:
 
     def versions(self, view: View) -> list[Versions]:
         """Both versions of every request of a view, in its order."""
-        found: list[Versions] = []
-        for number, request, chosen in view.requests():
-            same = found and found[-1].sample_set == number
-            before = found[-1].before if same else self.theta(view, number, ORIGINAL)
-            found.append(Versions(number, request, chosen, before, self.theta(view, number, request)))
-        return found
+        return [
+            Versions(number, request, chosen, *(self.theta(view, number, version) for version in (ORIGINAL, request)))
+            for number, request, chosen in view.requests()
+        ]
 
 
 @dataclass(frozen=True)
@@ -153,6 +151,11 @@ class Versions:
 
 def is_linear(view: View, seed: int) -> bool:
     """Whether one of a side's models is linear in its inputs, found by asking it."""
+    found: bool = view.once(("linear", seed), lambda: _fits_a_line(view, seed))
+    return found
+
+
+def _fits_a_line(view: View, seed: int) -> bool:
     plan = Extraction.plan(_free(view), seed)
     answers = view.ask(int(view.cases.set[0]), ORIGINAL, plan.probes)
     kept = view.link.whole(answers)
@@ -166,8 +169,6 @@ def is_linear(view: View, seed: int) -> bool:
 
 def _free(view: View) -> View:
     """A view of models of the adversary's own: nobody counts what he asks these."""
-    from dataclasses import replace
-
     return replace(view, budget=replace(view.budget, queries=None))
 
 

@@ -79,9 +79,6 @@ class ProbeMatched(LearnedAttack):
     name = "probe_matched"
     needs = BOTH_VERSIONS | {OWN_MODELS}
 
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
-
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
         return Agreement(changes_of_pairs, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
@@ -93,9 +90,6 @@ class ProbeGradient(LearnedAttack):
     name = "probe_gradient"
     needs = BOTH_VERSIONS | {OWN_MODELS, GRADIENTS}
 
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
-
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
         return Agreement(changes_of_gradients, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
@@ -106,9 +100,6 @@ class ProbeNewton(LearnedAttack):
 
     name = "probe_newton"
     needs = BOTH_VERSIONS
-
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
 
     def applies(self, shadow: View, seed: int) -> bool:
         """Whether the shadow models are linear, and their Hessian can be solved."""

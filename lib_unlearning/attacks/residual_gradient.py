@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import BOTH_VERSIONS, LearnedAttack, View
+from lib_unlearning.attack import BOTH_VERSIONS, Joined, KnownLabel, LearnedAttack, View
 from lib_unlearning.attacks.linear import Extraction, is_linear, loss_gradients
-from lib_unlearning.construct_feature import of_known_label
 
 _TINY = 1e-12
 _HUGE = 1e9  # what a classifier can take
@@ -54,23 +53,10 @@ class ResidualGradient(LearnedAttack):
     name = "residual_gradient"
     needs = BOTH_VERSIONS
 
-    def __init__(self, attack_model: str) -> None:
-        self.attack_model = attack_model
-
     def applies(self, shadow: View, seed: int) -> bool:
         """Whether the shadow models are linear in their inputs."""
         return is_linear(shadow, seed)
 
-    def prepare(self, shadow: View, seed: int) -> WithLabelLogit:
+    def prepare(self, shadow: View, seed: int) -> Joined:
         """Nothing is learned beside the classifier."""
-        return WithLabelLogit(Residuals(seed))
-
-
-@dataclass(frozen=True)
-class WithLabelLogit:
-    """What another attack sees, with `label_logit` beside it."""
-
-    see: Residuals
-
-    def __call__(self, view: View) -> np.ndarray:
-        return np.hstack([self.see(view), of_known_label(view.cases)])
+        return Joined((Residuals(seed), KnownLabel()))

@@ -12,16 +12,17 @@ import numpy as np
 
 from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View, paper_attacks
 from lib_unlearning.attacks.choice import cross_fitted_scores
-from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, spread
+from lib_unlearning.audit.dossier import Dossier
+from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, conclude, spread
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
+from lib_unlearning.settings import AuditInputs
 
 UNCHOSEN = "label_logit"  # the attack that counts where there is nothing to choose it on
-KINDS = ("auto", "posteriors", "logits", "labels")
 _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
@@ -48,7 +49,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
     """Cases of one side, and whether their sample sets had to be invented.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `settings.ANSWER_KINDS`.
         flag: start of the flags that named the files, for messages.
 
     Raises:
@@ -131,6 +132,39 @@ def _view(cases: PosteriorSet) -> View:
 def _few_sets(sets: np.ndarray) -> np.ndarray:
     """Sample sets [m], many of them joined to as many as intervals need."""
     return sets % _MOST_SETS
+
+
+def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
+    """Audit the files that `--before`, `--after`, `--cases` and their shadow twins name; raises `UserError` as
+    `read_side`, and where one is missing."""
+    sides: dict[str, PosteriorSet] = {}
+    digests: dict[str, str] = {}
+    notes: list[str] = []
+    for side, prefix in (("target", ""), ("shadow", "shadow_")):
+        named = {name: getattr(inputs, f"{prefix}{name}") for name in ("before", "after", "cases")}
+        if not any(named.values()) and side == "shadow":
+            continue
+        lacking = [f"--{prefix}{name}" for name, path in named.items() if path is None]
+        if lacking:
+            raise UserError(f"--exp audit: {', '.join(lacking)} missing; name answers before, after, and the cases")
+        files = AnswerFiles(**named)
+        sides[side], invented = read_side(files, inputs.answers, options.seed, prefix)
+        digests |= files.digests(side)
+        if invented:
+            notes.append(f"--{prefix}cases names no sets: cases were divided at random, as if all were independent.")
+    evidence, more = evidence_of(sides["target"], sides.get("shadow"), options)
+    count = len(sides["target"])
+    deleted = int(sides["target"].member.sum())
+    return Dossier(
+        title=f"answers in {inputs.before} and {inputs.after}",
+        settings={name: getattr(inputs, name) for name in vars(inputs) if name not in ("pack", "show_ids")},
+        digests=digests,
+        evidence=evidence,
+        options=options,
+        examination=conclude(evidence, options),
+        ids=evidence.cases["target"].record,
+        notes=[f"{count:,} cases, {deleted:,} deleted records.", *notes, *more],
+    )
 
 
 # ---------------------------------------------------------------- parts

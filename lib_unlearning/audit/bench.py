@@ -82,14 +82,14 @@ class Bench:
         found = list(parallel_map(self._ask, which, self.processes, "models", self.quiet))
         return {side: [part for (of, _), part in zip(which, found, strict=True) if of == side] for side in SIDES}
 
-    def _deletions(self, side: str, index: int, fresh: bool) -> list[Deletion]:
+    def _deletions(self, side: str, index: int) -> list[Deletion]:
         nobody = np.array([], dtype=np.int64)
         return [
             Deletion(
                 records,
                 nobody,
-                integer_seed(self.seed, side, index, "retrained model", number) if fresh else None,
-                leaves_gap=not fresh,
+                integer_seed(self.seed, side, index, "retrained model", number) if self.fresh else None,
+                leaves_gap=not self.fresh,
             )
             for number, records in enumerate(self.split[side].sample_sets[index].requests)
         ]
@@ -99,15 +99,15 @@ class Bench:
         part = self.split[side]
         sample_set = part.sample_sets[index]
         seed = integer_seed(self.seed, side, index, "model")
-        deletions = self._deletions(side, index, self.fresh)
+        deletions = self._deletions(side, index)
         original, unlearned = train_and_unlearn(self.method, self.trainer, sample_set.records, deletions, seed)
         cases = evaluation_cases(sample_set, part.negative, whole_request, self.seed, side, index, placebo=False)
         found = obtain_posteriors(original, unlearned, cases, self.records, index)
-        again = unlearned
+        again, retrained = unlearned, found.unlearned
         if not self.method.exact:
             exact = Retraining(None, self.records)
             again = train_and_unlearn(exact, self.trainer, sample_set.records, deletions, seed)[1]
-        retrained = obtain_posteriors(original, again, cases, self.records, index).unlearned
+            retrained = obtain_posteriors(original, again, cases, self.records, index).unlearned
         asked = [original, *unlearned, *again]
         public = query(asked, [self.public] * len(asked), self.records)
         count = 1 + len(unlearned)

@@ -194,7 +194,6 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         size = suitable_size(len(records)) if self.set_size == "auto" else int(self.set_size)
         if self.request_size >= size:
             raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
-        object.__setattr__(records, "name", self.name)
         sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)
         return Bench.open(
             records,

@@ -16,7 +16,7 @@ from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
-from lib_unlearning.report import with_interval
+from lib_unlearning.report import exposed_counts, with_interval
 
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
@@ -98,7 +98,7 @@ class Dossier:
         if same_cases(self.evidence.cases):
             return [*lines, "Single records are not judged without a shadow side."]
         member = self.evidence.cases["target"].member
-        counts = [(int((found.exposed & (member == kind)).sum()), int((member == kind).sum())) for kind in (1, 0)]
+        counts = exposed_counts(found.exposed, member)
         lines.append(
             f"Exposed one by one by {found.chosen}, at a false discovery rate of 5 %: {counts[0][0]} of {counts[0][1]} "
             f"deleted, {counts[1][0]} of {counts[1][1]} strangers."
@@ -116,9 +116,7 @@ class Dossier:
         elif "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            remarks.append(
-                "More sample sets narrow the intervals; --plan (DeletionAudit.plan) says how many settle it."
-            )
+            remarks.append("More sample sets narrow the intervals; DeletionAudit.plan says how many settle it.")
         return remarks
 
     def verdict(self) -> dict[str, Any]:

@@ -169,6 +169,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     learned = _apart(cases)
     alike = _alike(target)
     unchanged = alike and evidence.retrained is not None and not _alike(evidence.retrained["target"])
+    silent = alike and not unchanged
     if evidence.retrained is None or evidence.other is None:
         questions = _against_margin(learned, results[found.chosen]["auc"], options)
     else:
@@ -185,8 +186,8 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         questions,
         controls,
         unchanged,
-        alike and not unchanged,
-        _overall(questions, controls, unchanged, alike and not unchanged),
+        silent,
+        _overall(questions, controls, unchanged, silent),
     )
 
 
@@ -355,13 +356,13 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
 
 
 def _auc(sides: Sides, options: Options) -> Estimate:
-    return _scored(sides, of_known_label, options)[1]
+    target = sides["target"]
+    return evaluate(_scored(sides, options), None, target.member, target.set, overlap=options.overlap)["auc"]
 
 
-def _scored(sides: Sides, see: Callable[[PosteriorSet], np.ndarray], options: Options) -> tuple[np.ndarray, Estimate]:
-    shadow, target = sides["shadow"], sides["target"]
-    scores = _judged(shadow, shadow.member, target, see, options, "control")
-    return scores, evaluate(scores, None, target.member, target.set, overlap=options.overlap)["auc"]
+def _scored(sides: Sides, options: Options) -> np.ndarray:
+    shadow = sides["shadow"]
+    return _judged(shadow, shadow.member, sides["target"], of_known_label, options, "control")
 
 
 def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
@@ -378,9 +379,9 @@ def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
 def _no_more(name: str, expected: str, learned: Sides, sides: Sides, options: Options) -> Control:
     """What a classifier that learned on some cases makes of others: its gain over the original alone must not lie above
     the margin."""
-    both, _ = _scored({"shadow": learned["shadow"], "target": sides["target"]}, of_known_label, options)
+    both = _scored({"shadow": learned["shadow"], "target": sides["target"]}, options)
     original = {side: replace(cases, unlearned=cases.original) for side, cases in sides.items()}
-    alone, _ = _scored(original, of_known_label, options)
+    alone = _scored(original, options)
     target = sides["target"]
     gain = change((both, target.member, target.set), (alone, target.member, target.set), "auc", options.overlap)
     assert gain is not None

@@ -31,8 +31,6 @@ class Records:
     labels: np.ndarray
     classes: np.ndarray | None
     ids: np.ndarray
-    name: str = "own data"
-    normalisation: None = None
 
     @staticmethod
     def of(features: Any, target: Any, ids: Any = None, regression: bool = False) -> Records:
@@ -60,11 +58,6 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @property
-    def title(self) -> str:
-        """As reports name it."""
-        return self.name
 
     @property
     def num_classes(self) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib_unlearning.report import EQUIVALENCE, with_interval
+from lib_unlearning.report import EQUIVALENCE, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
@@ -22,7 +22,6 @@ from lib_unlearning.reporting.comparisons import (
     data_label,
     model_label,
     panels,
-    plural,
     usual_budget,
 )
 from lib_unlearning.statistics.combine import Combined, difference

@@ -67,11 +67,6 @@ class Panel:
         return {name: value for name, value in first.items() if name not in self.axis.free}
 
 
-def plural(count: int, what: str) -> str:
-    """ "1 panel", "2 panels"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 # ---------------------------------------------------------------- rules
 
 _TRAINING = ("num_epochs", "batch_size", "optim", "lr", "device", "amp")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
+from lib_unlearning.report import plural
 from lib_unlearning.reporting.archive import CHOSEN, Finding
-from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, defense_order, model_label, plural
+from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, defense_order, model_label
 from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.combine import Combined
 

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import with_interval
+from lib_unlearning.report import plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
@@ -21,7 +21,6 @@ from lib_unlearning.reporting.comparisons import (
     defense_label,
     is_open,
     model_label,
-    plural,
     same_data,
     same_model,
 )
