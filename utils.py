@@ -126,6 +126,7 @@ def set_up_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     LOGGER.handlers[:] = [handler]
+    LOGGER.propagate = False  # Opacus gives the root a handler of its own: lines would be said twice
     LOGGER.setLevel(level.upper())
     # Warnings of libraries ("not converged after 300 rounds") are for those who debug, not for the result table.
     logging.captureWarnings(True)

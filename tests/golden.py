@@ -11,12 +11,11 @@ import hashlib
 import io
 import json
 import re
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.processes import command
+
 DIGESTS = Path(__file__).with_name("golden_results.json")
 SIZES = [
     f"--{side}_{name}={value}"
@@ -78,14 +77,8 @@ def digest(results: Path) -> str:
 
 def results_of(name: str, folder: Path) -> Path:
     """Train, attack, and return the results.csv of a golden run."""
-    command = [sys.executable, str(PROJECT / "main.py"), "--exp", "mem_inf", "--train_missing", "--quiet"]
-    done = subprocess.run(
-        [*command, "--num_process=1", *SIZES, *RUNS[name].split(), "--temp_data", str(folder)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ["--exp", "mem_inf", "--train_missing", "--quiet", "--num_process=1", *SIZES, *RUNS[name].split()]
+    done = command("main.py", [*words, "--temp_data", str(folder)], folder)
     assert done.returncode == 0, done.stderr
     return Path(re.findall(r"Results: (\S+)", done.stdout)[-1]) / "results.csv"
 

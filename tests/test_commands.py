@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from lib_unlearning.construct_feature import FEATURES, OF_NUMBERS
+from tests.processes import PROJECT, command
 
-PROJECT = Path(__file__).resolve().parent.parent
 SMALL = [
     f"--{side}_{name}={value}"
     for side in ("shadow", "target")
@@ -25,8 +25,8 @@ SMALL = [
 
 def run(folder: Path, *flags: str, code: int = 0, small: bool = True) -> str:
     """Run main.py and return what it printed; on failure, what it complained of."""
-    command = [sys.executable, str(PROJECT / "main.py"), *flags, *(SMALL if small else []), "--temp_data", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, timeout=200, check=False)
+    words = [*flags, *(SMALL if small else []), "--temp_data", str(folder)]
+    done = command("main.py", words, folder.parent)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if code:

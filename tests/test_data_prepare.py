@@ -16,14 +16,14 @@ import pytest
 import data_prepare
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
+from tests.processes import PROJECT, command
 from tests.readers.test_readers import SHARED, need, write_cifar10, write_mnist, write_stl10
-from tests.test_commands import PROJECT, SMALL, result_rows, run
+from tests.test_commands import SMALL, result_rows, run
 
 
 def prepare(folder: Path, *flags: str, code: int = 0) -> str:
     """Run data_prepare.py; what it printed, or its one line of complaint."""
-    command = [sys.executable, "data_prepare.py", *flags, "--temp_data", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=100, check=False)
+    done = command("data_prepare.py", [*flags, "--temp_data", str(folder)], PROJECT)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     if code == 0:
