@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lib_unlearning.dataset import Dataset
 from lib_unlearning.family import Family, estimator_family, network_family
 from lib_unlearning.options import NoOptions, option, whole
+from lib_unlearning.training.tasks import Trainer
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,29 @@ def _random_forest(labels: np.ndarray, seed: int, options: TreeOptions) -> Any:
     return RandomForestClassifier(n_estimators=500, min_samples_leaf=30, max_leaf_nodes=leaves, random_state=seed)
 
 
-def _logistic_regression(labels: np.ndarray, seed: int, options: NoOptions) -> Any:
+@dataclass(frozen=True)
+class LogisticOptions:
+    """Of logistic regression."""
+
+    solver: str = option(
+        "lbfgs", "how an LR target is fitted: newton goes on to the optimum", choices=("lbfgs", "newton")
+    )
+
+
+def _logistic_regression(labels: np.ndarray, seed: int, options: LogisticOptions) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
+
+
+def _logistic_trainer(dataset: Dataset, options: LogisticOptions, held_out: np.ndarray) -> Trainer:
+    if options.solver == "newton":
+        from lib_unlearning.training.newton import NewtonTrainer
+
+        return NewtonTrainer(dataset, "LR")
+    return estimator_family("LR", _logistic_regression, LogisticOptions).trainer(dataset, options, held_out)
 
 
 def _multilayer_perceptron(labels: np.ndarray, seed: int, options: NoOptions) -> Any:
@@ -76,7 +95,7 @@ def _allows_validation(labels: np.ndarray) -> bool:
 TARGET_MODELS: dict[str, Family] = {
     "DT": estimator_family("DT", _decision_tree, TreeOptions),
     "RF": estimator_family("RF", _random_forest, TreeOptions, weighs=True),
-    "LR": estimator_family("LR", _logistic_regression),
+    "LR": Family(_logistic_trainer, LogisticOptions),
     "MLP": estimator_family("MLP", _multilayer_perceptron),
     **{name: network_family(name) for name in ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")},
     "LR_peer": estimator_family("LR_peer", _one_vs_rest),

@@ -21,6 +21,9 @@ WARM_START = "warm_start"  # `TrainingTask.start`
 SCHEDULE = "schedule"  # `TrainingTask.epochs` and `.lr`
 GRADIENTS = "gradients"  # its models have `effects`, see `network_stack.NetworkModel`
 OBJECTIVE = "objective"  # `TrainingTask.weights` and `.targets`
+NEWTON_STEPS = "newton_steps"  # `TrainingTask.newton_steps` and `.perturbation`
+MASKS = "masks"  # `TrainingTask.mask`
+UPDATES = "updates"  # `TrainingTask.watched`
 
 
 class Model(Protocol):
@@ -52,6 +55,11 @@ class TrainingTask:
             deleted record leaves a gap, and nothing else moves. None: the records themselves.
         weights: [n] of each record's loss, negative for one that shall grow. None: 1.
         targets: [n, c] posteriors to be learned in the labels' place. None: the labels.
+        newton_steps: that many from `start`, in the place of training to the end.
+        perturbation: standard deviation of a linear term of the objective, and the seed that it is drawn from.
+        mask: name -> [...] of the weights that may move; None for all.
+        watched: the sum of the steps whose batch held one of these records, a group each, is kept (see
+            `NetworkModel.without_updates`).
     """
 
     records: np.ndarray
@@ -63,6 +71,10 @@ class TrainingTask:
     at: np.ndarray | None = None
     weights: np.ndarray | None = None
     targets: np.ndarray | None = None
+    newton_steps: int | None = None
+    perturbation: tuple[float, int] | None = None
+    mask: Mapping[str, np.ndarray] | None = None
+    watched: Sequence[np.ndarray] = ()
 
     def filled(self) -> tuple[np.ndarray, np.ndarray]:
         """The records that own the places [s], and for each place which of `records` fills it, -1 for a gap [s]."""
@@ -113,9 +125,12 @@ class Trainer(ABC):
         """Raise `UserError` when a task asks for what this trainer cannot do."""
         asked = set()
         for task in tasks:
-            asked |= {WARM_START} if task.start is not None else set()
+            asked |= {WARM_START} if task.start is not None and task.newton_steps is None else set()
             asked |= {SCHEDULE} if (task.epochs, task.lr) != (None, None) else set()
             asked |= {OBJECTIVE} if task.weights is not None or task.targets is not None else set()
+            asked |= {NEWTON_STEPS} if task.newton_steps is not None or task.perturbation is not None else set()
+            asked |= {MASKS} if task.mask is not None else set()
+            asked |= {UPDATES} if task.watched else set()
         lacking = sorted(asked - self.capabilities)
         if lacking:
             raise UserError(

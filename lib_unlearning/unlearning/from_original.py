@@ -22,7 +22,7 @@ class Forgetting:
     Attributes:
         kept, gone: records that stay and that are to be forgotten.
         original: the model at the start. current: what the phases before made of it.
-        seed: of this deletion.
+        seed: of this deletion. first_seed: of the original.
     """
 
     kept: np.ndarray
@@ -30,6 +30,7 @@ class Forgetting:
     original: Any
     current: Any
     seed: int
+    first_seed: int
 
     @property
     def both(self) -> np.ndarray:
@@ -42,7 +43,7 @@ class FromOriginal(UnlearningMethod):
 
     def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
         """Every phase of all deletions is trained together."""
-        (original,) = yield [TrainingTask(records, integer_seed(seed, "shard", 0))]
+        (original,) = yield [self.first(records, deletions, seed)]
         kept = [
             np.concatenate([records[~np.isin(records, deletion.records)], deletion.replacements])
             for deletion in deletions
@@ -58,12 +59,17 @@ class FromOriginal(UnlearningMethod):
                         original,
                         models[number],
                         integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number, phase),
+                        seed,
                     ),
                 )
                 for number, deletion in enumerate(deletions)
             ]
         unlearned = [Ensemble([model], [part]) for model, part in zip(models, kept, strict=True)]
         return Ensemble([original], [records]), unlearned
+
+    def first(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> TrainingTask:
+        """The original's training."""
+        return TrainingTask(records, integer_seed(seed, "shard", 0))
 
     @property
     def phases(self) -> int:
