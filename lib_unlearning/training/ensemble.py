@@ -8,6 +8,7 @@ result equals training it alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -138,6 +139,34 @@ class _Objective:
         return self._weights[models, within], self._targets[models, within]
 
 
+class _Watch:
+    """Sums of the steps whose batch held a record of a group, for tasks that have groups: name -> [M, T, ...]."""
+
+    def __init__(self, tasks: Sequence[TrainingTask], everyone: np.ndarray, weights: Weights) -> None:
+        groups = max(len(task.watched) for task in tasks)
+        held = np.zeros((len(tasks), len(everyone), groups), dtype=bool)
+        for number, task in enumerate(tasks):
+            for group, records in enumerate(task.watched):
+                held[number, :, group] = np.isin(everyone, records)
+        first = next(iter(weights.values()))
+        self._held = torch.from_numpy(held).to(first.device)  # [M, E, T]
+        self._models = torch.arange(len(tasks), device=first.device).unsqueeze(1)
+        self.updates = {name: first.new_zeros(len(tasks), groups, *part.shape[1:]) for name, part in weights.items()}
+
+    @torch.no_grad()
+    def add(self, batch: torch.Tensor, counts: torch.Tensor, before: Weights, after: Weights) -> None:
+        """A step on the inputs' rows [M, b] that count."""
+        touched = (self._held[self._models, batch] & counts.unsqueeze(2)).any(dim=1)  # [M, T]
+        if touched.any():
+            for name, kept in self.updates.items():
+                kept += _as_groups(touched, kept) * (after[name] - before[name]).unsqueeze(1)
+
+
+def _as_groups(touched: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """[M, T] shaped to be multiplied with [M, T, ...]."""
+    return touched.reshape(*touched.shape, *[1] * (like.dim() - 2)).to(like.dtype)
+
+
 class _StackTraining:
     """Trains one network a task, all of them together; everything a step needs lies on the device."""
 
@@ -165,6 +194,8 @@ class _StackTraining:
             self.mean, self.std = self._moments()
         self.objective = _Objective.of(tasks, dataset, device)
         self.weights = self._initial_weights()
+        self.masks = self._masks()
+        self.watch = _Watch(tasks, everyone, self.weights) if any(task.watched for task in tasks) else None
         self.rate = settings.lr or self.architecture.learning_rate
         self.optimizer = _StackedOptimizer(settings.optim, self.rate, self.weights)
         self.gradients: Callable[..., torch.Tensor] = (
@@ -197,6 +228,16 @@ class _StackTraining:
             for name in begun[0]
         }
 
+    def _masks(self) -> Weights | None:
+        """Name -> [M, ...] of the weights that may move; None where all may."""
+        if all(task.mask is None for task in self.tasks):
+            return None
+        found = {}
+        for name, tensor in self.weights.items():
+            own = [np.ones(tensor.shape[1:]) if task.mask is None else task.mask[name] for task in self.tasks]
+            found[name] = torch.from_numpy(np.stack(own)).to(tensor)
+        return found
+
     def run(self) -> Stack:
         """Train for all epochs; raises `UserError` when a loss is no longer finite."""
         history = np.zeros((len(self.tasks), self.settings.num_epochs, 3))
@@ -207,7 +248,9 @@ class _StackTraining:
         kept = {key: tensor.detach().cpu() for key, tensor in self.weights.items()}
         mean, std = (None if part is None else part.cpu() for part in (self.mean, self.std))
         seeds = np.array([task.seed for task in self.tasks], dtype=np.int64)
-        return Stack(self.name, self.shape, self.num_classes, kept, mean, std, seeds, history, self.device)
+        updates = None if self.watch is None else {name: part.cpu() for name, part in self.watch.updates.items()}
+        found = Stack(self.name, self.shape, self.num_classes, kept, mean, std, seeds, history, self.device)
+        return replace(found, updates=updates)
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """One pass of every model over its records; mean loss and accuracy [M, 2]."""
@@ -231,10 +274,23 @@ class _StackTraining:
             else:
                 weights, targets = self.objective.of_batch(within[step])
                 logits = self.gradients(records, labels, weight * weights, masks, targets)
-            self.optimizer.step(had_batch, bool(active[step].all()))
+            self._move(batch, counts, had_batch, bool(active[step].all()))
             total += _outcome(logits, labels, counts)
         found: np.ndarray = total.cpu().numpy() / np.array([[len(task.records)] for task in self.tasks])
         return found
+
+    def _move(self, batch: torch.Tensor, counts: torch.Tensor, had_batch: torch.Tensor, everyone: bool) -> None:
+        """One step of the optimizer, with what tasks ask for beside it."""
+        for name, mask in (self.masks or {}).items():
+            gradient = self.weights[name].grad
+            assert gradient is not None
+            gradient.mul_(mask)
+        if self.watch is None:
+            self.optimizer.step(had_batch, everyone)
+            return
+        before = {name: tensor.detach().clone() for name, tensor in self.weights.items()}
+        self.optimizer.step(had_batch, everyone)
+        self.watch.add(batch, counts, before, self.weights)
 
     def _dropout_bases(self, epoch: int) -> torch.Tensor | None:
         if not self.architecture.dropout_units:

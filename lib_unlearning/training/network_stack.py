@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from lib_unlearning.training.networks import ARCHITECTURES
 Weights = dict[str, torch.Tensor]
 
 _QUERY_ROWS = 512  # records a model is asked about at once
+_GRADIENT_ROWS = 64  # records whose gradients are held at once
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Stack:
         seeds: [M] that initial weights, order and dropout came from.
         history: [M, epochs, 3] mean loss and accuracy on the training batches, accuracy on held-out records.
         epsilon: [M] privacy spent by DP-SGD; None for none.
+        updates: name -> [M, T, ...] sums of the steps that each task's T groups of records took part in (see
+            `TrainingTask.watched`), as long as nobody wrote the networks to a file; None for none.
     """
 
     architecture: str
@@ -46,6 +49,7 @@ class Stack:
     history: np.ndarray
     device: str = "cpu"
     epsilon: np.ndarray | None = None
+    updates: Weights | None = None
 
     def posteriors(self, members: Sequence[int], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Posteriors [n_i, c] of each member for its own inputs [n_i, ...], in passes over all members together."""
@@ -112,26 +116,71 @@ class NetworkModel:
         To first order, that is where the network goes when the record is taken from its training (TracIn, Pruthi et
         al., NeurIPS 2020, with the last weights only).
         """
-        stack = self.stack
-        moments = [None if part is None else part[self.index : self.index + 1] for part in (stack.mean, stack.std)]
-        asked, records = (
-            standardised(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None], *moments)[0]
-            for part in (probes, rows)
+        asked, weights, found = self._standardised(probes), self.weights, []
+        for record, label in zip(self._standardised(rows), torch.from_numpy(np.asarray(labels)), strict=True):
+            gradient = grad(self._loss)(weights, record, label)
+            found.append(jvp(lambda moved: self._logits(moved, asked), (weights,), (gradient,))[1].numpy())
+        return np.stack(found)
+
+    def gradient(self, rows: np.ndarray, labels: np.ndarray) -> Weights:
+        """Name -> gradient of the mean loss of records [k, ...] with labels [k]."""
+        inputs, classes = self._standardised(rows), torch.from_numpy(np.asarray(labels))
+        return dict(
+            grad(lambda weights: functional.cross_entropy(self._logits(weights, inputs), classes))(self.weights)
         )
 
-        def logits(weights: Weights, inputs: torch.Tensor) -> torch.Tensor:
-            stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-            return forward(stack.architecture, stack.shape, stack.num_classes, stacked, inputs.unsqueeze(0), None)[0]
+    def importance(self, rows: np.ndarray, labels: np.ndarray) -> Weights:
+        """Name -> mean squared gradient of each record's loss: the diagonal of the empirical Fisher information."""
+        each = vmap(grad(self._loss), in_dims=(None, 0, 0))
+        inputs, classes = self._standardised(rows), torch.from_numpy(np.asarray(labels))
+        total = {name: torch.zeros_like(tensor) for name, tensor in self.weights.items()}
+        for part, own in zip(inputs.split(_GRADIENT_ROWS), classes.split(_GRADIENT_ROWS), strict=True):
+            for name, gradients in each(self.weights, part, own).items():
+                total[name] += (gradients**2).sum(dim=0)
+        return {name: tensor / len(rows) for name, tensor in total.items()}
 
-        def loss(weights: Weights, record: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-            return functional.cross_entropy(logits(weights, record.unsqueeze(0)), label.unsqueeze(0))
+    def with_weights(self, weights: Weights) -> NetworkModel:
+        """A network that differs in its weights only."""
+        alone = slice(self.index, self.index + 1)
+        stack = self.stack
+        mean, std = self._moments()
+        spent = None if stack.epsilon is None else stack.epsilon[alone]
+        own = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+        changed = replace(
+            stack,
+            weights=own,
+            mean=mean,
+            std=std,
+            seeds=stack.seeds[alone],
+            history=stack.history[alone],
+            epsilon=spent,
+            updates=None,
+        )
+        return NetworkModel(changed, 0)
 
-        weights = self.weights
-        found = []
-        for record, label in zip(records, torch.from_numpy(np.asarray(labels)), strict=True):
-            gradient = grad(loss)(weights, record, label)
-            found.append(jvp(lambda moved: logits(moved, asked), (weights,), (gradient,))[1].numpy())
-        return np.stack(found)
+    def without_updates(self, group: int) -> NetworkModel:
+        """The network less the steps that one of its task's groups of records took part in."""
+        assert self.stack.updates is not None
+        taken = {name: part[self.index, group] for name, part in self.stack.updates.items()}
+        return self.with_weights({name: tensor - taken[name] for name, tensor in self.weights.items()})
+
+    def _standardised(self, rows: np.ndarray) -> torch.Tensor:
+        records = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+        return standardised(records[None], *self._moments())[0]
+
+    def _moments(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Its own mean and deviation [1, d]."""
+        alone = slice(self.index, self.index + 1)
+        stack = self.stack
+        return None if stack.mean is None else stack.mean[alone], None if stack.std is None else stack.std[alone]
+
+    def _logits(self, weights: Weights, inputs: torch.Tensor) -> torch.Tensor:
+        stack = self.stack
+        stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+        return forward(stack.architecture, stack.shape, stack.num_classes, stacked, inputs.unsqueeze(0), None)[0]
+
+    def _loss(self, weights: Weights, record: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(self._logits(weights, record.unsqueeze(0)), label.unsqueeze(0))
 
     @staticmethod
     def predict_together(

@@ -17,8 +17,10 @@ from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.single import train_alone
 from lib_unlearning.training.tasks import (
     GRADIENTS,
+    MASKS,
     OBJECTIVE,
     SCHEDULE,
+    UPDATES,
     WARM_START,
     Trainer,
     TrainingSettings,
@@ -51,7 +53,7 @@ class NetworkTrainer(Trainer):
         self.held_out = held_out
         # The budget of DP-SGD is counted from fresh weights on.
         stackable = ARCHITECTURES[model_name].stackable
-        own = {WARM_START, SCHEDULE} | ({OBJECTIVE} if stackable else set())
+        own = {WARM_START, SCHEDULE} | ({OBJECTIVE, MASKS, UPDATES} if stackable else set())
         own |= {GRADIENTS} if ARCHITECTURES[model_name].linear else set()
         self.capabilities = frozenset() if settings.privacy else frozenset(own)
         self.device = find_device(settings.device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lib_unlearning.dataset import RecordTable
 from lib_unlearning.posterior import query
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import TrainingTask
@@ -38,17 +39,26 @@ class Forgetting:
         return np.concatenate([self.kept, self.gone])
 
 
+def remaining(records: np.ndarray, deletion: Deletion) -> np.ndarray:
+    """Records [n'] that an unlearned model is to be of: those that stay, then the new ones."""
+    return np.concatenate([records[~np.isin(records, deletion.records)], deletion.replacements])
+
+
+def inputs_of(model: Any, dataset: RecordTable, records: np.ndarray) -> np.ndarray:
+    """Features [k, ...] of records as a network gets them: pictures, or rows of a table."""
+    rows = np.asarray(dataset.rows(records))
+    shape = model.stack.shape
+    return rows.reshape(len(rows), *shape)
+
+
 class FromOriginal(UnlearningMethod):
     """Trains the original, then for each deletion a number of phases, each on from what the last one left."""
 
     def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
         """Every phase of all deletions is trained together."""
         (original,) = yield [self.first(records, deletions, seed)]
-        kept = [
-            np.concatenate([records[~np.isin(records, deletion.records)], deletion.replacements])
-            for deletion in deletions
-        ]
-        models: list[Any] = [original] * len(deletions)
+        kept = [remaining(records, deletion) for deletion in deletions]
+        models = [self.begin(original, number, deletion) for number, deletion in enumerate(deletions)]
         for phase in range(self.phases):
             models = yield [
                 self.phase(
@@ -70,6 +80,10 @@ class FromOriginal(UnlearningMethod):
     def first(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> TrainingTask:
         """The original's training."""
         return TrainingTask(records, integer_seed(seed, "shard", 0))
+
+    def begin(self, original: Any, number: int, deletion: Deletion) -> Any:
+        """What a deletion's first phase goes on from."""
+        return original
 
     @property
     def phases(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from lib_unlearning.unlearning.amnesiac import Amnesiac
 from lib_unlearning.unlearning.base import UnlearningMethod
 from lib_unlearning.unlearning.controls import Noise, Nothing
+from lib_unlearning.unlearning.dampening import SelectiveDampening
 from lib_unlearning.unlearning.fine_tuning import FineTuning
 from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradPlus
 from lib_unlearning.unlearning.newton_removal import NewtonRemoval
-from lib_unlearning.unlearning.relabelling import BadTeacher, RandomLabels
+from lib_unlearning.unlearning.relabelling import BadTeacher, RandomLabels, Saliency
 from lib_unlearning.unlearning.scrub import Scrub
 from lib_unlearning.unlearning.sharded import Retraining, Sisa
 
@@ -20,6 +22,9 @@ UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {
     "random_labels": RandomLabels,
     "bad_teacher": BadTeacher,
     "scrub": Scrub,
+    "ssd": SelectiveDampening,
+    "salun": Saliency,
+    "amnesiac": Amnesiac,
     "newton_removal": NewtonRemoval,
     "nothing": Nothing,
     "noise": Noise,

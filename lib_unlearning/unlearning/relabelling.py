@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from lib_unlearning.options import number, option, whole
 from lib_unlearning.seeds import integer_seed, spawn
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Work
-from lib_unlearning.unlearning.from_original import Forgetting, FromOriginal
+from lib_unlearning.unlearning.from_original import Forgetting, FromOriginal, inputs_of
 
 _UNTRAINED_LR = 1e-12  # of the bad teacher: as good as its initial weights
 
@@ -38,6 +38,27 @@ class RandomLabels(FromOriginal):
         options = self.options
         targets = np.eye(classes)[labels]
         return TrainingTask(of.both, of.seed, of.current, options.label_epochs, options.label_lr, targets=targets)
+
+
+@dataclass(frozen=True)
+class SaliencyOptions(RandomLabelOptions):
+    """Of SalUn: also those of random labels."""
+
+    saliency: float = option(0.5, "share of the weights that may move", kind=number(above=0, at_most=1), metavar="X")
+
+
+class Saliency(RandomLabels):
+    """SalUn (Fan et al., ICLR 2024): random labels, learned by the weights that most change the forgotten's loss."""
+
+    Options = SaliencyOptions
+
+    def phase(self, number: int, of: Forgetting) -> TrainingTask:
+        """As random labels, under the mask of the largest gradients of the forgotten records' loss."""
+        gradient = of.original.gradient(inputs_of(of.original, self.dataset, of.gone), self.dataset.labels[of.gone])
+        sizes = {name: np.abs(tensor.numpy()) for name, tensor in gradient.items()}
+        least = np.quantile(np.concatenate([part.ravel() for part in sizes.values()]), 1 - self.options.saliency)
+        mask = {name: (part >= least).astype(np.float32) for name, part in sizes.items()}
+        return replace(super().phase(number, of), mask=mask)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def test_batch_norm_networks(pictures: Dataset, name: str) -> None:
     np.testing.assert_allclose(together.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("method", UNLEARNING_METHODS)
+@pytest.mark.parametrize("method", [name for name in UNLEARNING_METHODS if name != "newton_removal"])
 def test_file_round_trip_and_damage(dataset: Dataset, tmp_path: Path, method: str) -> None:
     kind = UNLEARNING_METHODS[method]
     unlearner = kind(ShardOptions(3) if method == "sisa" else kind.Options(), dataset)

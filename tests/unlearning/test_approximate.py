@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.options import NoOptions
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
+from lib_unlearning.unlearning.amnesiac import Amnesiac, AmnesiacOptions
 from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
+from lib_unlearning.unlearning.dampening import DampeningOptions, SelectiveDampening
 from lib_unlearning.unlearning.fine_tuning import FineTuning, FineTuningOptions
 from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradOptions, NegGradPlus, NegGradPlusOptions
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.relabelling import Saliency, SaliencyOptions
 from lib_unlearning.unlearning.scrub import Scrub, ScrubOptions
 from models import TARGET_MODELS
 
@@ -90,6 +94,56 @@ def test_max_steps_come_before_min_steps(dataset: Dataset) -> None:
         work.send(models)
     kept = len(RECORDS) - len(GONE)
     assert sizes == [(3, True), (kept, False), (3, True), (kept, False), (kept, False)]
+
+
+def test_dampening_shrinks_what_matters_to_the_forgotten_alone(dataset: Dataset) -> None:
+    original, after = forgotten(dataset, SelectiveDampening, DampeningOptions(ssd_alpha=3.0, ssd_lambda=0.5))
+    (model,), (less,) = original.constituents, after.constituents
+    to_all = model.importance(dataset.rows(RECORDS), dataset.labels[RECORDS])
+    to_gone = model.importance(dataset.rows(GONE), dataset.labels[GONE])
+    moved = 0
+    for name, tensor in model.weights.items():
+        chosen = to_gone[name] > 3 * to_all[name]
+        wanted = torch.where(chosen, tensor * (0.5 * to_all[name] / to_gone[name]).clamp(max=1), tensor)
+        np.testing.assert_allclose(less.weights[name].numpy(), wanted.numpy(), atol=1e-7)
+        moved += int(chosen.sum())
+    assert moved > 0
+    assert loss(after, dataset, GONE) > loss(original, dataset, GONE)
+
+
+def test_importance_is_the_mean_squared_gradient_of_each_record(dataset: Dataset) -> None:
+    (model,) = trainer_of(dataset).fit([TrainingTask(RECORDS, 0)])
+    rows, labels = dataset.rows(RECORDS[:70]), dataset.labels[RECORDS[:70]]
+    single = [model.gradient(rows[number : number + 1], labels[number : number + 1]) for number in range(70)]
+    for name, found in model.importance(rows, labels).items():
+        wanted = np.mean([gradient[name].numpy() ** 2 for gradient in single], axis=0)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-9)
+
+
+def test_saliency_moves_its_share_of_the_weights_and_no_other(dataset: Dataset) -> None:
+    original, after = forgotten(dataset, Saliency, SaliencyOptions(saliency=0.3, label_epochs=1))
+    (model,), (moved,) = original.constituents, after.constituents
+    changed = [(model.weights[name] != moved.weights[name]).numpy().ravel() for name in model.weights]
+    assert 0.1 < np.concatenate(changed).mean() <= 0.301
+
+
+def test_amnesiac_takes_back_the_steps_that_saw_the_record(dataset: Dataset) -> None:
+    """In one batch of everything every step saw it: what is left are the initial weights."""
+    settings = replace(BRIEF, batch_size=1000)
+    trainer = NetworkTrainer(dataset, "MLPTorch", settings)
+    task = TrainingTask(RECORDS, 5, watched=[GONE, np.array([599])])
+    (model,) = trainer.fit([task])
+    (untouched,) = trainer.fit([TrainingTask(RECORDS, 5, epochs=1, lr=1e-12)])
+    (plain,) = trainer.fit([TrainingTask(RECORDS, 5)])
+    rows = dataset.rows(np.arange(600))
+    answers = [part.predict_proba(rows) for part in (model.without_updates(0), model.without_updates(1), model)]
+    for found, wanted in zip(answers, (untouched, plain, plain), strict=True):
+        np.testing.assert_allclose(found, wanted.predict_proba(rows), atol=1e-5)
+
+
+def test_smaller_batches_lose_less(dataset: Dataset) -> None:
+    original, after = forgotten(dataset, Amnesiac, AmnesiacOptions())
+    assert loss(after, dataset, GONE) > loss(original, dataset, GONE)
 
 
 OF_NETWORKS = [name for name, kind in UNLEARNING_METHODS.items() if not kind.exact and name != "newton_removal"]

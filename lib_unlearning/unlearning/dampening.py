@@ -1,0 +1,53 @@
+"""Selective synaptic dampening, SSD (Foster et al., AAAI 2024): shrink what matters to the forgotten above all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.options import number, option
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.training.tasks import TrainingTask
+from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
+from lib_unlearning.unlearning.from_original import inputs_of, remaining
+
+
+@dataclass(frozen=True)
+class DampeningOptions:
+    """Of SSD."""
+
+    ssd_alpha: float = option(
+        10.0, "how many times as important to the forgotten a weight must be", kind=number(above=0), metavar="X"
+    )
+    ssd_lambda: float = option(1.0, "how much of such a weight is left", kind=number(above=0), metavar="X")
+
+
+class SelectiveDampening(UnlearningMethod):
+    """Trains nothing after the original: importance is the mean squared gradient, of the forgotten against all."""
+
+    Options = DampeningOptions
+
+    def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
+        """Importance to all records once, then a model a deletion."""
+        (original,) = yield [TrainingTask(records, integer_seed(seed, "shard", 0))]
+        to_all = self._importance(original, records)
+        unlearned = []
+        for deletion in deletions:
+            model = self._dampened(original, to_all, self._importance(original, deletion.records))
+            unlearned.append(Ensemble([model], [remaining(records, deletion)]))
+        return Ensemble([original], [records]), unlearned
+
+    def _importance(self, model: Any, records: np.ndarray) -> dict[str, Any]:
+        found: dict[str, Any] = model.importance(inputs_of(model, self.dataset, records), self.dataset.labels[records])
+        return found
+
+    def _dampened(self, original: Any, to_all: dict[str, Any], to_gone: dict[str, Any]) -> Any:
+        weights = {}
+        for name, tensor in original.weights.items():
+            everyone, gone = to_all[name], to_gone[name]
+            left = (self.options.ssd_lambda * everyone / gone.clamp(min=1e-30)).clamp(max=1.0)
+            weights[name] = tensor * left.where(gone > self.options.ssd_alpha * everyone, left.new_ones(()))
+        return original.with_weights(weights)
