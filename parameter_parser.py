@@ -27,6 +27,7 @@ from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
 from lib_unlearning.settings import ANSWER_KINDS, AuditInputs, Origin, Settings
+from lib_unlearning.statistics.verdict import MARGIN
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -95,7 +96,7 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
     yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
     help = "AUC from which on a deletion counts as visible"
-    yield _flag(group, "margin", 0.55, help, kind=number(at_least=0.5, at_most=1), metavar="X")
+    yield _flag(group, "margin", MARGIN, help, kind=number(at_least=0.5, at_most=1), metavar="X")
     help = "AUC that deletions in one batch shall stay under; the report says how many"
     yield _flag(group, "max_auc", 0.6, help, kind=number(above=0.5, at_most=1), metavar="X")
     yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")

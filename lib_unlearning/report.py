@@ -37,6 +37,7 @@ from lib_unlearning.statistics.privacy import (
     DELTA,
     FALSE_DISCOVERIES,
     EpsilonBound,
+    can_discover,
     conformal_p_values,
     discoveries,
     epsilon_bound,
@@ -177,17 +178,28 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
 
 def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str:
     """How many records stand out one by one, and what the attack shows of the deletion's epsilon."""
-    counts = exposed_counts(found.exposed, member)
-    told = (
-        f"Exposed one by one by {headline}, at a false discovery rate of {FALSE_DISCOVERIES:.0%}: {counts[0][0]} of "
-        f"{counts[0][1]} deleted, {counts[1][0]} of {counts[1][1]} strangers."
-    )
+    told = single_records(found.exposed, member, found.own_strangers, headline)
     bound = max(found.epsilon.epsilon, found.one_run.epsilon)
     if not bound:
         return f"{told} No epsilon of the deletion is shown to be exceeded."
     return (
         f"{told} Epsilon of the deletion, lower bounds (95 % each, delta {DELTA:g}, rule chosen on the other half): "
         f"{found.epsilon.epsilon:.2f} by a threshold, {found.one_run.epsilon:.2f} by the surest guesses."
+    )
+
+
+def single_records(exposed: np.ndarray, member: np.ndarray, own_strangers: int, attack: str) -> str:
+    """How many cases stand out one by one, or why none could."""
+    counts = exposed_counts(exposed, member)
+    level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
+    if not exposed.any() and not can_discover(own_strangers, counts[0][1], len(member)):
+        return (
+            f"Single records cannot be judged {level}: {plural(own_strangers, 'stranger')} of the adversary's own "
+            "are too few for any to stand out."
+        )
+    return (
+        f"Exposed one by one by {attack}, {level}: {counts[0][0]} of {counts[0][1]} deleted, {counts[1][0]} of "
+        f"{counts[1][1]} strangers."
     )
 
 
@@ -391,8 +403,15 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
     """A value with its interval, e.g. 0.853 [0.81, 0.90]; ends are rounded outwards, so that they hold the value."""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:{sign}.3f}"
+    return f"{estimate.value:{sign}.3f} [{', '.join(outwards(estimate, sign))}]"
+
+
+def outwards(estimate: Estimate, sign: str = "") -> tuple[str, str]:
+    """Both ends of an interval with two digits, rounded outwards."""
+    assert estimate.low is not None
+    assert estimate.high is not None
     low, high = math.floor(100 * estimate.low + 1e-9) / 100, math.ceil(100 * estimate.high - 1e-9) / 100
-    return f"{estimate.value:{sign}.3f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+    return f"{low:{sign}.2f}", f"{high:{sign}.2f}"
 
 
 def verdict(results: Results, headline: str, settings: Settings, sets: int, overlap: float) -> str:
@@ -405,7 +424,7 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
         return f"{figures}. So few separate sample sets allow no interval, so no verdict: {mend}."
     if settings.placebo:
         if auc.low <= 0.5 <= auc.high:
-            return f"Placebo: {figures} contains 0.5, as it must where there is nothing to find."
+            return f"Placebo: {figures} holds 0.5, as 19 of 20 placebos do; up to {auc.high:.2f} is not excluded."
         return f"Placebo: {figures} misses 0.5; one placebo in twenty does, more mean a leak in the evaluation."
     found = judge(auc, sets, settings.margin, overlap)
     if found.verdict is Verdict.LEAKS:
@@ -414,12 +433,12 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
         sentence = f"Below the margin: {figures}; {question} shows less than an AUC of {settings.margin:g} would."
     else:
         more = (
-            f"about {found.more_sets} more sample sets would settle it"
+            f"about {plural(found.more_sets, 'more sample set')} would settle it"
             if found.more_sets is not None
             else "no practical number of sample sets would settle it"
         )
         sentence = (
-            f"Undecided: {figures}; the data allow anything from {auc.low:.2f} to {auc.high:.2f}, "
+            f"Undecided: {figures}; the data allow anything from {' to '.join(outwards(auc))}, "
             f"against a margin of {settings.margin:g}; {more}."
         )
     return f"{sentence} {_against_classical(results, gain, effective_sets(sets, overlap))}"
@@ -447,7 +466,9 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
     if found.efficacy is not None:
         told += f"; telling one from the other by their answers to deleted records {with_interval(found.efficacy)}"
     if found.unchanged:
-        return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
+        if settings.top_k is None and settings.round_digits is None:
+            return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
+        return f"{told}. What is published of both versions is alike in every case: nothing can be told from it."
     judged = judge(found.alone, sets, settings.margin, overlap)
     meaning = {
         Verdict.LEAKS: "the deleted records are still there",
@@ -481,11 +502,13 @@ class Exposure:
     Attributes:
         exposed: [m] cases that stand out from the adversary's own strangers at a false discovery rate of 5 %.
         epsilon, one_run: lower bounds on the deletion's epsilon, of a rule and of the surest guesses.
+        own_strangers: how many of these there were.
     """
 
     exposed: np.ndarray
     epsilon: EpsilonBound
     one_run: EpsilonBound
+    own_strangers: int
 
     def columns(self, member: np.ndarray) -> dict[str, Any]:
         """Columns of a result row (see `EXPOSURE`)."""
@@ -507,6 +530,7 @@ def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> 
         discoveries(conformal_p_values(scores, strangers)),
         epsilon_bound(scores, cases.member, chosen_on),
         one_run_epsilon(scores, cases.member, chosen_on),
+        len(strangers),
     )
 
 

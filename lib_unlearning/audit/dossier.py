@@ -16,7 +16,7 @@ from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
-from lib_unlearning.report import exposed_counts, with_interval
+from lib_unlearning.report import single_records, with_interval
 
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
@@ -94,16 +94,17 @@ class Dossier:
         lines += self.remarks()
         lines += [told(question) for question in found.questions]
         failed = [control.name for control in found.controls if not control.passed]
-        lines.append("Controls: " + (f"failed: {', '.join(failed)}." if failed else "all as they must be."))
-        if same_cases(self.evidence.cases):
-            return [*lines, "Single records are not judged without a shadow side."]
-        member = self.evidence.cases["target"].member
-        counts = exposed_counts(found.exposed, member)
-        lines.append(
-            f"Exposed one by one by {found.chosen}, at a false discovery rate of 5 %: {counts[0][0]} of {counts[0][1]} "
-            f"deleted, {counts[1][0]} of {counts[1][1]} strangers."
-        )
-        return lines
+        lines.append("Controls: " + (f"failed: {', '.join(failed)}." if failed else "none failed."))
+        return [*lines, self.single_records]
+
+    @property
+    def single_records(self) -> str:
+        """How many cases stand out one by one."""
+        cases, found = self.evidence.cases, self.examination
+        if same_cases(cases):
+            return "Single records are not judged without a shadow side."
+        strangers = int((cases["shadow"].member == 0).sum())
+        return single_records(found.exposed, cases["target"].member, strangers, found.chosen)
 
     def remarks(self) -> list[str]:
         """What explains the verdict beyond its figures."""
@@ -116,7 +117,7 @@ class Dossier:
         elif "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            remarks.append("More sample sets narrow the intervals; DeletionAudit.plan says how many settle it.")
+            remarks.append("More sample sets narrow the intervals.")
         return remarks
 
     def verdict(self) -> dict[str, Any]:

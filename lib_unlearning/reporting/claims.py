@@ -1,10 +1,12 @@
 """The paper's claims, each held against all findings that bear on it.
 
 A claim about pairs of findings (with and without shards, a defense, ...) is counted pair by pair: a pair speaks for
-it where the difference of AUCs has the claimed sign and its 95 % interval excludes 0. Findings of the same seeds are
-compared set by set. Pairs that cannot differ (top-k of two classes, temperature 1) are left out. Three quarters of the
-pairs make it "holds", fewer than one quarter "does not hold", all between "partly". A claim that something does not
-help holds where two one-sided tests show the difference within a margin, never because an interval is wide.
+it where the difference of AUCs has the claimed sign and its 95 % interval excludes 0, and against it where the
+interval lies on the other side or two one-sided tests show the difference within a margin. Findings of the same seeds
+are compared set by set. Pairs that cannot differ (top-k of two classes, temperature 1) are left out. Three quarters of
+the pairs for it make it "holds", three quarters against it "does not hold"; where more than half speak neither way it
+is "undecided", all else is "partly". A claim that something does not help is held by differences within the margin,
+and spoken against by those whose whole interval lies beyond it. A wide interval never says anything.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from lib_unlearning.reporting.comparisons import (
 from lib_unlearning.statistics.combine import Combined, difference
 from lib_unlearning.statistics.intervals import Estimate
 
-_ALWAYS, _SELDOM = 0.75, 0.25
+_ALWAYS, _HALF = 0.75, 0.5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim, "holds" / "partly" / "does not hold", what was measured, and what today's attacker makes of it."""
+    """One claim, its verdict, what was measured, and what today's attacker makes of it."""
 
     claim: str
     verdict: str
@@ -113,8 +115,16 @@ def _counted(claim: str, pairs: Sequence[_Pair], what: str) -> Verdict | None:
     pairs = [pair for pair in pairs if pair.can_differ]
     if not pairs:
         return None
-    clear = [pair for pair in pairs if (pair.estimate.low or 0) > 0]
-    return Verdict(claim, _grade(len(clear) / len(pairs)), _told(pairs, what))
+    clear = sum((pair.estimate.low or 0) > 0 for pair in pairs)
+    against = sum(
+        (pair.estimate.low or 0) <= 0 and (pair.difference.within(EQUIVALENCE) or _below(pair, 0)) for pair in pairs
+    )
+    return Verdict(claim, _grade(clear, against, len(pairs)), _told(pairs, what))
+
+
+def _below(pair: _Pair, bound: float) -> bool:
+    """Whether a pair's whole interval lies below a bound."""
+    return pair.estimate.high is not None and pair.estimate.high < bound
 
 
 def _told(pairs: Sequence[_Pair], what: str) -> str:
@@ -134,14 +144,18 @@ def _counted_null(claim: str, pairs: Sequence[_Pair], what: str) -> Verdict | No
     if not pairs:
         return None
     shown = sum(pair.difference.within(EQUIVALENCE) for pair in pairs)
+    beyond = sum((pair.estimate.low or 0) > EQUIVALENCE or _below(pair, -EQUIVALENCE) for pair in pairs)
     told = f"shown to be within {EQUIVALENCE:g} in {shown} of {len(pairs)}; {_told(pairs, what)}"
-    return Verdict(claim, _grade(shown / len(pairs)), told)
+    return Verdict(claim, _grade(shown, beyond, len(pairs)), told)
 
 
-def _grade(share: float) -> str:
-    if share >= _ALWAYS:
+def _grade(speaking: int, against: int, pairs: int) -> str:
+    """What so many pairs for a claim and against it make of it."""
+    if speaking >= _ALWAYS * pairs:
         return "holds"
-    return "does not hold" if share < _SELDOM else "partly"
+    if against >= _ALWAYS * pairs:
+        return "does not hold"
+    return "undecided" if speaking + against < _HALF * pairs else "partly"
 
 
 def _named(finding: Finding) -> str:

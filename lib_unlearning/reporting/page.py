@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import plural, with_interval
-from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
+from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     Comparison,
@@ -26,6 +26,7 @@ from lib_unlearning.reporting.comparisons import (
 )
 from lib_unlearning.reporting.tables import all_attacks, batch_plan, describe, panel_table
 from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.verdict import MARGIN
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"
@@ -94,6 +95,8 @@ def render(
         verdicts=verdicts,
         details=details,
         exposed=_exposed(audited),
+        tied=_tied(audited),
+        over="seeds and sample sets" if len({seed for part in findings for seed in part.seeds}) > 1 else "sample sets",
         attacks=all_attacks(findings),
         rows=plural(len(findings), "row"),
         unfinished=unfinished,
@@ -121,38 +124,44 @@ def _scope(findings: Sequence[Finding]) -> str:
 
 
 def is_audit(finding: Finding) -> bool:
-    """A deletion in an undefended model, asked about by an adversary with the target's own kind of data."""
+    """A deletion in an undefended model, asked about by an adversary with the target's own kind of data; with one
+    record a request, intermediate versions are no setting of their own."""
     settings = finding.settings
     known = same_data(settings) and same_model(settings) and is_open(settings)
-    return known and not settings["placebo"] and settings["samples_to_evaluate"] != "in_in"
+    twice = settings["samples_to_evaluate"] == "in_out_multi_version" and settings["target_unlearning_num"] == 1
+    return known and not settings["placebo"] and settings["samples_to_evaluate"] != "in_in" and not twice
 
 
-def _beats_classical(finding: Finding) -> bool | None:
-    """Whether the chosen attack is clearly better than the classical one; None without an interval."""
+def _beats_classical(finding: Finding) -> bool:
+    """Whether the chosen attack is shown to be better than the classical one."""
     gain = finding.features[CHOSEN]["auc_gain"].estimate
-    return None if gain.low is None else gain.low > 0
+    return gain.low is not None and gain.low > 0
 
 
 def headline(audited: Sequence[Finding]) -> str:
     """One sentence from all undefended settings."""
     if not audited:
         return "No attack on an undefended model is among these results, hence no verdict."
-    judged = [finding for finding in audited if _beats_classical(finding) is not None]
+    judged = [finding for finding in audited if finding.features[CHOSEN]["auc"].estimate.low is not None]
     if not judged:
         return "One sample set and one seed allow no verdict: raise --target_set_num."
-    ahead = [finding for finding in judged if _beats_classical(finding)]
-    counted = f"{len(ahead)} of {plural(len(judged), 'undefended setting')}"
-    if not ahead:
-        widest = max(finding.features[CHOSEN]["auc"].estimate.high or 0.0 for finding in judged)
-        return (
-            f"In none of {plural(len(judged), 'undefended setting')} the attack is shown to tell deleted records "
-            f"better than the classical one; the intervals allow an AUC of up to {widest:.2f}."
-        )
-    found = max(ahead, key=strength)
-    auc, classical = (found.features[name]["auc"].estimate for name in (CHOSEN, BASELINE))
+    aucs = [finding.features[CHOSEN]["auc"].estimate for finding in judged]
+    leaks = sum((auc.low or 0.0) > MARGIN for auc in aucs)
+    below = sum((auc.high or 1.0) < MARGIN for auc in aucs)
+    whole = plural(len(judged), "undefended setting")
+    found = max(judged, key=strength)
+    highest = (
+        f"{data_label(found.settings)}, {_target(found)}: AUC {with_interval(found.features[CHOSEN]['auc'].estimate)}"
+    )
+    if not leaks:
+        undecided = f", {len(judged) - below} are undecided" if below < len(judged) else ""
+        shown = f"In none of {whole} a deletion is shown to be visible (AUC above {MARGIN:g})"
+        return f"{shown}{undecided}; highest, {highest}."
+    ahead = sum(map(_beats_classical, judged))
     return (
-        f"Unlearning gives deleted records away in {counted}: at worst ({data_label(found.settings)}, "
-        f"{_target(found)}) AUC {with_interval(auc)}, the classical attack {classical.value:.3f}."
+        f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, {len(judged) - leaks - below} are "
+        f"undecided; in {ahead} the attack is shown to beat the classical one. Highest, {highest}, the classical "
+        f"attack {found.features[BASELINE]['auc'].estimate.value:.3f}."
     )
 
 
@@ -167,21 +176,29 @@ def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict
         where = f"{data_label(best.settings)}, {_target(best)}"
         told = f"strongest attack: {best.usual_choice} with {best.settings['attack_model']}, {where}"
         cards.append(_card(with_interval(best.features[CHOSEN]["auc"].estimate), told))
-        ahead = sum(bool(_beats_classical(finding)) for finding in audited)
-        cards.append(_card(f"{ahead} of {len(audited)}", "undefended settings in which it beats the classical attack"))
+        ahead = sum(map(_beats_classical, audited))
+        told = "undefended settings in which the attack is shown to beat the classical one"
+        cards.append(_card(f"{ahead} of {len(audited)}", told))
     panels = {section.name: section.panels for section in sections}
-    defended = [(bare, after) for panel in panels.get("defense", []) for bare, after in _defended(panel)]
-    if defended:
-        before, after = min(defended, key=lambda pair: strength(pair[1]))
-        cost = before.outcomes["unlearned_held_out_accuracy"] - after.outcomes["unlearned_held_out_accuracy"]
-        told = f"best defense: {defense_label(after.settings)}, {data_label(after.settings)}, {_target(after)}"
-        told += f"; accuracy {-100 * cost:+.1f} points on the same seeds"
-        cards.append(_card(f"{strength(before):.2f} to {strength(after):.2f}", told))
+    cards += _best_defense([pair for panel in panels.get("defense", []) for pair in _defended(panel)])
     placebo = [finding for panel in panels.get("placebo", []) for _, finding in panel.points]
     if placebo:
         held = sum(_holds_half(finding.features[CHOSEN]["auc"].estimate) for finding in placebo)
         cards.append(_card(f"{held} of {len(placebo)}", "placebo intervals that hold 0.5"))
     return cards
+
+
+def _best_defense(pairs: Sequence[tuple[Finding, Finding]]) -> list[dict[str, str]]:
+    """The defense that is shown to take most off, if any is."""
+    shown = [(paired_between(bare, after).estimate, bare, after) for bare, after in pairs]
+    shown = [found for found in shown if (found[0].low or 0.0) > 0]
+    if not shown:
+        return []
+    less, before, after = max(shown, key=lambda found: found[0].value)
+    cost = before.outcomes["unlearned_held_out_accuracy"] - after.outcomes["unlearned_held_out_accuracy"]
+    told = f"defense that takes most off, {with_interval(less)}: {defense_label(after.settings)}, "
+    told += f"{data_label(after.settings)}, {_target(after)}; accuracy {round(-100 * cost, 1) + 0.0:+.1f} points"
+    return [_card(f"{strength(before):.2f} to {strength(after):.2f}", told)]
 
 
 def _card(figure: str, text: str) -> dict[str, str]:
@@ -222,6 +239,18 @@ def _exposed(audited: Sequence[Finding]) -> pd.DataFrame:
         for _, row in found.iterrows()
     ]
     return pd.DataFrame(rows, columns=names)
+
+
+def _tied(audited: Sequence[Finding]) -> str:
+    """How many more records are as sure as the last one shown."""
+    if not audited:
+        return ""
+    best = max(audited, key=strength)
+    table = read_scores(best.folders[0])
+    scores = table.loc[table["member"] == 1, best.chosen[0]]
+    shown = scores.nlargest(_MOST_EXPOSED)
+    more = int((scores >= shown.min()).sum()) - len(shown)
+    return f" {more:,} more score as high as the last of them." if more else ""
 
 
 def _runs(findings: Sequence[Finding]) -> pd.DataFrame:

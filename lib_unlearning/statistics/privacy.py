@@ -152,6 +152,11 @@ def discoveries(p_values: np.ndarray, level: float = FALSE_DISCOVERIES) -> np.nd
     return found
 
 
+def can_discover(strangers: int, promising: int, cases: int, level: float = FALSE_DISCOVERIES) -> bool:
+    """Whether `promising` of the cases could stand out, were all of them above every one of so many own strangers."""
+    return promising > 0 and 1 / (strangers + 1) <= level * promising / cases + 1e-12
+
+
 def stability(lists: Iterator[tuple[np.ndarray, np.ndarray]]) -> float | None:
     """Of the records that several runs judged, the share on whose exposure all agree; None where no record repeats.
 

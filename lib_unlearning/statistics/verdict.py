@@ -8,6 +8,8 @@ from enum import Enum
 from lib_unlearning.statistics.intervals import Estimate, effective_sets, interval
 
 _MOST_SETS = 1000
+# AUC from which on a deletion counts as visible, where nobody names another.
+MARGIN = 0.55
 
 
 class Verdict(Enum):
