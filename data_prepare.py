@@ -19,12 +19,13 @@ import numpy as np
 
 import config
 import utils
+from lib_unlearning import __version__
 from lib_unlearning.cache.files import digest_file, file_name, locked
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset, load_dataset, read_description, save_dataset
 from lib_unlearning.errors import LOGGER, UserError
-from lib_unlearning.options import whole
-from lib_unlearning.plugins import load_plugins
+from lib_unlearning.options import boolean, whole
+from lib_unlearning.plugins import load_plugins, source_of
 from lib_unlearning.readers import accident, adult, download, images, location, own_table
 from lib_unlearning.readers.raw import RawDataset, check
 
@@ -307,12 +308,20 @@ def obtain_dataset(name: str, label: str, layout: Layout, download: bool = False
         UserError: raw files are missing or damaged, or the processed form is.
     """
     folder = _folder(name, label, layout)
-    if not (folder / "dataset.json").exists():
+    if not _is_prepared(folder, name, label):
         form = _form(name, label)
         if download and form.fetch is not None:
             form.fetch(layout.raw_data, True)
         prepare_dataset(name, label, layout, None, Options())
     return load_dataset(folder)
+
+
+def _is_prepared(folder: Path, name: str, label: str) -> bool:
+    """Whether the processed form is there, and a plug-in that reads this data set has not changed since."""
+    if not (folder / "dataset.json").exists():
+        return False
+    reader = source_of(_form(name, label).read)
+    return reader is None or read_description(folder).get("reader") == reader
 
 
 def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, options: Options) -> None:
@@ -334,6 +343,7 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
         **raw.details,
         "name": name,
         "label": label,
+        "reader": source_of(form.read),
         "classes": raw.classes,
         "class_counts": counts,
         "records": len(raw.labels),
@@ -424,17 +434,19 @@ def _column_table(folder: Path) -> Iterator[str]:
 def _build_parser() -> argparse.ArgumentParser:
     parser = utils.OneLineParser(prog="data_prepare.py", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
-    add("--list", action="store_true", help="show every data set: ready or not, what it holds, where it comes from")
+    add("--version", action="version", version=f"unlearning-leakage {__version__}")
+    switch: dict[str, Any] = {"type": boolean, "nargs": "?", "const": True, "default": False, "metavar": "BOOL"}
+    add("--list", **switch, help="show every data set: ready or not, what it holds, where it comes from")
     add("--dataset_name", default="adult", help=f"data set to prepare: {', '.join(DATASETS)}, {OWN} (adult)")
     add("--original_label", "--label_column", help="which of its labels; of your own table, the column to predict")
     add("--source", type=Path, help="raw file or folder (default: found in temp_data/dataset by its content)")
-    add("--download", action="store_true", help="fetch the raw files first")
-    add("--force", action="store_true", help="prepare again what is ready")
+    add("--download", **switch, help="fetch the raw files first")
+    add("--force", **switch, help="prepare again what is ready")
     add("--min_checkins", type=whole(1), default=2, help="check-ins a venue must have (2)")
     add("--min_class_size", type=whole(2), default=10, help="venues a root category must have (10)")
     add("--temp_data", type=Path, default=config.TEMP_DATA_DIR, help="folder for what runs leave")
     add("--plugin", action="append", default=[], help="file or module that adds data sets; repeatable")
-    add("--quiet", action="store_true", help="no progress bars")
+    add("--quiet", **switch, help="no progress bars")
     own = parser.add_argument_group("your own table (--dataset_name csv)").add_argument
     own("--name", help="what it is called (the file's name)")
     for flag, what in _COLUMN_FLAGS.items():
@@ -484,7 +496,7 @@ def run(arguments: Sequence[str]) -> None:
         if form.fetch is None:
             raise UserError(f"--download: {name} / {label} has nothing to fetch; it {form.get}")
         form.fetch(layout.raw_data, parsed.quiet)
-    if parsed.force or parsed.source is not None or not (folder / "dataset.json").exists():
+    if parsed.force or parsed.source is not None or not _is_prepared(folder, name, label):
         prepare_dataset(name, label, layout, parsed.source, _options(parsed))
     load_dataset(folder)
     print(_summary(folder))
@@ -495,6 +507,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def _asked_for(parsed: argparse.Namespace, layout: Layout) -> tuple[str, str]:
     """Name and label; a new own table is called after its file."""
+    if parsed.original_label == "default":
+        parsed.original_label = None
     if parsed.dataset_name != OWN:
         return resolve(parsed.dataset_name, parsed.original_label, layout)
     if parsed.source is None:

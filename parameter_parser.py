@@ -6,9 +6,10 @@ Options of unlearning methods and model families come from the dataclasses in th
 from __future__ import annotations
 
 import argparse
+import inspect
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import data_prepare
 import models
 import utils
 from lib_unlearning import __version__
-from lib_unlearning.attack import ATTACK_MODELS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
+from lib_unlearning.attack import ATTACK_MODELS, ATTACKS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
 from lib_unlearning.cache.layout import Layout
+from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
+from lib_unlearning.family import Family
 from lib_unlearning.options import Option, boolean, distinct, number, options_of, whole
 from lib_unlearning.parallel import usable_cores
 from lib_unlearning.plugins import load_plugins
@@ -30,6 +33,7 @@ from lib_unlearning.settings import ANSWER_KINDS, AuditInputs, Origin, Settings
 from lib_unlearning.statistics.verdict import MARGIN
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
+from lib_unlearning.unlearning.base import UnlearningMethod
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
 RANDOMNESS = ("matched", "shared", "fresh")
@@ -56,10 +60,13 @@ class Flag:
     option: Option
     group: str
     trains: bool = False
+    of: tuple[str, ...] = ()  # the experiments that it has an effect on, () for most
 
 
-def _flag(group: str, name: str, default: Any, help: str, trains: bool = False, **more: Any) -> Flag:
-    return Flag(Option(name, default, help, **more), group, trains)
+def _flag(
+    group: str, name: str, default: Any, help: str, trains: bool = False, of: tuple[str, ...] = (), **more: Any
+) -> Flag:
+    return Flag(Option(name, default, help, **more), group, trains, of)
 
 
 def _flags() -> Iterator[Flag]:
@@ -98,7 +105,7 @@ def _flags() -> Iterator[Flag]:
     help = "AUC from which on a deletion counts as visible"
     yield _flag(group, "margin", MARGIN, help, kind=number(at_least=0.5, at_most=1), metavar="X")
     help = "AUC that deletions in one batch shall stay under; the report says how many"
-    yield _flag(group, "max_auc", 0.6, help, kind=number(above=0.5, at_most=1), metavar="X")
+    yield _flag(group, "max_auc", 0.6, help, of=_PAGES, kind=number(above=0.5, at_most=1), metavar="X")
     yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
     yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
@@ -108,9 +115,10 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "retrain_randomness", None, help, True, choices=RANDOMNESS)
     yield _flag(group, "fresh_retrain_seed", False, "alias of --retrain_randomness fresh", True, kind=boolean)
     help = "of the report or the sweep, the one to make (all)"
-    yield _flag(group, "comparison", None, help, choices=tuple(COMPARISONS), metavar="NAME")
-    yield _flag(group, "small", False, "sweep: a minute or two instead of hours", kind=boolean)
-    yield _flag(group, "name", None, "clean: part of the names of what to delete (everything)", metavar="TEXT")
+    yield _flag(group, "comparison", None, help, of=_PAGES, choices=tuple(COMPARISONS), metavar="NAME")
+    yield _flag(group, "small", False, "sweep: a minute or two instead of hours", of=("sweep",), kind=boolean)
+    help = "clean: part of the names of what to delete (everything)"
+    yield _flag(group, "name", None, help, of=("clean",), kind=_text, metavar="TEXT")
     yield _flag(group, "plugin", None, "file or module that adds to the registries; repeatable", True, metavar="FILE")
 
     sizes: tuple[tuple[str, int | None, str, int], ...] = (
@@ -137,12 +145,12 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
     yield _flag(group, "trust_cache", False, "open cached models that this installation did not write", kind=boolean)
     help = "folder for what runs leave"
-    yield _flag(group, "temp_data", config.TEMP_DATA_DIR, help, True, kind=Path, metavar="DIR")
+    yield _flag(group, "temp_data", config.TEMP_DATA_DIR, help, True, kind=_path, metavar="DIR")
     help = "say what would be trained and asked, how long it takes here and how much disk, and do nothing"
     yield _flag(group, "dry_run", False, help, kind=boolean)
-    yield _flag(group, "yes", False, "clean: do not ask", kind=boolean)
-    yield _flag(group, "config", None, "YAML file of these flags; the command line wins", kind=Path, metavar="FILE")
-    yield _flag(group, "save_config", None, "write the flags of this run as YAML", kind=Path, metavar="FILE")
+    yield _flag(group, "yes", False, "clean: do not ask", of=("clean",), kind=boolean)
+    yield _flag(group, "config", None, "YAML file of these flags; the command line wins", kind=_path, metavar="FILE")
+    yield _flag(group, "save_config", None, "write the flags of this run as YAML", kind=_path, metavar="FILE")
     yield _flag(group, "quiet", False, "no progress bars, no log below warnings", kind=boolean)
     yield _flag(group, "log_level", "info", "log messages to show", choices=LOG_LEVELS)
 
@@ -166,19 +174,31 @@ def _flags() -> Iterator[Flag]:
             ("cases", "cases: label, deleted"),
         ):
             help = f"{told} {what}{' the deletion' if name != 'cases' else ', and record, set, request'}"
-            yield _flag(group, f"{side}{name}", None, help, kind=Path, metavar="FILE")
-    yield _flag(group, "answers", "auto", "what these files hold", choices=ANSWER_KINDS)
+            yield _flag(group, f"{side}{name}", None, help, **_FILE)
+    yield _flag(group, "answers", "auto", "what these files hold", of=_AUDITS, choices=ANSWER_KINDS)
     yield _flag(group, "service", None, "YAML file that says how a service trains, deletes, predicts", **_FILE)
     yield _flag(group, "verify", None, "audit pack whose numbers are computed again", **_FILE)
     yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)
-    yield _flag(group, "show_ids", False, "name exposed records in the page", kind=boolean)
+    yield _flag(group, "show_ids", False, "name exposed records in the page", of=_AUDITS, kind=boolean)
 
     group = "of the paper's released code, without effect here"
     for name in _IDLE:
         yield _flag(group, name, None, "accepted, does nothing", kind=whole(0), metavar="N")
 
 
-_FILE: dict[str, Any] = {"kind": Path, "metavar": "FILE"}
+def _text(text: str) -> str:
+    """What is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+_PAGES, _AUDITS = ("report", "sweep"), ("audit",)
+_FILE: dict[str, Any] = {"kind": _path, "of": _AUDITS, "metavar": "FILE"}
 
 
 def _auto(lowest: int) -> Callable[[str], int | None]:
@@ -277,22 +297,51 @@ def _add_argument(group: Any, found: Option) -> None:
 # ---------------------------------------------------------------- files of flags
 
 
-def _with_config(arguments: Sequence[str]) -> list[str]:
-    """The arguments behind those of the file that `--config` names."""
+@dataclass(frozen=True)
+class _FileOfFlags:
+    """What `--config` names: the file and the arguments that it stands for."""
+
+    path: Path
+    arguments: list[str]
+
+    def check(self, parser: argparse.ArgumentParser) -> None:
+        """Raise `UserError`, naming the file, for what the command line would refuse."""
+        try:
+            parser.parse_args([*self.arguments, "--exp", "status"])
+        except UserError as error:
+            raise UserError(f"--config {self.path}: {error}") from error
+
+
+def _file_of_flags(arguments: Sequence[str]) -> _FileOfFlags | None:
     early = utils.OneLineParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
-    path = early.parse_known_args(list(arguments))[0].config
-    if path is None:
-        return list(arguments)
+    early.add_argument("--config", type=_path, action="append", default=[])
+    paths = early.parse_known_args(list(arguments))[0].config
+    if len(paths) > 1:
+        raise UserError("--config is given twice; put the flags into one file")
+    return _FileOfFlags(paths[0], _as_arguments(_read_config(paths[0]))) if paths else None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--config {path}: {error_text(error)}") from error
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f"line {mark.line + 1}: "
+        raise UserError(f"--config {path}: {line}{error_text(error)}") from error
     if not isinstance(found, dict):
         raise UserError(f"--config {path}: not a list of `flag: value` lines")
-    return [*_as_arguments(found), *arguments]
+    for name, value in found.items():
+        if str(name) in _NOT_IN_FILES or not isinstance(name, str) or name.startswith("-"):
+            raise UserError(f"--config {path}: {name} cannot stand in such a file; name flags without dashes")
+        if isinstance(value, dict):
+            raise UserError(f"--config {path}: {name} holds further names; every flag has a line of its own")
+    return found
+
+
+_NOT_SAVED = ("config", "save_config", "dry_run")
+_NOT_IN_FILES = ("config", "save_config", "version", "help")
 
 
 def _as_arguments(values: Mapping[str, Any]) -> list[str]:
@@ -336,9 +385,12 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     Raises:
         UserError: a flag is unknown, or its value impossible.
     """
-    arguments = _with_config(arguments)
+    file = _file_of_flags(arguments)
+    arguments = [*(file.arguments if file else ()), *arguments]
     plugins = _plugins(arguments)
     parser = build_parser()
+    if file:
+        file.check(parser)
     parsed = parser.parse_args(arguments)
     values = vars(parsed)
     given = {name: value for name, value in values.items() if value != parser.get_default(name)}
@@ -352,6 +404,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     origins = _origins(values)
     used = _used_options(values, origins)
     _warn_of_idle_options(given, used, values)
+    _warn_of_others_flags(given, parsed.exp)
     side_options = {side: _side_options(values, side) for side in SIDES}
     method_options = {side: _method_options(values, side) for side in SIDES}
     seeds = parsed.seeds or (parsed.seed,)
@@ -393,7 +446,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         quiet=parsed.quiet,
         log_level="warning" if parsed.quiet and parsed.log_level == "info" else parsed.log_level,
         plugins=plugins,
-        given={name: value for name, value in given.items() if name not in ("config", "save_config")},
+        given={name: value for name, value in given.items() if name not in _NOT_SAVED},
         training_command=_training_command(given, used, parsed.samples_to_evaluate),
     )
     check_sizes(settings, UNLEARNING_METHODS[parsed.unlearning_method])
@@ -405,7 +458,41 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
 def _plugins(arguments: Sequence[str]) -> dict[str, str]:
     early = utils.OneLineParser(add_help=False, allow_abbrev=False)
     early.add_argument("--plugin", action="append", default=[])
-    return load_plugins(early.parse_known_args(list(arguments))[0].plugin)
+    loaded = load_plugins(early.parse_known_args(list(arguments))[0].plugin)
+    if loaded:
+        check_registries()
+    return loaded
+
+
+def check_registries() -> None:
+    """Raise `UserError` for an entry of a registry that is no such thing; a plug-in may have put anything there."""
+    wanted: dict[str, tuple[Mapping[str, Any], str, Callable[[Any], bool]]] = {
+        "TARGET_MODELS": (models.TARGET_MODELS, "a Family", lambda found: isinstance(found, Family)),
+        "UNLEARNING_METHODS": (UNLEARNING_METHODS, "a subclass of UnlearningMethod", _is_method),
+        "FEATURES": (FEATURES, "a function of cases", callable),
+        "ATTACKS": (ATTACKS, "a subclass of Attack that takes the name of an attack model", _is_attack),
+        "ATTACK_MODELS": (ATTACK_MODELS, "a function of a seed", callable),
+    }
+    for registry, (entries, what, fits) in wanted.items():
+        for name, found in entries.items():
+            if not fits(found):
+                raise UserError(f"--plugin: {registry}[{name!r}] must be {what}, found {found!r}")
+            options = getattr(found, "Options", None)
+            if options is not None and not is_dataclass(options):
+                raise UserError(f"--plugin: {registry}[{name!r}].Options must be a dataclass, found {options!r}")
+
+
+def _is_method(found: Any) -> bool:
+    known = isinstance(found, type) and issubclass(found, UnlearningMethod)
+    return known and inspect.isgeneratorfunction(found.work)
+
+
+def _is_attack(found: Any) -> bool:
+    try:
+        inspect.signature(found).bind("DT")
+    except (TypeError, ValueError):
+        return False
+    return callable(found)
 
 
 def _name_peers(values: dict[str, Any]) -> None:
@@ -505,6 +592,13 @@ def _warn_of_idle_options(given: Mapping[str, Any], used: set[str], values: Mapp
                 values["unlearning_method"],
                 ", ".join(known[name].owners),
             )
+
+
+def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
+    for flag in _flags():
+        if flag.of and flag.option.name in given and experiment not in flag.of:
+            name, owners = flag.option.name, " and ".join(flag.of)
+            LOGGER.warning("--%s has no effect on --exp %s: it is of %s", name, experiment, owners)
 
 
 def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.plugins import blamed
 
 # Distribution -> what installs it, for modules that a light installation lacks.
 _CORE: tuple[str, ...] = (
@@ -98,10 +99,14 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # whoever read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _complain(program, f"the output cannot be written ({error.strerror})")
+        plugin = blamed(error)
+        if plugin is None:
             raise
-        return _complain(program, f"the output cannot be written ({error.strerror})")
+        LOGGER.debug("as it happened:", exc_info=error)
+        return _complain(program, f"{plugin} (--log_level debug shows where it was called)")
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +14,9 @@ from types import ModuleType
 from lib_unlearning.cache.files import digest
 from lib_unlearning.errors import UserError, error_text
 
-# Name as given -> digest of the source files it brought.
+# Name as given -> digest of the source files it brought, and these files.
 LOADED: dict[str, str] = {}
+_FILES: dict[str, set[Path]] = {}
 
 
 def load_plugins(names: Sequence[str]) -> dict[str, str]:
@@ -26,7 +29,8 @@ def load_plugins(names: Sequence[str]) -> dict[str, str]:
         if name not in LOADED:
             known = set(sys.modules)
             module = _imported(name)
-            LOADED[name] = _source_digest(module, set(sys.modules) - known)
+            _FILES[name] = _own_files(module, set(sys.modules) - known)
+            LOADED[name] = digest([path.read_bytes().hex() for path in sorted(_FILES[name])])
     return {name: LOADED[name] for name in names}
 
 
@@ -48,18 +52,38 @@ def _imported(name: str) -> ModuleType:
         sys.path.append(str(path.resolve().parent))
         spec.loader.exec_module(module)
         return module
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:  # it may do anything
+    except BaseException as error:  # it may do anything, also end the program
         raise UserError(f"--plugin {name}: {type(error).__name__}: {error_text(error)}") from error
 
 
-def _source_digest(module: ModuleType, newcomers: set[str]) -> str:
-    """Digest of the plug-in's file and of the modules that came with it from its own folder."""
-    own = Path(str(module.__file__)).resolve()
+def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
+    """The plug-in's file and those of the modules that came with it from its own folder."""
+    if module.__file__ is None:
+        raise UserError(f"--plugin {module.__name__}: this is a folder without a module of its own; name a file")
+    own = Path(module.__file__).resolve()
     paths = {own}
     for name in newcomers:
         path = Path(str(getattr(sys.modules.get(name), "__file__", "") or ""))
         if path.is_absolute() and path.is_file() and path.resolve().is_relative_to(own.parent):
             paths.add(path.resolve())
-    return digest([path.read_bytes().hex() for path in sorted(paths)])
+    return paths
+
+
+def source_of(made_by: object) -> str | None:
+    """Digest of the plug-in that defines a function; None for the project's own."""
+    path = Path(str(getattr(sys.modules.get(getattr(made_by, "__module__", "")), "__file__", "") or "")).resolve()
+    return next((LOADED[name] for name, files in _FILES.items() if path in files), None)
+
+
+def blamed(error: BaseException) -> str | None:
+    """Where in a plug-in an error arose, here or in a worker process; None where no plug-in took part."""
+    places = [(Path(part.filename).resolve(), part.lineno) for part in traceback.extract_tb(error.__traceback__)]
+    remote = re.findall(r'File "([^"]+)", line (\d+)', str(error.__cause__ or ""))
+    places += [(Path(path).resolve(), int(line)) for path, line in remote]
+    for path, line in reversed(places):
+        for name, files in _FILES.items():
+            if path in files:
+                return f"--plugin {name}: {path.name}, line {line}: {type(error).__name__}: {error_text(error)}"
+    return None

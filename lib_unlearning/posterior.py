@@ -217,10 +217,15 @@ def save_answers(path: Path, answers: Answers) -> None:
     write_arrays(path, {**vars(answers.cases), "utility": answers.utility, "curves": answers.curves})
 
 
-def load_answers(path: Path) -> Answers:
-    """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
+def require_answers(path: Path) -> None:
+    """Raise `UserError` where no answers were saved."""
     if not path.exists():
         raise UserError(f"--is_obtain_posterior false: {path} does not exist; run once with --is_obtain_posterior true")
+
+
+def load_answers(path: Path) -> Answers:
+    """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
+    require_answers(path)
     arrays = read_arrays(path)
     try:
         utility, curves = arrays.pop("utility"), arrays.pop("curves")

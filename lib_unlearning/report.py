@@ -368,7 +368,7 @@ def table_lines(
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     if left_out:
-        lines.append(f"(for want of width without {', '.join(left_out)}; {where} has them)")
+        lines.append(fitted(f"(for want of width without {', '.join(left_out)}; {where} has them)", width))
     return lines
 
 
@@ -447,12 +447,10 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
 def three_class_table(found: ThreeClasses, attack: str) -> list[str]:
     """Lines: how each class is told from the others, and what it is taken for."""
     lines = [f"{attack}: {with_interval(found.accuracy)} of the cases told right (a guess: 0.333)", ""]
-    lines.append(
-        f"{'class':<12}{'AUC against the others':<26}" + "".join(f"{f'taken for {name}':>20}" for name in CLASSES)
-    )
+    lines.append(f"{'class':<12}{'AUC against the others':<26}" + "".join(f"{f'as {name}':>14}" for name in CLASSES))
     lines.append("-" * len(lines[-1]))
     for name, shares in zip(CLASSES, found.confusion, strict=True):
-        lines.append(f"{name:<12}{with_interval(found.auc[name]):<26}" + "".join(f"{share:>20.3f}" for share in shares))
+        lines.append(f"{name:<12}{with_interval(found.auc[name]):<26}" + "".join(f"{share:>14.3f}" for share in shares))
     return lines
 
 

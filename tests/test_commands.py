@@ -144,7 +144,18 @@ def test_flags_from_a_file_and_into_one(tmp_path: Path) -> None:
     complaint = run(tmp_path / "td", "--config", str(saved), "--exp", "model_train", code=2)
     assert "unrecognized arguments: --sed=3; did you mean --seed?" in complaint
     saved.write_text("- a\n- b")
-    assert "not a list of" in run(tmp_path / "td", "--config", str(saved), "--exp", "model_train", code=2)
+    for text, complaint in (
+        ("- 1", "not a list of"),
+        ("target: {set_num: 3}", "target holds further names"),
+        ("seed: 1\nname: [", "line 2: "),
+        ("origina_model: DT", f"--config {saved}: unrecognized arguments: --origina_model=DT; did you mean --original"),
+        ("version: true", "version cannot stand in such a file"),
+        ("--seed: 3", "name flags without dashes"),
+    ):
+        saved.write_text(text)
+        assert complaint in run(tmp_path / "td", "--config", str(saved), "--exp", "model_train", code=2)
+    twice = ["--config", str(saved), "--config", str(saved)]
+    assert "is given twice" in run(tmp_path / "td", *twice, "--exp", "model_train", code=2)
 
 
 def test_status_and_clean(tmp_path: Path) -> None:
@@ -269,7 +280,8 @@ def test_the_log_says_why_models_are_trained_again(tmp_path: Path) -> None:
     assert re.search(r"no cached models to reuse; the closest have cache_version 1\d instead of", log())
 
 
-def test_several_seeds_are_summarised_and_reported(tmp_path: Path) -> None:
+def test_several_seeds_are_summarised_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     flags = ["--exp", "mem_inf", "--train_missing", "--seeds", "0,3"]
     output = run(tmp_path / "td", *flags)
     assert "Over seeds 0, 3:" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -98,9 +99,56 @@ def test_reports_show_what_came_from_outside_under_its_own_name(outside: Path) -
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def f(:\n", "SyntaxError"),
         ("raise SystemError('no\\nlines')", "SystemError: no"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+        ("from models import TARGET_MODELS\nTARGET_MODELS['MINE'] = 3", "TARGET_MODELS['MINE'] must be a Family"),
+        (
+            "from lib_unlearning.construct_feature import FEATURES\nFEATURES['mine'] = None",
+            "FEATURES['mine'] must be a function of cases, found None",
+        ),
+        (
+            "from lib_unlearning.attack import ATTACKS\nclass A: ...\nATTACKS['mine'] = A",
+            "ATTACKS['mine'] must be a subclass of Attack",
+        ),
+        (
+            "from lib_unlearning.unlearning.registry import UNLEARNING_METHODS\n"
+            "from lib_unlearning.unlearning.base import UnlearningMethod\n"
+            "class M(UnlearningMethod):\n    def work(self, records, deletions, seed):\n        return 1\n"
+            "UNLEARNING_METHODS['mine'] = M",
+            "UNLEARNING_METHODS['mine'] must be a subclass of UnlearningMethod",
+        ),
     ],
 )
 def test_a_broken_plug_in_is_one_line(tmp_path: Path, code: str, complaint: str) -> None:
     (tmp_path / "broken.py").write_text(code)
     found = run(tmp_path / "td", "--exp", "model_train", "--plugin", str(tmp_path / "broken.py"), code=2)
     assert complaint in found
+
+
+def test_a_plug_in_that_fails_at_work_is_named_with_its_line(tmp_path: Path) -> None:
+    """Its feature raises in this process, its model in a worker."""
+    (tmp_path / "late.py").write_text(
+        "from lib_unlearning.construct_feature import FEATURES\n"
+        "def mine(cases):\n    return cases.nosuch\n"
+        "FEATURES['mine'] = mine\n"
+    )
+    plugin = ["--plugin", str(tmp_path / "late.py")]
+    told = run(tmp_path / "td", "--exp", "mem_inf", "--train_missing", *plugin, code=2)
+    assert "late.py, line 3: AttributeError: 'PosteriorSet' object has no attribute 'nosuch'" in told
+    (tmp_path / "model.py").write_text(
+        "from lib_unlearning.family import estimator_family\nfrom models import TARGET_MODELS\n"
+        "def make(labels, seed, options):\n    raise ValueError('no way')\n"
+        "TARGET_MODELS['MINE'] = estimator_family('MINE', make)\n"
+    )
+    plugin = ["--plugin", str(tmp_path / "model.py"), "--original_model", "MINE", "--num_process", "2"]
+    told = run(tmp_path / "td", "--exp", "model_train", *plugin, code=2)
+    assert "model.py, line 4: ValueError: no way" in told
+
+
+def test_an_edited_reader_prepares_again(tmp_path: Path) -> None:
+    plugin, digests = tmp_path / "rings.py", []
+    for code in (BLOCKS["rings.py"], BLOCKS["rings.py"].replace("scale=0.4", "scale=0.1")):
+        plugin.write_text(code)
+        run(tmp_path / "td", "--exp", "mem_inf", "--train_missing", "--plugin", str(plugin), "--dataset_name", "rings")
+        (description,) = (tmp_path / "td" / "processed_dataset").glob("rings*/dataset.json")
+        digests.append(json.loads(description.read_text())["digest"])
+    assert digests[0] != digests[1]

@@ -21,6 +21,7 @@ from lib_unlearning.posterior import (
     in_order_of_original,
     load_answers,
     query,
+    require_answers,
     save_answers,
 )
 from lib_unlearning.record_split import SIDES
@@ -58,7 +59,11 @@ class StudySource:
         settings = self.study.settings
         paths = self._paths()
         kept = settings.skip_finished and all(path.exists() for path in paths.values())
-        if kept or settings.train_missing or not settings.is_obtain_posterior:
+        if not settings.is_obtain_posterior:
+            for path in paths.values():
+                require_answers(path)
+            return
+        if kept or settings.train_missing:
             return
         if not all(self.study.store[side].has(index) for side, index in self.study.sets()):
             raise self._not_trained()

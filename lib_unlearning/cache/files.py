@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -80,9 +81,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space or name another folder with --temp_data"
-        ) from error
+        mend = "free some space or name another folder with --temp_data"
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            mend = "name another place"
+        raise UserError(f"cannot write {path}: {error.strerror or error}; {mend}") from error
     finally:
         # Leaving it behind would be the half-written file that this function exists to prevent.
         with contextlib.suppress(OSError):

@@ -259,14 +259,14 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
     agreed = stability(_exposed(folder) for folder in folders)
-    header = f"{'feature':<19}{'AUC, mean [95 % interval]':<28}{'against classical':<28}{'p (Holm)':>9}"
+    header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>9}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
     for feature, found in finding.features.items():
         if feature == CHOSEN:
             continue
         gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
         p_value = f"{corrected[feature]:.2g}" if feature in corrected else "-"
-        lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<28}{gain:<28}{p_value:>9}")
+        lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<27}{gain:<24}{p_value:>9}")
     if agreed is not None:
         lines += ["", f"Of the records that several seeds judged, {agreed:.0%} are exposed in all or in none of them."]
     return lines

@@ -7,7 +7,7 @@ from pathlib import Path
 from lib_unlearning.cache.files import file_name, write_text
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
-from lib_unlearning.report import plural
+from lib_unlearning.report import plural, terminal_width
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, panels
 from lib_unlearning.reporting.page import Figure, Section
@@ -33,7 +33,8 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
         _write_files(folder, only, found, limit)
-        print(tables.comparison_markdown(COMPARISONS[only].title, found, limit))
+        where = folder / "tables" / f"{only}.md"
+        print("\n".join(tables.comparison_lines(COMPARISONS[only].title, found, limit, terminal_width(), where)))
         print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
     sections = [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import METRICS, OUTCOMES, with_interval
+from lib_unlearning.report import METRICS, OUTCOMES, fitted, table_lines, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
@@ -40,10 +41,10 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             panel.axis.label: position(value),
             "chosen on shadow data": _auc(finding, CHOSEN),
             "classical": _auc(finding, BASELINE),
+            **{name: _auc(finding, name) for name in others},
             "gain": with_interval(chosen["auc_gain"].estimate, "+"),
             "p (Holm)": f"{corrected[CHOSEN]:.2g}" if CHOSEN in corrected else "-",
             "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
-            **{name: _auc(finding, name) for name in others},
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",
             "accuracy, training / held out": f"{outcomes['original_training_accuracy']:.3f} / "
@@ -83,6 +84,19 @@ def comparison_markdown(title: str, found: Sequence[Panel], limit: float) -> str
         plan = batch_plan(panel, limit)
         parts += [f"## {describe(panel)}", markdown(panel_table(panel)), *([plan] if plan else [])]
     return "\n\n".join(parts) + "\n"
+
+
+def comparison_lines(title: str, found: Sequence[Panel], limit: float, width: int | None, where: Path) -> list[str]:
+    """The same for a terminal: columns that do not fit its width are left out; `where` is the file that has them."""
+    lines = [title]
+    for panel in found:
+        table, plan = panel_table(panel).fillna("").astype(str), batch_plan(panel, limit)
+        first, *others = table.columns
+        columns = {name: table[name].tolist() for name in others}
+        lines += ["", fitted(describe(panel), width), ""]
+        lines += table_lines({first: table[first].tolist()}, columns, width, where.name)
+        lines += ["", fitted(plan, width)] if plan else []
+    return lines
 
 
 def batch_plan(panel: Panel, limit: float) -> str | None:

@@ -57,7 +57,8 @@ class Saliency(RandomLabels):
         gradient = of.original.gradient(inputs_of(of.original, self.dataset, of.gone), self.dataset.labels[of.gone])
         sizes = {name: np.abs(tensor.numpy()) for name, tensor in gradient.items()}
         least = np.quantile(np.concatenate([part.ravel() for part in sizes.values()]), 1 - self.options.saliency)
-        mask = {name: (part >= least).astype(np.float32) for name, part in sizes.items()}
+        # More than half of one record's gradient can be 0: such a weight is not salient, whatever the share.
+        mask = {name: ((part >= least) & (part > 0)).astype(np.float32) for name, part in sizes.items()}
         return replace(super().phase(number, of), mask=mask)
 
 

@@ -125,6 +125,12 @@ def test_saliency_moves_its_share_of_the_weights_and_no_other(dataset: Dataset) 
     (model,), (moved,) = original.constituents, after.constituents
     changed = [(model.weights[name] != moved.weights[name]).numpy().ravel() for name in model.weights]
     assert 0.1 < np.concatenate(changed).mean() <= 0.301
+    original, after = forgotten(dataset, Saliency, SaliencyOptions(saliency=1.0, label_epochs=1))
+    (model,), (moved,) = original.constituents, after.constituents
+    slopes = model.gradient(dataset.rows(GONE), dataset.labels[GONE])
+    for name, tensor in slopes.items():  # what the forgotten do not touch stays, even where all may move
+        assert not ((model.weights[name] != moved.weights[name]) & (tensor == 0)).any()
+    assert any((tensor == 0).any() for tensor in slopes.values())
 
 
 def test_amnesiac_takes_back_the_steps_that_saw_the_record(dataset: Dataset) -> None:
