@@ -252,12 +252,23 @@ class Audit:
     def run(self) -> int:
         """Examine, print the verdict, write verdict, page and pack; returns the exit code."""
         inputs = self.settings.audit
+        if inputs.plan:
+            self._plan()
+            return 0
         if inputs.verify is not None:
             return self._verify(inputs.verify)
         if inputs.service is not None:
             from lib_unlearning.audit.service import audit_service
 
             dossier = audit_service(inputs.service, self._options(), self.settings)
+        elif inputs.model_before or inputs.model_after or inputs.table:
+            from lib_unlearning.audit.model_files import audit_models
+
+            found = audit_models(inputs, self._options())
+            if isinstance(found, str):
+                print(report.fitted(found, report.terminal_width()))
+                return EXIT_CODES["no verdict"]
+            dossier = found
         else:
             dossier = audit_files(inputs, self._options())
         folder = self.settings.layout.audits / dossier.digest[:12]
@@ -268,6 +279,31 @@ class Audit:
         print("\n".join(report.fitted(line, width) for line in [dossier.title, *dossier.notes, *dossier.lines()]))
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]
+
+    def _plan(self) -> None:
+        """A row for each number of requests a set."""
+        from lib_unlearning.estimate import duration, plans
+
+        width, margin = report.terminal_width(), self.settings.margin - 0.5
+        relative = not UNLEARNING_METHODS[self.settings.unlearning_method].exact
+        found = list(plans(self.settings, lambda settings: _open(settings, Stopwatch()), margin, relative))
+        columns = {
+            "sets a side": [f"{plan.sets:,}" for plan in found],
+            "own models a side": [f"{plan.own_models:,}" for plan in found],
+            "models in all": [plan.failure or f"{plan.models:,}" for plan in found],
+            "takes about": ["-" if plan.failure else duration(plan.seconds) for plan in found],
+        }
+        told = (
+            f"To settle one question with a margin of {margin:.2g} around AUC 0.5 at a power of about 80 %, if nothing "
+            f"shows ({self.settings.origins['target'].original_model}, {self.settings.unlearning_method}, "
+            f"{self.settings.num_process} processes):"
+        )
+        print(report.fitted(told, width) + "\n")
+        print(
+            "\n".join(
+                report.table_lines({"requests a set": [str(plan.requests) for plan in found]}, columns, width, "")
+            )
+        )
 
     def _options(self) -> AuditOptions:
         return AuditOptions(

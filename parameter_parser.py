@@ -176,9 +176,17 @@ def _flags() -> Iterator[Flag]:
             help = f"{told} {what}{' the deletion' if name != 'cases' else ', and record, set, request'}"
             yield _flag(group, f"{side}{name}", None, help, **_FILE)
     yield _flag(group, "answers", "auto", "what these files hold", of=_AUDITS, choices=ANSWER_KINDS)
+    for name in ("before", "after"):
+        yield _flag(group, f"model_{name}", None, f"model {name} the deletion: .onnx, .joblib, .pkl", **_FILE)
+    help = "records that both models are asked about: features, --label_column, deleted"
+    yield _flag(group, "table", None, help, **_FILE)
+    help = "open pickled models, which runs what their maker put there"
+    yield _flag(group, "trust", False, help, of=_AUDITS, kind=boolean)
     yield _flag(group, "service", None, "YAML file that says how a service trains, deletes, predicts", **_FILE)
     yield _flag(group, "verify", None, "audit pack whose numbers are computed again", **_FILE)
     yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)
+    help = "say how many sets, requests and own models settle --margin for these models, and what that costs here"
+    yield _flag(group, "plan", False, help, of=_AUDITS, kind=boolean)
     yield _flag(group, "show_ids", False, "name exposed records in the page", of=_AUDITS, kind=boolean)
 
     group = "of the paper's released code, without effect here"
@@ -401,6 +409,9 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     if parsed.peer_models:
         _name_peers(values)
     _note_of_the_papers_flags(given)
+    # An audit's label is its table's, and no data set of this project has it.
+    values["label"] = values["original_label"] if parsed.exp == "audit" else None
+    values["original_label"] = None if values["label"] and not parsed.plan else values["original_label"]
     origins = _origins(values)
     used = _used_options(values, origins)
     _warn_of_idle_options(given, used, values)

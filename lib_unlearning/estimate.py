@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,15 @@ import numpy as np
 from lib_unlearning.attack import ATTACK_MODELS, ATTACKS
 from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
+from lib_unlearning.errors import UserError
 from lib_unlearning.record_split import SIDES
+from lib_unlearning.settings import Settings
+from lib_unlearning.statistics.planner import sets_for
 from lib_unlearning.study import Study
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Work
 
-_START = 1.0  # seconds that a process spends before its work
+_START = 2.0  # seconds that a process spends before its work
 _CASES_A_SECOND = 4000  # evaluated with 2,000 resamples
 
 
@@ -63,12 +66,12 @@ class Cost:
 class Estimator:
     """Estimates runs; what they share is measured and counted once."""
 
-    _seconds: dict[Hashable, tuple[float, float]] = field(default_factory=dict)
+    seconds: dict[Hashable, tuple[float, float]] = field(default_factory=dict)
     _counted: set[Hashable] = field(default_factory=set)
 
     def cost(self, study: Study, attacks: bool) -> Cost:
         """Of training what is not there of a study's models, and of attacking them."""
-        found = Cost(attack_seconds=self._attack(study) if attacks else 0.0)
+        found = Cost(attack_seconds=self._attack(study) + self._own_models(study) if attacks else 0.0)
         for side in SIDES:
             missing = [index for of, index in study.sets() if of == side and not study.store[side].has(index)]
             key = study.store[side].folder
@@ -77,13 +80,32 @@ class Estimator:
                 found += self._training(study, side, len(missing))
         return found
 
+    def _own_models(self, study: Study) -> float:
+        """Seconds of training the adversary's own models: each candidate is deleted once a round, with an original for
+        as many as a set's requests."""
+        settings = study.settings
+        if settings.attacks != "all" or settings.other_data:
+            return 0.0
+        candidates = sum(
+            2 * part.set_num * part.unlearning_size * part.unlearning_num for part in settings.sides.values()
+        )
+        together = settings.sides["shadow"].unlearning_size
+        models = settings.budget.own_models * candidates * (1 + 1 / together)
+        return models * self._each(study, "shadow", self._tasks(study, "shadow")[0])[0] / study.processes
+
+    def _tasks(self, study: Study, side: str) -> tuple[list[TrainingTask], bool]:
+        return expected_tasks(study.method[side].work(*study.training_of(side, 0)))
+
+    def _each(self, study: Study, side: str, tasks: Sequence[TrainingTask]) -> tuple[float, float]:
+        """Seconds and bytes of one training."""
+        key = (study.settings.origins[side], len(tasks[0].records), len(study.dataset[side]))
+        if key not in self.seconds:
+            self.seconds[key] = _measured(study, side, tasks)
+        return self.seconds[key]
+
     def _training(self, study: Study, side: str, sets: int) -> Cost:
-        tasks, complete = expected_tasks(study.method[side].work(*study.training_of(side, 0)))
-        origin = study.settings.origins[side]
-        key = (origin, len(tasks[0].records), len(study.dataset[side]))
-        if key not in self._seconds:
-            self._seconds[key] = _measured(study, side, tasks)
-        seconds, size = self._seconds[key]
+        tasks, complete = self._tasks(study, side)
+        seconds, size = self._each(study, side, tasks)
         models = sets * (1 + study.settings.sides[side].unlearning_size)
         total = sets * len(tasks)
         return Cost(models, total, total * seconds / study.processes, 0.0, total * size, complete)
@@ -93,13 +115,50 @@ class Estimator:
         side = settings.sides["shadow"]
         cases = 2 * side.set_num * side.unlearning_size * side.unlearning_num
         key = (settings.attack_model, cases)
-        if key not in self._seconds:
+        if key not in self.seconds:
             rng = np.random.default_rng(0)
             features, member = rng.normal(size=(cases, 4)), rng.permutation(np.arange(cases) % 2)
             fit = partial(ATTACK_MODELS[settings.attack_model](0).fit, features, member)
-            self._seconds[key] = (_timed(fit), 0.0)
+            self.seconds[key] = (_timed(fit), 0.0)
         fits = 3 * (len(FEATURES) + len(ATTACKS))  # each once, and on two halves of the shadow side
-        return fits * self._seconds[key][0] + cases / _CASES_A_SECOND
+        return fits * self.seconds[key][0] + cases / _CASES_A_SECOND
+
+
+_REQUESTS = (5, 10, 20, 50)  # a set, that a plan is made for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What settles a margin with so many requests a set.
+
+    Attributes:
+        requests: a set. sets: a side. own_models: the adversary's, a side. models: all of them.
+        seconds: of training them here. failure: why these sets cannot be drawn here; None if they can.
+    """
+
+    requests: int
+    sets: int
+    own_models: int = 0
+    models: int = 0
+    seconds: float = 0.0
+    failure: str | None = None
+
+
+def plans(settings: Settings, open_study: Callable[[Settings], Study], margin: float, relative: bool) -> Iterator[Plan]:
+    """A plan for each number of requests a set; `relative` where a method is held against retraining."""
+    measured: dict[Hashable, tuple[float, float]] = {}
+    for requests in _REQUESTS:
+        size = settings.sides["target"].unlearning_num
+        sets = sets_for(margin, requests * size, relative=relative)
+        sides = {side: replace(part, set_num=sets, unlearning_size=requests) for side, part in settings.sides.items()}
+        try:
+            study = open_study(replace(settings, sides=sides, attacks="all"))
+        except UserError as error:
+            yield Plan(requests, sets, failure=f"not here: {error}")
+            continue
+        cost = Estimator(measured).cost(study, attacks=True)
+        own = settings.budget.own_models * 2 * requests * size * sets
+        yield Plan(requests, sets, own, cost.models + 2 * own, cost.training_seconds + cost.attack_seconds)
 
 
 class _Placeholder:

@@ -38,8 +38,12 @@ class AuditInputs:
     Attributes:
         before, after, cases: files of answers to the target side's cases, and `shadow_...` to the adversary's.
         answers: what the files hold (see `ANSWER_KINDS`).
+        model_before, model_after, table: two models in files, and the records that they are asked about.
+        label: the table's column that the models predict.
+        trust: whether pickles may be opened.
         service: description of a service. verify: pack to verify. pack: where to write one.
         show_ids: whether the page names records.
+        plan: say what would settle the margin, and do nothing.
     """
 
     before: Path | None
@@ -49,10 +53,16 @@ class AuditInputs:
     shadow_after: Path | None
     shadow_cases: Path | None
     answers: str
+    model_before: Path | None
+    model_after: Path | None
+    table: Path | None
+    label: str | None
+    trust: bool
     service: Path | None
     verify: Path | None
     pack: Path | None
     show_ids: bool
+    plan: bool
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View, paper_attacks
+from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View
 from lib_unlearning.attacks.choice import cross_fitted_scores
+from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, conclude, spread
 from lib_unlearning.cache.files import digest_file
@@ -22,7 +23,8 @@ from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
 
-UNCHOSEN = "label_logit"  # the attack that counts where there is nothing to choose it on
+# The attack that counts where there is nothing to choose it on: the first that can be used.
+_UNCHOSEN = ("residual_gradient", "label_logit")
 _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
@@ -55,7 +57,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
-    table = _table(files.cases, f"--{flag}cases")
+    table = read_table(files.cases, f"--{flag}cases")
     missing = [name for name in _REQUIRED if name not in table]
     if missing:
         raise UserError(
@@ -63,7 +65,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
             f"Needed are {', '.join(_REQUIRED)}, welcome are record, set, request"
         )
     count = len(table["deleted"])
-    deleted = _flags(table["deleted"], f"--{flag}cases {files.cases}")
+    deleted = row_flags(table["deleted"], f"--{flag}cases {files.cases}")
     answers = {
         name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")
     }
@@ -82,7 +84,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
             "columns of answers: labels are their numbers, from 0"
         )
     invented = "set" not in table
-    sets = _invented(count, deleted, seed) if invented else _numbered(table["set"])
+    sets = invented_sets(deleted, seed) if invented else _numbered(table["set"])
     cases = PosteriorSet(
         answers["before"],
         answers["after"],
@@ -97,31 +99,40 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
     return cases, invented
 
 
-def evidence_of(target: PosteriorSet, shadow: PosteriorSet | None, options: Options) -> tuple[Evidence, list[str]]:
+def evidence_of(
+    target: PosteriorSet, shadow: PosteriorSet | None, options: Options, whole: View | None = None
+) -> tuple[Evidence, list[str]]:
     """Answers and the scores of attacks on them, and what a reader must know.
 
     Args:
         shadow: the adversary's own cases; None to learn on one half of the target's sample sets and judge the other,
             in turn, with an attack that is named beforehand.
+        whole: the view of the target side where more can be seen of it than these answers; there is no shadow side.
     """
     notes = []
     target = replace(target, set=_few_sets(target.set))
     if shadow is None:
-        views = {side: _view(target) for side in SIDES}
-        attacks = paper_attacks(views["target"], options.attack_model)
-        scores = {name: cross_fitted_scores(part, views["target"], options.seed) for name, part in attacks.items()}
+        view = _view(target) if whole is None else replace(whole, cases=target)
+        attacks = attacks_on(view, options.attack_model, options.seed, today=whole is not None)
+        scores = {name: cross_fitted_scores(part, view, options.seed) for name, part in attacks.items()}
+        chosen = first_choice(scores)
         notes.append(
             "There is no shadow side: attacks learned on one half of the sample sets and were judged on the other, in "
-            f"turn, and the one that counts ({UNCHOSEN}) was named beforehand. Controls and the unlearned model alone "
+            f"turn, and the one that counts ({chosen}) was named beforehand. Controls and the unlearned model alone "
             "learned on one half and were judged on the other."
         )
-        return Evidence({side: target for side in SIDES}, Attacked(scores, scores, UNCHOSEN), None, None), notes
+        return Evidence({side: target for side in SIDES}, Attacked(scores, scores, chosen), None, None), notes
     learned = shadow.select(spread(shadow.member, LEARNED))
     if len(learned) < len(shadow):
         notes.append(f"Attacks learned on {len(learned):,} of {len(shadow):,} shadow cases, evenly spaced.")
     views = {"shadow": _view(replace(learned, set=_few_sets(learned.set))), "target": _view(target)}
     found = attacked(views, options)
     return Evidence({side: view.cases for side, view in views.items()}, found, None, None), notes
+
+
+def first_choice(scores: Mapping[str, np.ndarray]) -> str:
+    """The attack that counts where there is nothing to choose it on."""
+    return next(name for name in _UNCHOSEN if name in scores)
 
 
 def _view(cases: PosteriorSet) -> View:
@@ -170,7 +181,7 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
 # ---------------------------------------------------------------- parts
 
 
-def _table(path: Path, flag: str) -> dict[str, np.ndarray]:
+def read_table(path: Path, flag: str) -> dict[str, np.ndarray]:
     """Columns of a file by name; an npz array of two dimensions gives one column for each of its own."""
     import pandas as pd
 
@@ -207,7 +218,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 
 def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, np.ndarray]) -> np.ndarray:
     """Posteriors [m, c] of a file of answers, its rows in the order of the cases."""
-    table = _table(path, flag)
+    table = read_table(path, flag)
     for name in ("record", "set", "request"):
         if name in table and name in cases and not np.array_equal(table[name], cases[name]):
             raise UserError(
@@ -260,7 +271,7 @@ def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.n
     return np.asarray(np.clip(values, 0, 1))
 
 
-def _flags(values: np.ndarray, where: str) -> np.ndarray:
+def row_flags(values: np.ndarray, where: str) -> np.ndarray:
     texts = {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}
     distinct = {value: str(value).strip().lower() for value in np.unique(values.astype(str))}
     unknown = [value for value, text in distinct.items() if text not in texts]
@@ -293,9 +304,9 @@ def _numbered(values: np.ndarray) -> np.ndarray:
     return np.unique(values, return_inverse=True)[1].ravel()
 
 
-def _invented(count: int, deleted: np.ndarray, seed: int) -> np.ndarray:
+def invented_sets(deleted: np.ndarray, seed: int) -> np.ndarray:
     """Sets [m] as large as each other, deleted and strangers spread over all."""
-    sets = np.empty(count, dtype=np.int64)
+    sets = np.empty(len(deleted), dtype=np.int64)
     for kind in (0, 1):
         rows = spawn(seed, "invented sets", kind).permutation(np.flatnonzero(deleted == kind))
         sets[rows] = np.arange(len(rows)) % min(_INVENTED_SETS, max(2, len(rows) // 2))

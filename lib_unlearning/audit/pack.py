@@ -14,7 +14,7 @@ import numpy as np
 
 from lib_unlearning.attack import FeatureAttack, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
-from lib_unlearning.audit.answers_file import UNCHOSEN
+from lib_unlearning.audit.answers_file import first_choice
 from lib_unlearning.audit.dossier import Dossier, versions
 from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
 from lib_unlearning.audit.page import render
@@ -232,7 +232,7 @@ def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], li
             for kind, again, stated in (("", scores, found.scores), ("cross-fitted ", tried, found.tried)):
                 if not (np.abs(again - stated[name]) <= _CLOSE).all():
                     complaints.append(f"{what}{kind}scores of {name} do not follow from the answers")
-        chosen = UNCHOSEN if alone else chosen_attack(found.tried, views["shadow"])
+        chosen = first_choice(found.scores) if alone else chosen_attack(found.tried, views["shadow"])
         if found.chosen != chosen:
             complaints.append(f"{what}{found.chosen} is not the attack that the shadow side chooses, {chosen} is")
     notes = [f"not attacked again, as that needs models or records: {', '.join(sorted(left))}"] if left else []

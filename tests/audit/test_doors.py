@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -14,17 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from lib_unlearning.audit.answers_file import AnswerFiles, read_side
 from lib_unlearning.audit.pack import verify_pack
 from lib_unlearning.audit.service import read_description
 from lib_unlearning.errors import UserError
+from tests.processes import command
 from tests.test_commands import run
 
 CASES = 400
@@ -304,3 +309,76 @@ def test_descriptions_that_cannot_be_are_refused(
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(UserError, match=complaint):
         read_description(path)
+
+
+# ---------------------------------------------------------------- two models and a table
+
+
+def two_models(folder: Path, gone: int) -> list[str]:
+    """Logistic regressions of 300 people with and without some of them, and a table of these and of strangers."""
+    rng = np.random.default_rng(gone)
+    rows = pd.DataFrame(rng.normal(size=(900, 4)), columns=["age", "income", "debt", "years"])
+    labels = np.where(rows["age"] - rows["debt"] + rng.normal(size=900) > 0, "good", "bad")
+    for name, first in (("before", 0), ("after", gone)):
+        model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=1000))
+        joblib.dump(model.fit(rows[first:300], labels[first:300]), folder / f"{name}.joblib")
+    kept = np.r_[0:gone, 300:900]
+    table = pd.DataFrame(rows.to_numpy()[kept], columns=rows.columns)
+    table = table.assign(risk=labels[kept], deleted=(kept < 300).astype(int))
+    table.to_csv(folder / "people.csv", index=False)
+    models = [f"--model_{name}={folder / f'{name}.joblib'}" for name in ("before", "after")]
+    return [*models, f"--table={folder / 'people.csv'}", "--label_column=risk"]
+
+
+def test_two_models_and_a_table(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 20)
+    assert "opening a pickle runs whatever its maker put there" in audit(tmp_path, *flags, code=2)
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+    assert "the one that counts (residual_gradient) was named beforehand" in " ".join(done.stdout.split())
+    pack = done.stdout.partition("Pack: ")[2].strip()
+    assert "agrees with itself" in audit(tmp_path, "--verify", pack, code=0)
+
+
+def test_one_deletion_between_two_models_is_ranked(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 1)
+    told = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert told.returncode == 4
+    place = re.search(r"the deleted record is number (\d+) among\s+301 cases", " ".join(told.stdout.split()))
+    assert place is not None
+    assert int(place[1]) <= 3
+    for change, complaint in (
+        ({"--label_column=risk": "--label_column=rsk"}, "no column rsk"),
+        ({flags[1]: f"--model_after={tmp_path / 'none.joblib'}"}, "there is no such file"),
+        ({flags[1]: f"--model_after={tmp_path / 'people.csv'}"}, "not one of .onnx"),
+        ({flags[0]: "--name=x"}, "--model_before missing"),
+    ):
+        assert complaint in audit(tmp_path, *(change.get(flag, flag) for flag in flags), "--trust", code=2)
+    (tmp_path / "after.joblib").write_bytes(b"no pickle")
+    assert "cannot be opened" in audit(tmp_path, *flags, "--trust", code=2)
+    joblib.dump(StandardScaler(), tmp_path / "after.joblib")
+    assert "a StandardScaler has no predict_proba" in audit(tmp_path, *flags, "--trust", code=2)
+
+
+def test_onnx_models_need_no_trust(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("skl2onnx")
+    flags = two_models(tmp_path, 12)
+    for name in ("before", "after"):
+        model = joblib.load(tmp_path / f"{name}.joblib")
+        written = onnx.to_onnx(model, np.zeros((1, 4), dtype=np.float32), options={"zipmap": False})
+        (tmp_path / f"{name}.onnx").write_bytes(written.SerializeToString())
+    flags = [flag.replace(".joblib", ".onnx") for flag in flags]
+    done = command("main.py", ["--exp", "audit", *flags, "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+
+
+def test_a_plan_needs_fewer_sets_for_a_wider_margin(tmp_path: Path) -> None:
+    sets = []
+    for margin in ("0.6", "0.7"):
+        told = audit(tmp_path, "--plan", "--margin", margin, code=0)
+        row = re.search(r"^20 +(\d+) +(\d+) +([\d,]+) ", told, re.MULTILINE)
+        assert row is not None
+        sets.append(int(row[1]))
+        assert int(row[2]) == 2 * 20 * sets[-1]
+        assert int(row[3].replace(",", "")) == 2 * 21 * sets[-1] + 2 * int(row[2])
+    assert sets[1] < sets[0]

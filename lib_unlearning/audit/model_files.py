@@ -1,0 +1,283 @@
+"""An audit of two models in files, joblib, pickle or ONNX, and a table that says who was deleted between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib_unlearning.attack import (
+    BOTH_VERSIONS,
+    CLASS_ORDER,
+    CLASSES,
+    ORIGINAL,
+    SEES_ORIGINAL,
+    SEES_UNLEARNED,
+    View,
+)
+from lib_unlearning.audit.answers_file import evidence_of, invented_sets, read_table, row_flags
+from lib_unlearning.audit.dossier import Dossier
+from lib_unlearning.audit.examine import Options, conclude
+from lib_unlearning.cache.files import digest_file
+from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.seeds import spawn
+from lib_unlearning.settings import AuditInputs
+
+_PICKLES = (".joblib", ".pkl", ".pickle")
+_NOT_FEATURES = ("deleted", "set", "request", "record")
+_SUM = 1e-3  # by which probabilities may miss 1
+_FEWEST = 10  # deleted records that an attack is judged by
+_OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
+
+# Features [k, d] as a data frame -> probabilities [k, c].
+Predict = Callable[[Any], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that answers.
+
+    Attributes:
+        predict: see `Predict`.
+        classes: [c] labels that the columns of its answers stand for; None where it does not say.
+    """
+
+    predict: Predict
+    classes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The records that both models are asked about.
+
+    Attributes:
+        frame: [N, d] features as a data frame. labels: [N] positions among the classes.
+        deleted: [N] 1 where a record was deleted, 0 where no version knew it.
+        classes: [c].
+    """
+
+    frame: Any
+    labels: np.ndarray
+    deleted: np.ndarray
+    classes: np.ndarray
+
+    @cached_property
+    def numbers(self) -> np.ndarray | None:
+        """[N, d] features as numbers; None where one of them is text, so that no record can be compared."""
+        try:
+            found = self.frame.to_numpy(dtype=np.float64)
+        except (TypeError, ValueError):
+            return None
+        return found if np.isfinite(found).all() else None
+
+
+def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
+    """Audit `--model_before`, `--model_after` and `--table`; what can be said where too few records were deleted for an
+    attack to be judged by.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what it should be; a pickle is not trusted.
+    """
+    needed = {"--model_before": inputs.model_before, "--model_after": inputs.model_after, "--table": inputs.table}
+    lacking = [name for name, path in needed.items() if path is None]
+    if lacking:
+        raise UserError(f"--exp audit: {', '.join(lacking)} missing; name both models and the table of records")
+    assert inputs.model_before is not None
+    assert inputs.model_after is not None
+    assert inputs.table is not None
+    before, after = (
+        load_model(path, flag, inputs.trust)
+        for flag, path in (("--model_before", inputs.model_before), ("--model_after", inputs.model_after))
+    )
+    table = read_records(inputs.table, inputs.label, before.classes)
+    answers = [
+        _asked(model, table.frame, f"{flag} {path}", len(table.classes))
+        for model, flag, path in (
+            (before, "--model_before", inputs.model_before),
+            (after, "--model_after", inputs.model_after),
+        )
+    ]
+    view, own = _view(table, answers, options.seed)
+    directly = _residual_notes(view, options.seed)
+    deleted = int(view.cases.member.sum())
+    if deleted < _FEWEST:
+        few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
+        return " ".join([few, *directly])
+    evidence, notes = evidence_of(view.cases, None, options, view)
+    return Dossier(
+        title=f"models {inputs.model_before} and {inputs.model_after}",
+        settings={name: value for name, value in vars(inputs).items() if name not in ("pack", "show_ids")},
+        digests={name.lstrip("-"): digest_file(path) for name, path in needed.items() if path is not None},
+        evidence=evidence,
+        options=options,
+        examination=conclude(evidence, options),
+        ids=evidence.cases["target"].record,
+        notes=[
+            f"{len(view.cases):,} cases, {deleted:,} deleted records; {own:,} strangers are the adversary's own. One "
+            "pair of models was asked: cases were divided at random, as if they were independent.",
+            *notes,
+            *directly,
+        ],
+    )
+
+
+# ---------------------------------------------------------------- models
+
+
+def load_model(path: Path, flag: str, trust: bool) -> ModelFile:
+    """A model in a file; raises `UserError` where that cannot be opened, or would run what a stranger wrote."""
+    if not path.is_file():
+        raise UserError(f"{flag} {path}: there is no such file")
+    if path.suffix == ".onnx":
+        return _onnx(path, flag)
+    if path.suffix not in _PICKLES:
+        raise UserError(f"{flag} {path}: not one of .onnx, {', '.join(_PICKLES)}")
+    if not trust:
+        raise UserError(
+            f"{flag} {path}: opening a pickle runs whatever its maker put there; add --trust true if you trust him, or "
+            "save the model as ONNX"
+        )
+    import joblib
+
+    try:
+        model = joblib.load(path)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{flag} {path}: it was made with {error.name}, which is not installed here") from error
+    except Exception as error:  # unpickling may do anything
+        raise UserError(f"{flag} {path} cannot be opened ({error_text(error)})") from error
+    if not hasattr(model, "predict_proba"):
+        raise UserError(f"{flag} {path}: a {type(model).__name__} has no predict_proba")
+    named = hasattr(model, "feature_names_in_")
+    classes = getattr(model, "classes_", None)
+    return ModelFile(
+        lambda frame: model.predict_proba(frame if named else frame.to_numpy()),
+        None if classes is None else np.asarray(classes),
+    )
+
+
+def _onnx(path: Path, flag: str) -> ModelFile:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise UserError(f"{flag} {path}: needs the package onnxruntime; run: pip install onnxruntime") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has errors of its own
+        raise UserError(f"{flag} {path} cannot be opened ({error_text(error)})") from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise UserError(f"{flag} {path}: it has {len(inputs)} inputs; one matrix of features is expected")
+    kind = np.float64 if "double" in inputs[0].type else np.float32
+
+    def predict(frame: Any) -> np.ndarray:
+        found = session.run(None, {inputs[0].name: frame.to_numpy(dtype=kind)})[-1]
+        rows = [list(row.values()) for row in found] if isinstance(found, list) else found
+        return np.asarray(rows, dtype=np.float64)
+
+    return ModelFile(predict, None)
+
+
+def _asked(model: ModelFile, frame: Any, where: str, classes: int) -> np.ndarray:
+    """Probabilities [N, c] for a table."""
+    try:
+        found = np.asarray(model.predict(frame), dtype=np.float64)
+    except Exception as error:  # it is anybody's
+        raise UserError(f"{where} cannot answer the table ({type(error).__name__}: {error_text(error)})") from error
+    if found.ndim == 1 or found.shape[1:] == (1,):
+        found = np.column_stack([1 - found.ravel(), found.ravel()])
+    if found.shape != (len(frame), classes):
+        raise UserError(f"{where}: {found.shape} answers to {len(frame):,} records of {classes} classes")
+    if not np.isfinite(found).all() or found.min() < -_SUM or np.abs(found.sum(axis=1) - 1).max() > _SUM:
+        raise UserError(f"{where}: its answers are no probabilities that sum to 1")
+    return np.asarray(np.clip(found, 0, 1))
+
+
+# ---------------------------------------------------------------- records
+
+
+def read_records(path: Path, label: str | None, classes: np.ndarray | None) -> Table:
+    """The table: features, the label's column, and `deleted` (0 or 1)."""
+    import pandas as pd
+
+    columns = read_table(path, "--table")
+    missing = [name for name in (label or "--label_column", "deleted") if name not in columns]
+    if missing:
+        raise UserError(
+            f"--table {path}: no column {' and no column '.join(missing)}; it holds {', '.join(list(columns)[:8])}. "
+            "Needed are the features, the label (--label_column NAME) and deleted (1, or 0 for records that no "
+            "version knew)"
+        )
+    assert label is not None
+    deleted = row_flags(columns["deleted"], f"--table {path}")
+    frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, *_NOT_FEATURES)})
+    known = np.unique(columns[label]) if classes is None else classes
+    texts = {str(value): number for number, value in enumerate(known.tolist())}
+    found = [texts.get(str(value), -1) for value in columns[label].tolist()]
+    if min(found) < 0:
+        strange = columns[label][int(np.argmin(found))]
+        raise UserError(f"--table {path}: label {strange!r} is none of the models' classes ({', '.join(texts)})")
+    if len(np.unique(deleted)) < 2:
+        raise UserError(f"--table {path}: {'no' if deleted.max() == 0 else 'only'} deleted records; both are needed")
+    return Table(frame, np.array(found), deleted, known)
+
+
+def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int]:
+    """What the adversary sees: cases, and where records are numbers also what both models say of records of his own."""
+    gone, strangers = (np.flatnonzero(table.deleted == kind) for kind in (1, 0))
+    strangers = spawn(seed, "the adversary's own strangers").permutation(strangers)
+    own = strangers[: int(_OWN * len(strangers))] if table.numbers is not None else strangers[:0]
+    records = np.sort(np.concatenate([gone, strangers[len(own) :]]))
+    member = table.deleted[records]
+    cases = PosteriorSet(
+        answers[0][records],
+        answers[1][records],
+        member,
+        records,
+        table.labels[records],
+        invented_sets(member, seed),
+        np.zeros(len(records), dtype=np.int64),
+    )
+    plain = View(cases, candidates=records)
+    if table.numbers is None:
+        return plain, 0
+    numbers = table.numbers
+    asks = BOTH_VERSIONS | {CLASSES, CLASS_ORDER, SEES_ORIGINAL, SEES_UNLEARNED}
+    return dataclasses.replace(
+        plain,
+        offers=frozenset(asks),
+        answer=lambda _, version, which: answers[0 if version == ORIGINAL else 1][which],
+        look_up=lambda which: numbers[which],
+        label_of=table.labels.__getitem__,
+        own=np.sort(own),
+        set_size=len(gone),
+    ), len(own)
+
+
+def _residual_notes(view: View, seed: int) -> list[str]:
+    """What the two models give away by themselves where they are linear: the deleted record's place among all."""
+    from lib_unlearning.attacks.linear import Extraction, is_linear, loss_gradients
+    from lib_unlearning.attacks.residual_gradient import fit_of
+
+    if view.answer is None or not is_linear(view, seed):
+        return []
+    plan = Extraction.plan(view, seed)
+    first = int(view.cases.set[0])
+    before, after = (plan.theta(view, first, version) for version in (ORIGINAL, 0))
+    cases = view.cases
+    gradients = loss_gradients(plan.coordinates(view.rows(cases.record)), cases.label, before, plan.link)
+    fits = fit_of(gradients, plan.residual(before, after))[:, 0]
+    places = (-fits).argsort().argsort()[cases.member == 1] + 1
+    if len(places) > 1:
+        told = f"the deleted records' median place is {np.median(places):,.0f}"
+    else:
+        told = f"the deleted record is number {places[0]:,}"
+    return [
+        f"Both models are linear in their inputs: by how their gradient explains the models' difference, {told} among "
+        f"{len(cases):,} cases, without anything learned."
+    ]
