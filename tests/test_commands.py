@@ -371,6 +371,7 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--seed=1 --seeds=2,3", "--seed and --seeds: name one of them"),
         ("--unlearning_methd=sisa", "did you mean --unlearning_method?"),
         ("--attack_model=rf", "did you mean RF?"),
+        ("--target_set_num=1000000000", "more than 5,000,000 a side are not attempted"),
         ("--config=nowhere.yaml", "--config nowhere.yaml: No such file"),
         ("--plugin=nowhere.py", "--plugin nowhere.py: there is no such file"),
         ("--plugin=no_such_module", "--plugin no_such_module: ModuleNotFoundError"),

@@ -47,8 +47,10 @@ def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str) -> 
     """Mean over seeds with an interval that holds both the spread over sample sets and that over seeds.
 
     Within a run, its sample sets give the error; between runs, attacks learned on other shadow records differ as well.
-    The variance of the mean is the larger of the two estimates over the number of seeds; its degrees of freedom lie
-    between seeds - 1, when the spread over seeds rules, and seeds * (sets - 1), when the sets explain it.
+    The variance of the mean is the sum of the two estimates over the number of seeds, with Satterthwaite's degrees of
+    freedom: between seeds - 1, when the spread over seeds rules, and seeds * (sets - 1), when the sets explain it. The
+    spread over seeds holds that over sets as well, so that the sum is more than needed; but a few seeds often agree by
+    chance, and the larger of the two, which needs them to disagree, covered 0.88 to 0.93 where seeds differ.
 
     Args:
         estimates, sets: one a seed: what it measured and on how many target sample sets.
@@ -64,12 +66,10 @@ def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str) -> 
     own_degrees = float(total - count)
     from_sets = float(np.mean(np.square(errors)))
     from_seeds = float(values.var(ddof=1)) if count > 1 else 0.0
-    if from_seeds <= from_sets:
-        degrees = own_degrees
-    else:
-        explained = from_sets / from_seeds
-        degrees = 1 / (explained / own_degrees + (1 - explained) / (count - 1))
-    error = float(np.sqrt(max(from_sets, from_seeds) / count))
+    both = from_sets + from_seeds
+    spent = from_sets**2 / own_degrees + (from_seeds**2 / (count - 1) if count > 1 else 0.0)
+    degrees = both**2 / spent if spent else own_degrees
+    error = float(np.sqrt(both / count))
     return Combined(interval(value, error, degrees, *range_of(metric)), degrees, count, total, metric)
 
 
