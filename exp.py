@@ -36,7 +36,7 @@ from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.reconstruct import as_csv, lines, may_be_drawn, reconstruct
 from lib_unlearning.record_split import SIDES, mean_overlap
-from lib_unlearning.settings import Settings
+from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
@@ -82,6 +82,9 @@ class ModelTrain:
         watch = Stopwatch()
         study = _open(self.settings, watch)
         study.keep_split()
+        if study.settings.keep_models != KEPT[0]:
+            self._answers_only(study, watch)
+            return
         with unfinished(study.store["target"].folder / UNFINISHED, study.settings.flat()):
             trained = train_missing(study, watch)
         total = len(study.sets())
@@ -92,6 +95,12 @@ class ModelTrain:
             if trained:
                 told = report.made(watch.stages, {side: study.dataset[side].digest})
                 write_json(study.store[side].folder / report.TIMING, told)
+
+    def _answers_only(self, study: Study, watch: Stopwatch) -> None:
+        source = StudySource(study, report.answers_name(study.settings), watch)
+        answers = source.answers()
+        count = sum(part.utility.shape[0] * part.utility.shape[1] for part in answers.values())
+        print(f"{count} models trained and asked, their answers kept in {study.settings.layout.posteriors}")
 
 
 class MemInf:
@@ -211,6 +220,8 @@ class Reconstruct:
         watch = Stopwatch()
         study = _open(self.settings, watch)
         settings = study.settings
+        if settings.keep_models != KEPT[0]:
+            raise UserError("--exp reconstruct asks models about records of the adversary's own: --keep_models all")
         if settings.samples_to_evaluate != "in_out" or settings.placebo:
             raise UserError("--exp reconstruct rebuilds deleted records: leave out --samples_to_evaluate and --placebo")
         source = StudySource(study, report.answers_name(settings), watch)

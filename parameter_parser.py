@@ -29,7 +29,7 @@ from lib_unlearning.parallel import usable_cores
 from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
-from lib_unlearning.settings import ANSWER_KINDS, AuditInputs, Origin, Settings
+from lib_unlearning.settings import ANSWER_KINDS, KEPT, AuditInputs, Origin, Settings
 from lib_unlearning.statistics.verdict import MARGIN
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
@@ -140,6 +140,8 @@ def _flags() -> Iterator[Flag]:
     help = "workers elsewhere in the place of processes: local:N, tcp://HOST:PORT, tls://..., slurm:FILE"
     yield _flag(group, "cluster", None, help, metavar="SPEC")
     yield _flag(group, "is_train_multiprocess", True, "false: work in one process", kind=boolean)
+    help = "which models stay on the disk; without all of them, attacks see the answers to their cases alone"
+    yield _flag(group, "keep_models", KEPT[0], help, True, choices=KEPT)
     yield _flag(group, "retrain", False, "train again what is already cached", kind=boolean)
     yield _flag(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
     yield _flag(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
@@ -445,6 +447,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         margin=parsed.margin,
         max_auc=parsed.max_auc,
         retrain=parsed.retrain,
+        keep_models=parsed.keep_models,
         train_missing=parsed.train_missing,
         skip_finished=parsed.skip_finished,
         comparison=parsed.comparison,

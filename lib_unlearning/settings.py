@@ -28,6 +28,8 @@ class Origin:
         return {name: getattr(self, name) for name in ("dataset_name", "original_label", "original_model")}
 
 
+ORIGINALS = "originals"
+KEPT = ("all", ORIGINALS, "none")  # of the trained models; answers are kept in any case
 ANSWER_KINDS = ("auto", "posteriors", "logits", "labels")
 
 
@@ -119,6 +121,7 @@ class Settings:
     margin: float
     max_auc: float
     retrain: bool
+    keep_models: str
     train_missing: bool
     skip_finished: bool
     comparison: str | None

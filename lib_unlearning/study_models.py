@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.cache.trained_set import TrainedSet
+from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, evaluation_cases
 from lib_unlearning.parallel import Stopwatch, parallel_map
-from lib_unlearning.posterior import Answers, accuracies, obtain_posteriors, training_curves
+from lib_unlearning.posterior import Answers, accuracies, obtain_posteriors, save_answers, training_curves
+from lib_unlearning.settings import ORIGINALS
 from lib_unlearning.study import Study
-from lib_unlearning.unlearning.base import Ensemble, Outcome, advance_together
+from lib_unlearning.training.tasks import TrainingTask
+from lib_unlearning.unlearning.base import Ensemble, advance_together
+
+_WORTH_MEASURING = 2000  # models, before one is trained to see how large it is
 
 
 @dataclass(frozen=True)
@@ -22,19 +30,40 @@ class TrainSets:
     study: Study
 
     def __call__(self, group: Sequence[tuple[str, int]]) -> None:
-        side = group[0][0]
-        method = self.study.method[side]
-        works = [method.work(*self.study.training_of(side, index)) for _, index in group]
-        for (_, index), outcome in zip(group, advance_together(works, self.study.trainer[side]), strict=True):
-            self._keep(side, index, outcome)
+        for (side, index), trained in _trained(self.study, group):
+            self.study.store[side].save(index, self.study.sample_set(side, index), trained)
 
-    def _keep(self, side: str, index: int, outcome: Outcome) -> None:
-        study, sample_set = self.study, self.study.sample_set(side, index)
-        original, unlearned = outcome
-        ensembles = [original, *unlearned]
-        correct = accuracies(ensembles, sample_set.records, study.split[side].negative, study.dataset[side])
+
+@dataclass(frozen=True)
+class TrainAndAsk:
+    """Train all models of some sample sets of one side, ask them, and keep what they answered in the models' place.
+
+    Attributes:
+        parts: a file for the answers of each sample set.
+    """
+
+    study: Study
+    parts: Mapping[tuple[str, int], Path]
+
+    def __call__(self, group: Sequence[tuple[str, int]]) -> None:
+        study = self.study
+        for (side, index), trained in _trained(study, group):
+            if study.settings.keep_models == ORIGINALS:
+                first = TrainedSet(trained.original, [], trained.accuracy[:1], trained.epsilon[:1])
+                study.store[side].variant(ORIGINALS).save(index, study.sample_set(side, index), first)
+            save_answers(self.parts[side, index], _answers(study, side, index, trained))
+
+
+def _trained(study: Study, group: Sequence[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], TrainedSet]]:
+    """All models of some sample sets of one side."""
+    side = group[0][0]
+    method = study.method[side]
+    works = [method.work(*study.training_of(side, index)) for _, index in group]
+    for key, (original, unlearned) in zip(group, advance_together(works, study.trainer[side]), strict=True):
+        ensembles, records = [original, *unlearned], study.sample_set(*key).records
+        correct = accuracies(ensembles, records, study.split[side].negative, study.dataset[side])
         spent = np.array([_epsilon(ensemble) for ensemble in ensembles])
-        study.store[side].save(index, sample_set, TrainedSet(original, unlearned, correct, spent))
+        yield key, TrainedSet(original, unlearned, correct, spent)
 
 
 def _epsilon(ensemble: Ensemble) -> float:
@@ -48,10 +77,44 @@ def train_missing(study: Study, watch: Stopwatch) -> int:
         todo = study.untrained()
     with watch.stage("train models"):
         groups = study.grouped(todo)
+        check_space(study, todo)
         warm_up(study, len(groups))
         for _ in parallel_map(TrainSets(study), groups, study.processes, "training", study.settings.quiet):
             pass
     return len(todo)
+
+
+def train_and_ask(study: Study, parts: Mapping[tuple[str, int], Path], watch: Stopwatch) -> int:
+    """Train and ask where `parts` does not hold the answers yet; returns how many sample sets that were."""
+    todo = [key for key in study.sets() if study.settings.retrain or not parts[key].exists()]
+    if study.settings.keep_models == ORIGINALS:
+        for store in study.store.values():
+            store.variant(ORIGINALS).prepare()
+    with watch.stage("train models"):
+        groups = study.grouped(todo)
+        warm_up(study, len(groups))
+        work = TrainAndAsk(study, parts)
+        for _ in parallel_map(work, groups, study.processes, "training", study.settings.quiet):
+            pass
+    return len(todo)
+
+
+def check_space(study: Study, todo: Sequence[tuple[str, int]]) -> None:
+    """Raise `UserError` when the models of so many sample sets would not fit on the disk; a few are not looked at."""
+    for side, drawn in study.settings.sides.items():
+        sets = sum(of == side for of, _ in todo)
+        count = sets * (1 + drawn.unlearning_size)
+        if count < _WORTH_MEASURING:
+            continue
+        records, _, seed = study.training_of(side, 0)
+        size = count * study.trainer[side].bytes_a_model(TrainingTask(records, seed))
+        folder = study.store[side].folder
+        free = shutil.disk_usage(next(part for part in folder.parents if part.exists())).free
+        if size > free:
+            raise UserError(
+                f"{count:,} models of the {side} side take about {size_text(size)}, and {size_text(free)} are free "
+                f"under {folder.parent}; lower --{side}_set_num, or keep only their answers: --keep_models none"
+            )
 
 
 def warm_up(study: Study, tasks: int) -> None:
@@ -69,23 +132,25 @@ class QuerySet:
 
     def __call__(self, which: tuple[str, int]) -> Answers | None:
         side, index = which
-        study, settings = self.study, self.study.settings
-        sample_set = study.sample_set(side, index)
-        trained = study.store[side].load(index, sample_set)
-        if trained is None:
-            return None
-        cases = evaluation_cases(
-            sample_set,
-            study.split[side].negative,
-            SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].positives,
-            settings.seed,
-            side,
-            index,
-            settings.placebo,
-        )
-        original, unlearned = trained.original, trained.unlearned
-        return Answers(
-            obtain_posteriors(original, unlearned, cases, study.dataset[side], index),
-            np.column_stack([trained.accuracy, trained.epsilon])[np.newaxis],
-            training_curves(original, unlearned),
-        )
+        trained = self.study.store[side].load(index, self.study.sample_set(side, index))
+        return None if trained is None else _answers(self.study, side, index, trained)
+
+
+def _answers(study: Study, side: str, index: int, trained: TrainedSet) -> Answers:
+    """What the models of one sample set say of its cases."""
+    settings = study.settings
+    cases = evaluation_cases(
+        study.sample_set(side, index),
+        study.split[side].negative,
+        SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].positives,
+        settings.seed,
+        side,
+        index,
+        settings.placebo,
+    )
+    original, unlearned = trained.original, trained.unlearned
+    return Answers(
+        obtain_posteriors(original, unlearned, cases, study.dataset[side], index),
+        np.column_stack([trained.accuracy, trained.epsilon])[np.newaxis],
+        training_curves(original, unlearned),
+    )

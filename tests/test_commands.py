@@ -308,6 +308,29 @@ def test_posteriors_that_are_there_are_used_again(tmp_path: Path) -> None:
     assert kept == fresh
 
 
+@pytest.mark.parametrize("kept", ["none", "originals"])
+def test_attacks_without_models(tmp_path: Path, kept: str) -> None:
+    """The same numbers; what was trained and broken off is not trained again."""
+    flags = ["--keep_models", kept]
+    assert "--keep_models" in run(tmp_path / "td", "--exp", "mem_inf", *flags, code=2)
+    run(tmp_path / "td", "--exp", "model_train", *flags)
+    models = list((tmp_path / "td").rglob("*.models"))
+    assert len(models) == (0 if kept == "none" else 6)
+    assert not list((tmp_path / "td").rglob("*.parts"))
+    found = result_rows(run(tmp_path / "td", "--exp", "mem_inf", *flags))
+    assert found == result_rows(run(tmp_path / "whole", "--exp", "all"))
+    told = run(tmp_path / "td", "--exp", "mem_inf", "--attacks", "all", *flags)
+    assert "likelihood_ratio" in told
+    assert "probe_matched" not in told
+
+
+def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    sizes = ["--shadow_set_num", "100000", "--target_set_num", "3", "--shadow_set_size", "400"]
+    few = ["--shadow_unlearning_size", "20", "--original_model", "RF"]
+    told = run(tmp_path / "td", "--exp", "model_train", *sizes, *few, "--num_process", "1", code=2, small=False)
+    assert re.search(r"2,100,000 models of the shadow side take about \S+ [GT]B, and \S+ .B are free", told)
+
+
 def test_an_attack_transfers_to_another_family_and_other_data(tmp_path: Path) -> None:
     family = ["--exp", "mem_inf", "--train_missing", "--original_model", "LR", "--shadow_original_model", "DT"]
     output = run(tmp_path / "td", *family)

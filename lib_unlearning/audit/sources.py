@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View
+from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View
 from lib_unlearning.cache.files import digest
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
@@ -25,8 +26,9 @@ from lib_unlearning.posterior import (
     save_answers,
 )
 from lib_unlearning.record_split import SIDES
+from lib_unlearning.settings import KEPT
 from lib_unlearning.study import Study
-from lib_unlearning.study_models import QuerySet, train_missing, warm_up
+from lib_unlearning.study_models import QuerySet, train_and_ask, train_missing, warm_up
 from lib_unlearning.training.tasks import GRADIENTS
 from lib_unlearning.unlearning.base import Ensemble
 
@@ -58,13 +60,15 @@ class StudySource:
         """Raise `UserError` when models are missing that nothing here would train."""
         settings = self.study.settings
         paths = self._paths()
-        kept = settings.skip_finished and all(path.exists() for path in paths.values())
+        kept = self._may_reuse() and all(path.exists() for path in paths.values())
         if not settings.is_obtain_posterior:
             for path in paths.values():
                 require_answers(path)
             return
         if kept or settings.train_missing:
             return
+        if settings.keep_models != KEPT[0]:
+            raise self._not_trained()
         if not all(self.study.store[side].has(index) for side, index in self.study.sets()):
             raise self._not_trained()
 
@@ -134,7 +138,8 @@ class StudySource:
         if self.study.settings.other_data:
             return frozenset({POSTERIORS, CLASSES})
         known = {POSTERIORS, CLASSES, CLASS_ORDER} | (self.study.trainer["shadow"].capabilities & {GRADIENTS})
-        return frozenset(known) | self.study.settings.budget.offers
+        found = frozenset(known) | self.study.settings.budget.offers
+        return found if self.study.settings.keep_models == KEPT[0] else found - {ASK}
 
     def _as_seen(self, cases: PosteriorSet) -> PosteriorSet:
         seen = self.study.settings.budget.seen(self._publication.of_cases(cases))
@@ -143,15 +148,37 @@ class StudySource:
     def _obtain(self) -> dict[str, Answers]:
         settings = self.study.settings
         paths = self._paths()
-        kept = settings.skip_finished and all(path.exists() for path in paths.values())
+        kept = self._may_reuse() and all(path.exists() for path in paths.values())
         if kept or not settings.is_obtain_posterior:
             return {side: load_answers(path) for side, path in paths.items()}
+        if settings.keep_models != KEPT[0]:
+            return self._train_and_ask(paths)
         if settings.train_missing:
             train_missing(self.study, self._watch)
         with self._watch.stage("query models"):
             answers = self._ask_all()
         for side, path in paths.items():
             save_answers(path, answers[side])
+        return answers
+
+    def _may_reuse(self) -> bool:
+        """Whether answers of an earlier time will do: always where no models are kept that could be asked again."""
+        settings = self.study.settings
+        return settings.skip_finished or (settings.keep_models != KEPT[0] and not settings.retrain)
+
+    def _train_and_ask(self, paths: dict[str, Path]) -> dict[str, Answers]:
+        """Train, ask, and keep the answers of each sample set until there are all of them."""
+        study = self.study
+        parts = {
+            (side, index): paths[side].with_suffix(".parts") / f"set_{index:04d}.npz" for side, index in study.sets()
+        }
+        train_and_ask(study, parts, self._watch)
+        answers = {
+            side: gather([load_answers(path) for (of, _), path in parts.items() if of == side]) for side in SIDES
+        }
+        for side, path in paths.items():
+            save_answers(path, answers[side])
+            shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
         return answers
 
     def _paths(self) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,12 @@ class ModelStore:
             self._explain_new_folder()
         if not (self.folder / MANIFEST).exists():
             write_json(self.folder / MANIFEST, self.shaped_by)
+
+    def variant(self, name: str) -> ModelStore:
+        """A folder of its own for another selection of the same models."""
+        found = copy.copy(self)
+        found.folder = self.folder.with_name(f"{self.folder.name}-{name}")
+        return found
 
     def has(self, index: int) -> bool:
         """Whether there are models of sample set `index`, of whichever records."""
