@@ -71,7 +71,7 @@ def noise(model: Any, keep: Part, forget: Part, seed: int) -> Any:
 
 
 LR, DT = LogisticRegression(max_iter=1000), DecisionTreeClassifier(max_leaf_nodes=10, random_state=0)
-# Name -> model, unlearn, and the verdict that it must get.
+# Name -> model, unlearn, and the verdict that it should get where sets are enough.
 KNOWN: dict[str, tuple[Any, str | Callable[..., Any], str]] = {
     "retraining a tree, against the margin": (DT, "retrain", "leaks"),
     "retraining LR, against the margin": (LR, "retrain", "leaks"),
@@ -102,6 +102,14 @@ def audited(model: Any, unlearn: Any, seed: int, arguments: argparse.Namespace) 
     return audit.fit(rows, labels).verdict_
 
 
+def _against(wanted: str, verdicts: Counter[str]) -> int:
+    """How many verdicts say the opposite, which no number of sets excuses."""
+    opposite = (
+        ("equivalent", "below") if wanted == "leaks" else ("leaks",) if wanted == "equivalent" else ("equivalent",)
+    )
+    return sum(verdicts[name] for name in opposite)
+
+
 def main() -> None:
     """Print one Markdown row a method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,7 +118,9 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.15)
     parser.add_argument("--attacks", default="paper")
     arguments = parser.parse_args()
-    print("| method | must be | was | share [95 %] | verdicts | seconds an audit |\n|---|---|---|---|---|---|")
+    print(
+        "| method | should be | was | share [95 %] | contradicted | verdicts | seconds an audit |\n|---|---|---|---|---|---|---|"
+    )
     for name, (model, unlearn, wanted) in KNOWN.items():
         start = time.perf_counter()
         verdicts = Counter(audited(model, unlearn, seed, arguments) for seed in range(arguments.audits))
@@ -122,7 +132,10 @@ def main() -> None:
         )
         told = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
         share = f"{right / arguments.audits:.2f} [{low:.2f}, {high:.2f}]"
-        print(f"| {name} | {wanted} | {right} of {arguments.audits} | {share} | {told} | {each:.1f} |", flush=True)
+        print(
+            f"| {name} | {wanted} | {right} of {arguments.audits} | {share} | {_against(wanted, verdicts)} | {told} | {each:.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lib_unlearning.construct_feature import FEATURES, OF_NUMBERS
+from lib_unlearning.errors import UserError
+from lib_unlearning.study_models import check_space
 from tests.processes import PROJECT, command
 
 SMALL = [
@@ -325,10 +329,16 @@ def test_attacks_without_models(tmp_path: Path, kept: str) -> None:
 
 
 def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    sizes = ["--shadow_set_num", "100000", "--target_set_num", "3", "--shadow_set_size", "400"]
-    few = ["--shadow_unlearning_size", "20", "--original_model", "RF"]
-    told = run(tmp_path / "td", "--exp", "model_train", *sizes, *few, "--num_process", "1", code=2, small=False)
-    assert re.search(r"2,100,000 models of the shadow side take about \S+ [GT]B, and \S+ .B are free", told)
+    """A billion bytes each."""
+    study: Any = SimpleNamespace(
+        settings=SimpleNamespace(sides={"shadow": SimpleNamespace(unlearning_size=999)}),
+        trainer={"shadow": SimpleNamespace(bytes_a_model=lambda task: 1e9)},
+        store={"shadow": SimpleNamespace(folder=tmp_path / "models" / "here")},
+        training_of=lambda side, index: (np.arange(5), [], 0),
+    )
+    check_space(study, [("shadow", 0)])  # a thousand are not looked at
+    with pytest.raises(UserError, match="1,000,000 models of the shadow side take about .*; lower --shadow_set_num"):
+        check_space(study, [("shadow", index) for index in range(1000)])
 
 
 def test_an_attack_transfers_to_another_family_and_other_data(tmp_path: Path) -> None:
