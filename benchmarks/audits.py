@@ -31,6 +31,7 @@ from lib_unlearning.statistics.intervals import upper_rate
 from lib_unlearning.statistics.planner import sets_for
 
 Part = tuple[np.ndarray, np.ndarray]
+_END = 0.975  # of each end of an interval
 _ASCENT = 0.5  # step of gradient ascent, in units of the summed gradient
 
 
@@ -118,24 +119,19 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.15)
     parser.add_argument("--attacks", default="paper")
     arguments = parser.parse_args()
-    print(
-        "| method | should be | was | share [95 %] | contradicted | verdicts | seconds an audit |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("method", "should be", "was", "share [95 %]", "contradicted", "verdicts", "seconds an audit")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    count = arguments.audits
     for name, (model, unlearn, wanted) in KNOWN.items():
         start = time.perf_counter()
-        verdicts = Counter(audited(model, unlearn, seed, arguments) for seed in range(arguments.audits))
-        each = (time.perf_counter() - start) / arguments.audits
+        verdicts = Counter(audited(model, unlearn, seed, arguments) for seed in range(count))
+        each = (time.perf_counter() - start) / count
         right = verdicts[wanted]
-        low, high = (
-            1 - upper_rate(arguments.audits - right, arguments.audits, 0.975),
-            upper_rate(right, arguments.audits, 0.975),
-        )
-        told = ", ".join(f"{verdict} {count}" for verdict, count in verdicts.most_common())
-        share = f"{right / arguments.audits:.2f} [{low:.2f}, {high:.2f}]"
-        print(
-            f"| {name} | {wanted} | {right} of {arguments.audits} | {share} | {_against(wanted, verdicts)} | {told} | {each:.1f} |",
-            flush=True,
-        )
+        low, high = 1 - upper_rate(count - right, count, _END), upper_rate(right, count, _END)
+        told = ", ".join(f"{verdict} {many}" for verdict, many in verdicts.most_common())
+        share = f"{right / count:.2f} [{low:.2f}, {high:.2f}]"
+        row = (name, wanted, f"{right} of {count}", share, str(_against(wanted, verdicts)), told, f"{each:.1f}")
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -337,7 +337,7 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         training_of=lambda side, index: (np.arange(5), [], 0),
     )
     check_space(study, [("shadow", 0)])  # a thousand are not looked at
-    with pytest.raises(UserError, match="1,000,000 models of the shadow side take about .*; lower --shadow_set_num"):
+    with pytest.raises(UserError, match=r"1,000,000 models of the shadow side take about .*; lower --shadow_set_num"):
         check_space(study, [("shadow", index) for index in range(1000)])
 
 
