@@ -319,7 +319,12 @@ def _judged(
 
 
 def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
-    """AUC of telling unlearned from retrained models by both versions' answers to deleted records (RULI's game)."""
+    """AUC of telling unlearned from retrained models by both versions' answers to deleted records (RULI's game).
+
+    Where these answers are the same in every case it is a half, exactly: nobody tells what does not differ.
+    """
+    if _same_answers(cases["target"], retrained["target"]):
+        return Estimate(0.5, 0.5, 0.5, 0.0)
     parts = {}
     for side in ("shadow", "target"):
         pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
@@ -329,6 +334,13 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     classifier.fit(*parts["shadow"][:2])
     see, truth, sets = parts["target"]
     return evaluate(positive_probability(classifier, see), None, truth, sets, overlap=options.overlap)["auc"]
+
+
+def _same_answers(one: PosteriorSet, other: PosteriorSet) -> bool:
+    """Whether both say the same of every deleted record."""
+    gone = one.member == 1
+    pairs = ((one.original, other.original), (one.unlearned, other.unlearned))
+    return all(np.allclose(part[gone], twin[gone], rtol=0, atol=_ALIKE) for part, twin in pairs)
 
 
 # ---------------------------------------------------------------- controls
