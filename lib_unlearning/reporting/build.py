@@ -42,6 +42,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
     ]
     verdicts = claims.judge(findings)
     write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
+    write_text(folder / "tables" / "sentences.md", "".join(f"- {told}\n" for told in claims.sentences(findings)))
     unfinished = archive.read_unfinished(layout)
     whole = page.render(findings, sections, verdicts, _details(folder, findings), unfinished)
     write_text(folder / "report.html", whole)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import EQUIVALENCE, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
@@ -92,6 +93,57 @@ def _is_today(finding: Finding) -> bool:
 def _as_papers(finding: Finding) -> Finding:
     """A finding of today's attacks in the place of the paper's: the same claims are held against it."""
     return replace(finding, settings={**finding.settings, "attacks": "paper"})
+
+
+def sentences(findings: Sequence[Finding]) -> list[str]:
+    """What else the findings on the project's data sets say beside the claims, each computed from all of them."""
+    known = [part for part in findings if part.settings["dataset_name"] in _DATA and not _is_today(part)]
+    placebo = [part for part in known if part.settings["placebo"]]
+    remaining = [part for part in known if _asks_remaining(part)]
+    deletions = [part for part in known if part not in placebo and part not in remaining]
+    told = [_classical_range(deletions), _remaining_sentence(remaining), _placebo_sentence(placebo)]
+    return [sentence for sentence in told if sentence]
+
+
+def _asks_remaining(finding: Finding) -> bool:
+    return bool(finding.settings["samples_to_evaluate"] == "in_in" and not finding.settings["placebo"])
+
+
+def _classical_range(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    aucs = {_described(finding): finding.features[BASELINE]["auc"].estimate for finding in findings}
+    values = [auc.value for auc in aucs.values()]
+    highest = max(aucs, key=lambda name: aucs[name].value)
+    clear = sum((auc.low or 0) > 0.5 for auc in aucs.values())
+    return (
+        f"The classical attack reads {min(values):.2f} to {max(values):.2f} in {plural(len(findings), 'setting')} with "
+        f"deletions, clearly above 0.5 in {clear} of them; highest {with_interval(aucs[highest])} ({highest})."
+    )
+
+
+def _remaining_sentence(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    aucs = [(finding, finding.features[CHOSEN]["auc"].estimate) for finding in findings]
+    clear = [f"{_described(finding)} {with_interval(auc)}" for finding, auc in aucs if (auc.low or 0) > 0.5]
+    shown = f": {'; '.join(clear)}" if clear else ""
+    number = plural(len(findings), "setting")
+    return f"Remaining records are told from strangers clearly in {len(clear)} of {number}{shown}."
+
+
+def _placebo_sentence(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    aucs = [finding.features[CHOSEN]["auc"].estimate for finding in findings]
+    held = sum((auc.low or 0.0) <= 0.5 <= (auc.high or 1.0) for auc in aucs)
+    highest = max(auc.high or 1.0 for auc in aucs)
+    return f"Placebo: {held} of {plural(len(aucs), 'interval')} hold 0.5; up to {highest:.2f} is not excluded."
+
+
+def _described(finding: Finding) -> str:
+    settings = finding.settings
+    return f"{data_label(settings)}, {model_label(settings)}, {settings['unlearning_method']}"
 
 
 Panels = dict[str, list[Panel]]

@@ -239,6 +239,17 @@ def test_claims_follow_the_numbers(tmp_path: Path) -> None:
     assert "DP-SGD helps" not in found
 
 
+def test_sentences_are_computed_from_all_findings(tmp_path: Path) -> None:
+    for model, strength in (("DT", 3.0), ("LR", 0.0)):
+        write_run(tmp_path, strength, f"--original_model={model}")
+        write_run(tmp_path, 0.0, f"--original_model={model}", "--placebo")
+    write_run(tmp_path, 3.0, "--samples_to_evaluate=in_in")
+    classical, remaining, placebo = claims.sentences(findings(tmp_path))
+    assert " in 2 settings with deletions" in classical
+    assert "clearly in 1 of 1 setting: adult / income, DT, scratch " in remaining
+    assert re.search(r"Placebo: \d of 2 intervals hold 0.5; up to 0\.\d\d is not excluded", placebo)
+
+
 def test_pairs_that_cannot_differ_are_no_evidence(tmp_path: Path) -> None:
     """With two classes top 1 tells everything: the same scores twice say nothing of the defense."""
     write_run(tmp_path, 3.0)
