@@ -15,6 +15,7 @@ from lib_unlearning.attacks.choice import cross_fitted_scores
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, conclude, spread
+from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import softmax
@@ -29,7 +30,6 @@ _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
-_SUM = 1e-3  # by which posteriors may miss 1
 _MOST_BYTES = 8 * 2**30
 _SWAPPED = 6.0  # standard errors by which answers to deleted records must have become better
 
@@ -261,11 +261,10 @@ def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.n
         values = np.hstack([np.zeros_like(values) if kind == "logits" else 1 - values, values])
     if kind == "logits":
         return softmax(values)
-    sums = values.sum(axis=1)
-    wrong = np.flatnonzero((values < -_SUM).any(axis=1) | (np.abs(sums - 1) > _SUM))
+    wrong = improbable(values)
     if len(wrong):
         raise UserError(
-            f"{where}: row {wrong[0] + 1} is no probability (it sums to {sums[wrong[0]]:.4g}); "
+            f"{where}: row {wrong[0] + 1} is no probability (it sums to {values[wrong[0]].sum():.4g}); "
             "if these are logits, add --answers logits"
         )
     return np.asarray(np.clip(values, 0, 1))

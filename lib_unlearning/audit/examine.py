@@ -14,7 +14,7 @@ from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.construct_feature import of_known_label, unlearned_alone
 from lib_unlearning.posterior import PosteriorSet, evenly_spaced
 from lib_unlearning.seeds import integer_seed, spawn
-from lib_unlearning.statistics.intervals import Estimate, effective_sets, equivalent, interval
+from lib_unlearning.statistics.intervals import Estimate, effective_sets, equivalent, interval, upper_rate
 from lib_unlearning.statistics.metrics import (
     TPR_NAMES,
     Scored,
@@ -266,6 +266,8 @@ def _against_retraining(
         difference = change(scored[0], scored[1], metric, options.overlap)
         if difference is None:
             continue  # too few strangers to resolve it
+        if difference.error == 0:
+            difference = _alike_so_far(target, 0.0)
         values = [
             evaluate(scores, None, member, sets, overlap=options.overlap)[metric] for scores, member, sets in scored
         ]
@@ -287,9 +289,13 @@ def relative(difference: Estimate, degrees: float, margin: float) -> str:
     """ "leaks" where a difference is clearly above the margin, "equivalent" by two one-sided tests, or "undecided"."""
     if difference.low is not None and difference.low > margin:
         return "leaks"
-    if difference.error == 0 or equivalent(difference, degrees, margin, *range_of("auc_gain")):
-        return "equivalent" if abs(difference.value) < margin else "undecided"
-    return "undecided"
+    if difference.low is None or difference.high is None:
+        return "undecided"
+    if difference.error is None:  # bounds of their own
+        shown = -margin < difference.low and difference.high < margin
+    else:
+        shown = equivalent(difference, degrees, margin, *range_of("auc_gain"))
+    return "equivalent" if shown else "undecided"
 
 
 def spread(member: np.ndarray, limit: int) -> np.ndarray:
@@ -321,10 +327,10 @@ def _judged(
 def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     """AUC of telling unlearned from retrained models by both versions' answers to deleted records (RULI's game).
 
-    Where these answers are the same in every case it is a half, exactly: nobody tells what does not differ.
+    Where these answers are the same in every case it is a half; see `_alike_so_far`.
     """
     if _same_answers(cases["target"], retrained["target"]):
-        return Estimate(0.5, 0.5, 0.5, 0.0)
+        return _alike_so_far(cases["target"], 0.5)
     parts = {}
     for side in ("shadow", "target"):
         pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
@@ -334,6 +340,14 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     classifier.fit(*parts["shadow"][:2])
     see, truth, sets = parts["target"]
     return evaluate(positive_probability(classifier, see), None, truth, sets, overlap=options.overlap)["auc"]
+
+
+def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:
+    """What no difference in any of n deletions shows: a share of 1 - 0.05^(1 / n) of deletions could still differ (95
+    %), and an AUC or a TPR could differ by as much."""
+    deletions = len(np.unique(np.column_stack([cases.set, cases.request])[cases.member == 1], axis=0))
+    share = upper_rate(0, deletions)
+    return Estimate(value, value - share, value + share, None)
 
 
 def _same_answers(one: PosteriorSet, other: PosteriorSet) -> bool:

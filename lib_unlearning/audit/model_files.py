@@ -23,6 +23,7 @@ from lib_unlearning.attack import (
 from lib_unlearning.audit.answers_file import evidence_of, invented_sets, read_table, row_flags
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
+from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.posterior import PosteriorSet
@@ -31,7 +32,6 @@ from lib_unlearning.settings import AuditInputs
 
 _PICKLES = (".joblib", ".pkl", ".pickle")
 _NOT_FEATURES = ("deleted", "set", "request", "record")
-_SUM = 1e-3  # by which probabilities may miss 1
 _FEWEST = 10  # deleted records that an attack is judged by
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
 
@@ -193,7 +193,7 @@ def _asked(model: ModelFile, frame: Any, where: str, classes: int) -> np.ndarray
         found = np.column_stack([1 - found.ravel(), found.ravel()])
     if found.shape != (len(frame), classes):
         raise UserError(f"{where}: {found.shape} answers to {len(frame):,} records of {classes} classes")
-    if not np.isfinite(found).all() or found.min() < -_SUM or np.abs(found.sum(axis=1) - 1).max() > _SUM:
+    if not np.isfinite(found).all() or len(improbable(found)):
         raise UserError(f"{where}: its answers are no probabilities that sum to 1")
     return np.asarray(np.clip(found, 0, 1))
 

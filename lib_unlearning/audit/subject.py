@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.audit.records import Records
 from lib_unlearning.errors import UserError
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Trainer, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
 from lib_unlearning.unlearning.sharded import Retraining
-
-_SUM = 1e-3  # by which probabilities may miss 1
 
 # (model, (X, y) to keep, (X, y) to forget, seed) -> model that has forgotten
 Unlearn = Callable[[Any, tuple[Any, np.ndarray], tuple[Any, np.ndarray], int], Any]
@@ -44,7 +43,7 @@ class Answering:
             raise UserError(f"predict_proba gives {given.shape[1]} columns for {len(self._classes)} classes")
         answers = np.zeros((len(given), len(self._classes)))
         answers[:, places] = _finite(given)
-        if len(answers) and (answers.min() < -_SUM or np.abs(answers.sum(axis=1) - 1).max() > _SUM):
+        if len(improbable(answers)):
             raise UserError("predict_proba gives no probabilities: rows must be non-negative and sum to 1")
         return np.clip(answers, 0, 1)
 
