@@ -100,7 +100,7 @@ class ModelTrain:
         source = StudySource(study, report.answers_name(study.settings), watch)
         answers = source.answers()
         count = sum(part.utility.shape[0] * part.utility.shape[1] for part in answers.values())
-        print(f"{count} models trained and asked, their answers kept in {study.settings.layout.posteriors}")
+        print(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
 
 
 class MemInf:
@@ -312,7 +312,9 @@ class Audit:
         print(report.fitted(told, width) + "\n")
         print(
             "\n".join(
-                report.table_lines({"requests a set": [str(plan.requests) for plan in found]}, columns, width, "")
+                report.table_lines(
+                    {"requests a set": [str(plan.requests) for plan in found]}, columns, width, "a wider terminal"
+                )
             )
         )
 

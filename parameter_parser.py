@@ -643,6 +643,8 @@ def _training_command(given: Mapping[str, Any], used: set[str], question: str) -
     trains = {flag.option.name for flag in _flags() if flag.trains} | used
     if SAMPLES_TO_EVALUATE[question].online_learning:
         trains.add("samples_to_evaluate")
+    if "keep_models" in given:  # answers are to these questions only
+        trains |= {"samples_to_evaluate", "placebo"}
     words = ["python", "main.py", "--exp", "model_train"]
     for name, value in given.items():
         for part in value if name == "plugin" else [value]:

@@ -19,8 +19,8 @@ from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.settings import Settings
-from lib_unlearning.statistics.planner import sets_for
+from lib_unlearning.settings import KEPT, Settings
+from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.study import Study
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Work
@@ -108,7 +108,14 @@ class Estimator:
         seconds, size = self._each(study, side, tasks)
         models = sets * (1 + study.settings.sides[side].unlearning_size)
         total = sets * len(tasks)
-        return Cost(models, total, total * seconds / study.processes, 0.0, total * size, complete)
+        return Cost(
+            models,
+            total,
+            total * seconds / study.processes,
+            0.0,
+            total * size * (study.settings.keep_models == KEPT[0]),
+            complete,
+        )
 
     def _attack(self, study: Study) -> float:
         settings = study.settings
@@ -150,6 +157,9 @@ def plans(settings: Settings, open_study: Callable[[Settings], Study], margin: f
     for requests in _REQUESTS:
         size = settings.sides["target"].unlearning_num
         sets = sets_for(margin, requests * size, relative=relative)
+        if sets >= MOST_SETS:
+            yield Plan(requests, sets, failure="no number of sets up to this would do")
+            continue
         sides = {side: replace(part, set_num=sets, unlearning_size=requests) for side, part in settings.sides.items()}
         try:
             study = open_study(replace(settings, sides=sides, attacks="all"))

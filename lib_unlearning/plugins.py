@@ -73,6 +73,8 @@ def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
 
 def source_of(made_by: object) -> str | None:
     """Digest of the plug-in that defines a function; None for the project's own."""
+    while (inner := getattr(made_by, "func", None) or getattr(made_by, "__wrapped__", None)) is not None:
+        made_by = inner  # partials and what decorators wrap
     path = Path(str(getattr(sys.modules.get(getattr(made_by, "__module__", "")), "__file__", "") or "")).resolve()
     return next((LOADED[name] for name, files in _FILES.items() if path in files), None)
 

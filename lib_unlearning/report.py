@@ -112,6 +112,7 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
         **shaped_answers,
         "attack_model": settings.attack_model,
         "attacks": settings.attacks,
+        **({"answers_only": True} if settings.answers_only else {}),
         "top_k": settings.top_k,
         "temperature": settings.temperature,
         "round_digits": settings.round_digits,

@@ -160,6 +160,11 @@ class Settings:
         )
         return target if shadow == target else f"{target}_from_{shadow}"
 
+    @property
+    def answers_only(self) -> bool:
+        """Whether attacks that would ask about other records than the cases had no models to ask."""
+        return self.attacks == "all" and self.keep_models != KEPT[0]
+
     def flat(self) -> dict[str, Any]:
         """All that shapes a result, as name -> plain value: the first columns of every result row."""
         target, shadow = self.origins["target"], self.origins["shadow"]
@@ -177,5 +182,9 @@ class Settings:
             chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
         if self.plugins:
             found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
-        found |= chosen | {"retrain_randomness": self.retrain_randomness, "attacks": self.attacks}
+        found |= chosen | {
+            "retrain_randomness": self.retrain_randomness,
+            "attacks": self.attacks,
+            "answers_only": self.answers_only,
+        }
         return found | {"round_digits": self.round_digits} | asdict(self.budget)

@@ -17,7 +17,6 @@ from lib_unlearning.parallel import Stopwatch, parallel_map
 from lib_unlearning.posterior import Answers, accuracies, obtain_posteriors, save_answers, training_curves
 from lib_unlearning.settings import ORIGINALS
 from lib_unlearning.study import Study
-from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Ensemble, advance_together
 
 _WORTH_MEASURING = 2000  # models, before one is trained to see how large it is
@@ -86,10 +85,16 @@ def train_missing(study: Study, watch: Stopwatch) -> int:
 
 def train_and_ask(study: Study, parts: Mapping[tuple[str, int], Path], watch: Stopwatch) -> int:
     """Train and ask where `parts` does not hold the answers yet; returns how many sample sets that were."""
-    todo = [key for key in study.sets() if study.settings.retrain or not parts[key].exists()]
+    originals = None
     if study.settings.keep_models == ORIGINALS:
-        for store in study.store.values():
-            store.variant(ORIGINALS).prepare()
+        originals = {side: store.variant(ORIGINALS) for side, store in study.store.items()}
+        for store in originals.values():
+            store.prepare()
+    todo = [
+        (side, index)
+        for side, index in study.sets()
+        if not parts[side, index].exists() or (originals is not None and not originals[side].has(index))
+    ]
     with watch.stage("train models"):
         groups = study.grouped(todo)
         warm_up(study, len(groups))
@@ -101,20 +106,25 @@ def train_and_ask(study: Study, parts: Mapping[tuple[str, int], Path], watch: St
 
 def check_space(study: Study, todo: Sequence[tuple[str, int]]) -> None:
     """Raise `UserError` when the models of so many sample sets would not fit on the disk; a few are not looked at."""
-    for side, drawn in study.settings.sides.items():
-        sets = sum(of == side for of, _ in todo)
-        count = sets * (1 + drawn.unlearning_size)
-        if count < _WORTH_MEASURING:
-            continue
-        records, _, seed = study.training_of(side, 0)
-        size = count * study.trainer[side].bytes_a_model(TrainingTask(records, seed))
-        folder = study.store[side].folder
-        free = shutil.disk_usage(next(part for part in folder.parents if part.exists())).free
-        if size > free:
-            raise UserError(
-                f"{count:,} models of the {side} side take about {size_text(size)}, and {size_text(free)} are free "
-                f"under {folder.parent}; lower --{side}_set_num, or keep only their answers: --keep_models none"
-            )
+    counts = {side: sum(of == side for of, _ in todo) for side in study.settings.sides}
+    models = sum(sets * (1 + study.settings.sides[side].unlearning_size) for side, sets in counts.items())
+    if models < _WORTH_MEASURING:
+        return
+    size = sum(sets * _bytes_a_set(study, side) for side, sets in counts.items() if sets)
+    folder = next(iter(study.store.values())).folder
+    free = shutil.disk_usage(next(part for part in folder.parents if part.exists())).free
+    if size > free:
+        raise UserError(
+            f"{models:,} models take about {size_text(size)}, and {size_text(free)} are free under {folder.parent}; "
+            "lower --shadow_set_num and --target_set_num, or keep only their answers: --keep_models none"
+        )
+
+
+def _bytes_a_set(study: Study, side: str) -> float:
+    """Of all models of one sample set, constituents counted each."""
+    tasks = next(study.method[side].work(*study.training_of(side, 0)))
+    together = max(len(tasks), 1 + study.settings.sides[side].unlearning_size)
+    return float(together * study.trainer[side].bytes_a_model(tasks[0]))
 
 
 def warm_up(study: Study, tasks: int) -> None:

@@ -330,14 +330,16 @@ def test_attacks_without_models(tmp_path: Path, kept: str) -> None:
 
 def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """A billion bytes each."""
+    method = SimpleNamespace(work=lambda *asked: iter([[None] * 1000]))
     study: Any = SimpleNamespace(
         settings=SimpleNamespace(sides={"shadow": SimpleNamespace(unlearning_size=999)}),
         trainer={"shadow": SimpleNamespace(bytes_a_model=lambda task: 1e9)},
         store={"shadow": SimpleNamespace(folder=tmp_path / "models" / "here")},
         training_of=lambda side, index: (np.arange(5), [], 0),
+        method={"shadow": method},
     )
     check_space(study, [("shadow", 0)])  # a thousand are not looked at
-    with pytest.raises(UserError, match=r"1,000,000 models of the shadow side take about .*; lower --shadow_set_num"):
+    with pytest.raises(UserError, match=r"1,000,000 models take about .*; lower --shadow_set_num"):
         check_space(study, [("shadow", index) for index in range(1000)])
 
 

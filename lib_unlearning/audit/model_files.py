@@ -31,7 +31,6 @@ from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
 
 _PICKLES = (".joblib", ".pkl", ".pickle")
-_NOT_FEATURES = ("deleted", "set", "request", "record")
 _FEWEST = 10  # deleted records that an attack is judged by
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
 
@@ -96,6 +95,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         for flag, path in (("--model_before", inputs.model_before), ("--model_after", inputs.model_after))
     )
     table = read_records(inputs.table, inputs.label, before.classes)
+    after = _in_order(after, before.classes, inputs.model_after)
     answers = [
         _asked(model, table.frame, f"{flag} {path}", len(table.classes))
         for model, flag, path in (
@@ -128,6 +128,20 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
 
 
 # ---------------------------------------------------------------- models
+
+
+def _in_order(model: ModelFile, classes: np.ndarray | None, path: Path) -> ModelFile:
+    """A model with its answers in the order of the other one's classes; raises `UserError` where these differ."""
+    if classes is None or model.classes is None or np.array_equal(classes, model.classes):
+        return model
+    own = [str(value) for value in model.classes.tolist()]
+    wanted = [str(value) for value in classes.tolist()]
+    if sorted(own) != sorted(wanted):
+        raise UserError(
+            f"--model_after {path}: its classes are {', '.join(own)}, the other model's {', '.join(wanted)}"
+        )
+    order = [own.index(value) for value in wanted]
+    return ModelFile(lambda frame: model.predict(frame)[:, order], classes)
 
 
 def load_model(path: Path, flag: str, trust: bool) -> ModelFile:
@@ -215,7 +229,7 @@ def read_records(path: Path, label: str | None, classes: np.ndarray | None) -> T
         )
     assert label is not None
     deleted = row_flags(columns["deleted"], f"--table {path}")
-    frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, *_NOT_FEATURES)})
+    frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
     known = np.unique(columns[label]) if classes is None else classes
     texts = {str(value): number for number, value in enumerate(known.tolist())}
     found = [texts.get(str(value), -1) for value in columns[label].tolist()]

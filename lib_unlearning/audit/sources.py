@@ -26,7 +26,7 @@ from lib_unlearning.posterior import (
     save_answers,
 )
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.settings import KEPT
+from lib_unlearning.settings import KEPT, ORIGINALS
 from lib_unlearning.study import Study
 from lib_unlearning.study_models import QuerySet, train_and_ask, train_missing, warm_up
 from lib_unlearning.training.tasks import GRADIENTS
@@ -67,9 +67,7 @@ class StudySource:
             return
         if kept or settings.train_missing:
             return
-        if settings.keep_models != KEPT[0]:
-            raise self._not_trained()
-        if not all(self.study.store[side].has(index) for side, index in self.study.sets()):
+        if not self._all_there():
             raise self._not_trained()
 
     def _not_trained(self) -> UserError:
@@ -151,7 +149,7 @@ class StudySource:
         kept = self._may_reuse() and all(path.exists() for path in paths.values())
         if kept or not settings.is_obtain_posterior:
             return {side: load_answers(path) for side, path in paths.items()}
-        if settings.keep_models != KEPT[0]:
+        if settings.keep_models != KEPT[0] and (settings.retrain or not self._all_there()):
             return self._train_and_ask(paths)
         if settings.train_missing:
             train_missing(self.study, self._watch)
@@ -164,7 +162,16 @@ class StudySource:
     def _may_reuse(self) -> bool:
         """Whether answers of an earlier time will do: always where no models are kept that could be asked again."""
         settings = self.study.settings
-        return settings.skip_finished or (settings.keep_models != KEPT[0] and not settings.retrain)
+        if settings.keep_models == KEPT[0] or settings.retrain:
+            return settings.skip_finished and not settings.retrain
+        return settings.keep_models != ORIGINALS or self._all_there(ORIGINALS)
+
+    def _all_there(self, variant: str | None = None) -> bool:
+        """Whether the models of every sample set are kept, or the originals in their folder."""
+        stores = {
+            side: store if variant is None else store.variant(variant) for side, store in self.study.store.items()
+        }
+        return all(stores[side].has(index) for side, index in self.study.sets())
 
     def _train_and_ask(self, paths: dict[str, Path]) -> dict[str, Answers]:
         """Train, ask, and keep the answers of each sample set until there are all of them."""
@@ -172,6 +179,10 @@ class StudySource:
         parts = {
             (side, index): paths[side].with_suffix(".parts") / f"set_{index:04d}.npz" for side, index in study.sets()
         }
+        if study.settings.retrain:
+            for path in paths.values():
+                path.unlink(missing_ok=True)
+                shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
         train_and_ask(study, parts, self._watch)
         answers = {
             side: gather([load_answers(path) for (of, _), path in parts.items() if of == side]) for side in SIDES

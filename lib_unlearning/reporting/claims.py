@@ -112,13 +112,14 @@ def _asks_remaining(finding: Finding) -> bool:
 def _classical_range(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
-    aucs = {_described(finding): finding.features[BASELINE]["auc"].estimate for finding in findings}
-    values = [auc.value for auc in aucs.values()]
-    highest = max(aucs, key=lambda name: aucs[name].value)
-    clear = sum((auc.low or 0) > 0.5 for auc in aucs.values())
+    aucs = [(finding.features[BASELINE]["auc"].estimate, finding) for finding in findings]
+    values = [auc.value for auc, _ in aucs]
+    highest, where = max(aucs, key=lambda pair: pair[0].value)
+    clear = sum((auc.low or 0) > 0.5 for auc, _ in aucs)
     return (
         f"The classical attack reads {min(values):.2f} to {max(values):.2f} in {plural(len(findings), 'setting')} with "
-        f"deletions, clearly above 0.5 in {clear} of them; highest {with_interval(aucs[highest])} ({highest})."
+        f"deletions, clearly above 0.5 in {clear} of them; highest {with_interval(highest)} ({_described(where)}, "
+        f"{where.settings['attack_model']} attack)."
     )
 
 
@@ -136,9 +137,12 @@ def _placebo_sentence(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
     aucs = [finding.features[CHOSEN]["auc"].estimate for finding in findings]
-    held = sum((auc.low or 0.0) <= 0.5 <= (auc.high or 1.0) for auc in aucs)
-    highest = max(auc.high or 1.0 for auc in aucs)
-    return f"Placebo: {held} of {plural(len(aucs), 'interval')} hold 0.5; up to {highest:.2f} is not excluded."
+    ends = [(auc.low, auc.high) for auc in aucs if auc.low is not None and auc.high is not None]
+    if not ends:
+        return ""
+    held = sum(low <= 0.5 <= high for low, high in ends)
+    highest = max(high for _, high in ends)
+    return f"Placebo: {held} of {plural(len(ends), 'interval')} hold 0.5; up to {highest:.2f} is not excluded."
 
 
 def _described(finding: Finding) -> str:
@@ -182,11 +186,13 @@ def _below(pair: _Pair, bound: float) -> bool:
 def _told(pairs: Sequence[_Pair], what: str) -> str:
     clear = sum((pair.estimate.low or 0) > 0 for pair in pairs)
     against = sum((pair.estimate.high or 0) < 0 for pair in pairs)
+    alike = sum(pair.difference.within(EQUIVALENCE) for pair in pairs)
     values = np.array([pair.estimate.value for pair in pairs])
     largest = max(pairs, key=lambda pair: pair.estimate.value)
     return (
-        f"{what}: clear in {clear} of {plural(len(pairs), 'comparison')}, clearly the reverse in {against}; median "
-        f"{np.median(values):+.3f}, largest {with_interval(largest.estimate, '+')} ({largest.name})"
+        f"{what}: clear in {clear} of {plural(len(pairs), 'comparison')}, clearly the reverse in {against}, shown to "
+        f"be within {EQUIVALENCE:g} in {alike}; median {np.median(values):+.3f}, largest "
+        f"{with_interval(largest.estimate, '+')} ({largest.name})"
     )
 
 
@@ -196,9 +202,9 @@ def _counted_null(claim: str, pairs: Sequence[_Pair], what: str) -> Verdict | No
     if not pairs:
         return None
     shown = sum(pair.difference.within(EQUIVALENCE) for pair in pairs)
-    beyond = sum((pair.estimate.low or 0) > EQUIVALENCE or _below(pair, -EQUIVALENCE) for pair in pairs)
-    told = f"shown to be within {EQUIVALENCE:g} in {shown} of {len(pairs)}; {_told(pairs, what)}"
-    return Verdict(claim, _grade(shown, beyond, len(pairs)), told)
+    worse = sum(_below(pair, -EQUIVALENCE) for pair in pairs)
+    beyond = sum((pair.estimate.low or 0) > EQUIVALENCE for pair in pairs)
+    return Verdict(claim, _grade(shown + worse, beyond, len(pairs)), _told(pairs, what))
 
 
 def _grade(speaking: int, against: int, pairs: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lib_unlearning.statistics.intervals import CAUTION, Estimate, of_auc, student_quantile
 
-_LEAST, _MOST = 3, 1000
+_LEAST, MOST_SETS = 3, 1000
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def sets_for(margin: float, cases: int, relative: bool, auc: float = 0.6) -> int
         auc: at which cases are taken to be; the variance is Hanley and McNeil's, with the caution of `intervals`.
     """
     one_set = (2 if relative else 1) * CAUTION**2 * of_auc(auc, cases, cases)
-    for sets in range(_LEAST, _MOST):
+    for sets in range(_LEAST, MOST_SETS):
         # Two one-sided tests at 5 % must both succeed; a single end is that of a two-sided interval.
         levels = (0.90, 0.80) if relative else (0.95, 0.60)
         quantiles = sum(student_quantile(sets - 1, level) for level in levels)
         if quantiles * math.sqrt(one_set / sets) <= margin:
             return sets
-    return _MOST
+    return MOST_SETS

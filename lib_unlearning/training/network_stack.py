@@ -14,6 +14,7 @@ from torch.func import functional_call, grad, jvp, vmap
 from torch.nn import functional
 
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import UserError
 from lib_unlearning.training.device import pays
 from lib_unlearning.training.networks import ARCHITECTURES
 
@@ -131,6 +132,10 @@ class NetworkModel:
 
     def importance(self, rows: np.ndarray, labels: np.ndarray) -> Weights:
         """Name -> mean squared gradient of each record's loss: the diagonal of the empirical Fisher information."""
+        if not ARCHITECTURES[self.stack.architecture].stackable:
+            raise UserError(
+                f"--original_model {self.stack.architecture}: no gradients of single records, for batch norm"
+            )
         each = vmap(grad(self._loss), in_dims=(None, 0, 0))
         inputs, classes = self._standardised(rows), torch.from_numpy(np.asarray(labels))
         total = {name: torch.zeros_like(tensor) for name, tensor in self.weights.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.dataset import RecordTable
-from lib_unlearning.errors import UserError
+from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.seeds import spawn
 from lib_unlearning.training.logistic import Factor, LogisticModel, Problems, optima, residual_bound
 from lib_unlearning.training.tasks import NEWTON_STEPS, Trainer, TrainingTask
@@ -16,11 +16,12 @@ from lib_unlearning.training.tasks import NEWTON_STEPS, Trainer, TrainingTask
 _MOST_PARAMETERS = 5_000  # of a Hessian: 200 MB, half a minute
 _CONSTANT = 10 * np.finfo(np.float64).eps  # deviation over size of a column that says nothing
 _CONSTANT_STANDARD = 1e-7  # and of one that said something before some records left
+_FAR = 1e-6  # a gradient that is no optimum's
 _ALIKE = 0.3  # largest share of a set's records that a model may lack to start from the set's optimum
 
 
 class NewtonTrainer(Trainer):
-    """Fits logistic regressions to 1e-11 of their gradient, those that share most records from one Hessian."""
+    """Fits logistic regressions until their gradient is below 1e-9, those that share most records from one Hessian."""
 
     capabilities = frozenset({NEWTON_STEPS})
 
@@ -51,6 +52,8 @@ class NewtonTrainer(Trainer):
         problems, moments = frame.problems(self.dataset, tasks)
         thetas = optima(problems)
         left = np.abs(problems.gradients(thetas)).max(axis=(1, 2))
+        if left.max() > _FAR:
+            LOGGER.warning("--solver newton: a gradient of %.1e is left; this is not the optimum", left.max())
         return [
             frame.model(theta, *own, {"gradient": float(rest)})
             for theta, own, rest in zip(thetas, moments, left, strict=True)
@@ -131,12 +134,12 @@ class _Frame:
     ) -> tuple[Problems, list[tuple[np.ndarray, np.ndarray]]]:
         """What the tasks' models are fitted to, and the mean and deviation [d] of each one's own records.
 
-        A record that a task names twice counts twice; a label that the frame does not know does not count.
+        A label that the frame does not know does not count.
         """
         everyone = np.unique(np.concatenate([task.records for task in tasks]))
         standard = (_rows(dataset, everyone) - self.mean) / self.deviation
         known = np.isin(dataset.labels[everyone], self.classes)
-        counts = np.stack([np.bincount(np.searchsorted(everyone, t.records), minlength=len(everyone)) for t in tasks])
+        counts = np.stack([np.isin(everyone, task.records) for task in tasks])
         counts = (counts * known).astype(np.float64)
         moments = [self._moments(part, standard) if standardise else (self.mean, self.deviation) for part in counts]
         problems = Problems(
@@ -145,7 +148,7 @@ class _Frame:
             columns=self.columns,
             counts=counts,
             penalty=np.stack([np.append((deviation / self.deviation) ** 2, 0.0) for _, deviation in moments]),
-            tilt=np.stack([self._tilt(task) for task in tasks]),
+            tilt=np.stack([self._tilt(task, *own) for task, own in zip(tasks, moments, strict=True)]),
         )
         return problems, moments
 
@@ -156,13 +159,19 @@ class _Frame:
         own = np.where(deviation > _CONSTANT_STANDARD, deviation * self.deviation, 1.0)
         return mean * self.deviation + self.mean, own
 
-    def _tilt(self, task: TrainingTask) -> np.ndarray:
-        """[d + 1, K] of a task's linear term."""
+    def _tilt(self, task: TrainingTask, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """[d + 1, K] of a task's linear term, which is drawn for its own coordinates, in the shared ones."""
         shape = (self.mean.size + 1, self.columns)
         if task.perturbation is None:
             return np.zeros(shape)
         size, seed = task.perturbation
-        return spawn(seed, "objective perturbation").normal(scale=size, size=shape)
+        drawn = spawn(seed, "objective perturbation").normal(scale=size, size=shape)
+        if self.columns > 1:  # the same for all intercepts would have no minimum
+            drawn[-1] -= drawn[-1].mean()
+        found = drawn.copy()
+        found[:-1] = drawn[:-1] * (deviation / self.deviation)[:, None]
+        found[:-1] += ((mean - self.mean) / self.deviation)[:, None] * drawn[-1]
+        return found
 
     def model(
         self, theta: np.ndarray, mean: np.ndarray, deviation: np.ndarray, facts: Mapping[str, float]

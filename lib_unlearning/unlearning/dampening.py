@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lib_unlearning.errors import UserError
 from lib_unlearning.options import number, option
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import TrainingTask
@@ -32,7 +33,13 @@ class SelectiveDampening(UnlearningMethod):
 
     def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
         """Importance to all records once, then a model a deletion."""
+        if any(len(deletion.replacements) for deletion in deletions):
+            raise UserError("--unlearning_method ssd learns nothing: online learning needs another method")
         (original,) = yield [TrainingTask(records, integer_seed(seed, "shard", 0))]
+        if not hasattr(original, "importance"):
+            raise UserError(
+                "--unlearning_method ssd needs gradients of each record: LRTorch, MLPTorch or scnn, not this model"
+            )
         to_all = self._importance(original, records)
         unlearned = []
         for deletion in deletions:

@@ -29,7 +29,9 @@ class NewtonRemovalOptions:
 
 class NewtonRemoval(FromOriginal):
     """For a logistic regression at its optimum (`--solver newton`). With two classes and a perturbed objective an
-    unlearned model's `certificate` is the epsilon that its removal is certified for."""
+    unlearned model's `certificate` is the epsilon for which its weights are indistinguishable from those of a model
+    trained without the records, in the coordinates of the original's standardisation; that this one saw the records is
+    outside of it, and the value itself depends on them."""
 
     Options = NewtonRemovalOptions
 
@@ -54,8 +56,26 @@ class NewtonRemoval(FromOriginal):
 
     def _certified(self, model: LogisticModel) -> LogisticModel:
         sigma = self.options.removal_sigma
-        if not sigma or math.isnan(model.facts["residual"]):
+        residual = model.facts.get("residual", math.nan)
+        if not sigma or math.isnan(residual):
             return model
-        # Theorem 3: delta = 1.5 exp(-c^2 / 2) and epsilon = c (largest residual) / sigma.
-        spread = math.sqrt(2 * math.log(1.5 / self.options.removal_delta))
-        return replace(model, facts={**model.facts, "certificate": spread * model.facts["residual"] / sigma})
+        certified = gaussian_epsilon(residual / sigma, self.options.removal_delta)
+        return replace(model, facts={**model.facts, "certificate": certified})
+
+
+def gaussian_epsilon(shift: float, delta: float) -> float:
+    """The least epsilon of a Gaussian mechanism whose mean moves by `shift` standard deviations (Balle and Wang, ICML
+    2018, theorem 8): exact for any epsilon, where the usual bound holds for small ones only."""
+    from scipy.optimize import brentq
+    from scipy.special import log_ndtr, ndtr
+
+    def excess(epsilon: float) -> float:
+        high, low = shift / 2 - epsilon / shift, -shift / 2 - epsilon / shift
+        return float(ndtr(high) - math.exp(epsilon + float(log_ndtr(low))) - delta)
+
+    if shift <= 0 or excess(0.0) <= 0:
+        return 0.0
+    most = 1.0
+    while excess(most) > 0:
+        most *= 2
+    return float(brentq(excess, 0.0, most))

@@ -330,6 +330,17 @@ def two_models(folder: Path, gone: int) -> list[str]:
     return [*models, f"--table={folder / 'people.csv'}", "--label_column=risk"]
 
 
+class Mirrored:
+    """The same model, its classes the other way round."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.classes_ = model, model.classes_[::-1]
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        found: np.ndarray = self.model.predict_proba(pd.DataFrame(rows, columns=self.model.feature_names_in_))[:, ::-1]
+        return found
+
+
 def test_two_models_and_a_table(tmp_path: Path) -> None:
     flags = two_models(tmp_path, 20)
     assert "opening a pickle runs whatever its maker put there" in audit(tmp_path, *flags, code=2)
@@ -354,6 +365,11 @@ def test_one_deletion_between_two_models_is_ranked(tmp_path: Path) -> None:
         ({flags[0]: "--name=x"}, "--model_before missing"),
     ):
         assert complaint in audit(tmp_path, *(change.get(flag, flag) for flag in flags), "--trust", code=2)
+    after = joblib.load(tmp_path / "after.joblib")
+    twin = Mirrored(after)
+    joblib.dump(twin, tmp_path / "after.joblib")
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert f"number {place[1]} among" in " ".join(done.stdout.split())
     (tmp_path / "after.joblib").write_bytes(b"no pickle")
     assert "cannot be opened" in audit(tmp_path, *flags, "--trust", code=2)
     joblib.dump(StandardScaler(), tmp_path / "after.joblib")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +16,7 @@ from lib_unlearning.training.logistic import LogisticModel
 from lib_unlearning.training.newton import NewtonTrainer
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
-from lib_unlearning.unlearning.newton_removal import NewtonRemoval, NewtonRemovalOptions
+from lib_unlearning.unlearning.newton_removal import NewtonRemoval, NewtonRemovalOptions, gaussian_epsilon
 
 NOBODY = np.array([], dtype=np.int64)
 FIRST = np.arange(500)
@@ -102,9 +104,32 @@ def test_a_newton_step_goes_nearly_to_the_end_and_its_gradient_is_within_the_bou
     assert near < 0.1 * far
     largest = after.facts["gradient"] * (len(FIRST) - gone)
     assert 0 < largest < after.facts["residual"]
-    spread = np.sqrt(2 * np.log(1.5 / 1e-4))
-    assert after.facts["certificate"] == pytest.approx(spread * after.facts["residual"] / 2.0)
+    assert after.facts["certificate"] == gaussian_epsilon(after.facts["residual"] / 2.0, 1e-4)
     assert "certificate" not in before.facts
+
+
+def test_the_epsilon_of_a_gaussian_is_exact() -> None:
+    """Delta by integrating the density above e^epsilon times the other one."""
+    points = np.linspace(-60, 60, 2_000_001)
+    for shift in (0.05, 0.5, 3.0):
+        epsilon = gaussian_epsilon(shift, 1e-4)
+        one, other = (np.exp(-((points - at) ** 2) / 2) / np.sqrt(2 * np.pi) for at in (shift, 0.0))
+        excess = np.clip(one - np.exp(epsilon) * other, 0, None).sum() * (points[1] - points[0])
+        assert excess == pytest.approx(1e-4, rel=1e-3)
+    assert gaussian_epsilon(1e-6, 1e-4) == 0.0
+    assert gaussian_epsilon(0.0, 1e-4) == 0.0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_perturbed_models_are_the_same_alone_and_together(classes: int) -> None:
+    dataset, trainer = table(classes), NewtonTrainer(table(classes), "LR")
+    tasks = [TrainingTask(FIRST, 0), TrainingTask(FIRST[:-30], 0)]
+    tasks = [replace(task, perturbation=(1.0, seed)) for seed, task in enumerate(tasks)]
+    rows = dataset.rows(FIRST)
+    for task, model in zip(tasks, trainer.fit(tasks), strict=True):
+        assert model.facts["gradient"] < 1e-8
+        (alone,) = trainer.fit([task])
+        np.testing.assert_allclose(alone.predict_proba(rows), model.predict_proba(rows), atol=1e-7)
 
 
 def test_without_a_perturbed_objective_nothing_is_certified() -> None:

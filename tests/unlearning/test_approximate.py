@@ -111,6 +111,15 @@ def test_dampening_shrinks_what_matters_to_the_forgotten_alone(dataset: Dataset)
     assert loss(after, dataset, GONE) > loss(original, dataset, GONE)
 
 
+def test_dampening_says_what_it_cannot_do(dataset: Dataset) -> None:
+    method = SelectiveDampening(DampeningOptions(), dataset)
+    tree = TARGET_MODELS["DT"].trainer(dataset, TARGET_MODELS["DT"].Options(), NOBODY)
+    with pytest.raises(UserError, match="needs gradients of each record"):
+        train_and_unlearn(method, tree, RECORDS, [Deletion(GONE, NOBODY)], 0)
+    with pytest.raises(UserError, match="learns nothing"):
+        train_and_unlearn(method, trainer_of(dataset), RECORDS, [Deletion(GONE, np.arange(1, 4))], 0)
+
+
 def test_importance_is_the_mean_squared_gradient_of_each_record(dataset: Dataset) -> None:
     (model,) = trainer_of(dataset).fit([TrainingTask(RECORDS, 0)])
     rows, labels = dataset.rows(RECORDS[:70]), dataset.labels[RECORDS[:70]]
