@@ -3,7 +3,7 @@
     python benchmarks/audits.py --audits 13
 
 Each audit has as many sample sets as `plan` says settle the margin, a seed and records of its own
-(`make_classification`, 3,000 x 8, a tenth of the labels at random). LR: a logistic regression; DT: a tree of ten
+(`make_classification`, 12,000 x 8, a tenth of the labels at random). LR: a logistic regression; DT: a tree of ten
 leaves; the paper's features, or all attacks with `--attacks all`.
 """
 
@@ -87,7 +87,7 @@ KNOWN: dict[str, tuple[Any, str | Callable[..., Any], str]] = {
 
 def audited(model: Any, unlearn: Any, seed: int, arguments: argparse.Namespace) -> str:
     """The verdict of one audit."""
-    rows, labels = make_classification(3000, 8, n_informative=5, flip_y=0.1, random_state=seed)
+    rows, labels = make_classification(12_000, 8, n_informative=5, flip_y=0.1, random_state=seed)
     audit = DeletionAudit(
         model,
         unlearn=unlearn,

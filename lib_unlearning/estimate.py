@@ -18,7 +18,7 @@ from lib_unlearning.attack import ATTACK_MODELS, ATTACKS
 from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UserError
-from lib_unlearning.record_split import SIDES
+from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.study import Study
@@ -154,11 +154,13 @@ class Plan:
 def plans(settings: Settings, open_study: Callable[[Settings], Study], margin: float, relative: bool) -> Iterator[Plan]:
     """A plan for each number of requests a set; `relative` where a method is held against retraining."""
     measured: dict[Hashable, tuple[float, float]] = {}
+    two = open_study(replace(settings, sides={side: replace(part, set_num=2) for side, part in settings.sides.items()}))
     for requests in _REQUESTS:
         size = settings.sides["target"].unlearning_num
-        sets = sets_for(margin, requests * size, relative=relative)
+        shared = mean_overlap(two.split["target"].sample_sets)
+        sets = sets_for(margin, requests * size, relative, shared)
         if sets >= MOST_SETS:
-            yield Plan(requests, sets, failure="no number of sets up to this would do")
+            yield Plan(requests, sets, failure="no number of sets would do: they share records")
             continue
         sides = {side: replace(part, set_num=sets, unlearning_size=requests) for side, part in settings.sides.items()}
         try:

@@ -208,8 +208,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
     def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
         """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
-        sets = sets_for(self.margin, self.n_requests * self.request_size, relative=self._compared())
         bench = self._bench(X, y, sets=2)
+        shared = mean_overlap(bench.split["target"].sample_sets)
+        sets = sets_for(self.margin, self.n_requests * self.request_size, self._compared(), shared)
         records = bench.split["target"].sample_sets[0].records
         start = time.perf_counter()
         bench.trainer.fit([TrainingTask(records, seed) for seed in range(_FITS)])

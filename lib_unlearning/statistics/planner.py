@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib_unlearning.statistics.intervals import CAUTION, Estimate, of_auc, student_quantile
+from lib_unlearning.statistics.intervals import CAUTION, Estimate, effective_sets, of_auc, student_quantile
 
 _LEAST, MOST_SETS = 3, 1000
 
@@ -51,20 +51,24 @@ def _crossing(sizes: Sequence[int], curve: Sequence[float], limit: float) -> int
     return math.floor(math.exp(start + share * (end - start)) + 1e-9) + 1
 
 
-def sets_for(margin: float, cases: int, relative: bool, auc: float = 0.6) -> int:
+def sets_for(margin: float, cases: int, relative: bool, overlap: float = 0.0, auc: float = 0.6) -> int:
     """Sample sets a side that settle one question's margin with a power of about 80 %, if there is no difference.
 
     Args:
         margin: difference of AUCs that counts as none.
         cases: deleted records a set, and as many strangers.
         relative: whether two such AUCs are compared.
+        overlap: share of records that two sets have in common, which makes further sets worth less.
         auc: at which cases are taken to be; the variance is Hanley and McNeil's, with the caution of `intervals`.
     """
     one_set = (2 if relative else 1) * CAUTION**2 * of_auc(auc, cases, cases)
     for sets in range(_LEAST, MOST_SETS):
         # Two one-sided tests at 5 % must both succeed; a single end is that of a two-sided interval.
         levels = (0.90, 0.80) if relative else (0.95, 0.60)
-        quantiles = sum(student_quantile(sets - 1, level) for level in levels)
-        if quantiles * math.sqrt(one_set / sets) <= margin:
+        worth = effective_sets(sets, overlap)
+        if worth < 2:
+            continue
+        quantiles = sum(student_quantile(worth - 1, level) for level in levels)
+        if quantiles * math.sqrt(one_set / worth) <= margin:
             return sets
     return MOST_SETS
