@@ -72,6 +72,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises `UserError` naming the file when it cannot be written (full disk, read-only folder); nothing is left then.
     """
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise UserError(
+            f"cannot write {path}: it is a {'folder' if path.is_dir() else 'device or a pipe'}; name a file"
+        )
     temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +86,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except OSError as error:
         mend = "free some space or name another folder with --temp_data"
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             mend = "name another place"
         raise UserError(f"cannot write {path}: {error.strerror or error}; {mend}") from error
     finally:

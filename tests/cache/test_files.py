@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_no_space_is_one_clear_line(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path / "pipe", "device or a pipe"), (tmp_path, "folder")):
+        with pytest.raises(UserError, match=f"it is a {what}; name a file"):
+            write_text(path, "text")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_only_abandoned_temporaries_are_removed(tmp_path: Path) -> None:
