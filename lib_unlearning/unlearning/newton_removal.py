@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib_unlearning.options import number, option, whole
 from lib_unlearning.seeds import integer_seed
-from lib_unlearning.training.logistic import LogisticModel
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Work
 from lib_unlearning.unlearning.from_original import Forgetting, FromOriginal
+
+if TYPE_CHECKING:  # needs scipy, which takes long to import
+    from lib_unlearning.training.logistic import LogisticModel
 
 
 @dataclass(frozen=True)
