@@ -159,8 +159,8 @@ def headline(audited: Sequence[Finding]) -> str:
         return f"{shown}{undecided}; highest, {highest}."
     ahead = sum(map(_beats_classical, judged))
     return (
-        f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, {len(judged) - leaks - below} are "
-        f"undecided; in {ahead} the attack is shown to beat the classical one. Highest, {highest}, the classical "
+        f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, undecided in "
+        f"{len(judged) - leaks - below}, below that in {below}; in {ahead} the attack is shown to beat the classical one. Highest, {highest}, the classical "
         f"attack {found.features[BASELINE]['auc'].estimate.value:.3f}."
     )
 
