@@ -158,10 +158,11 @@ def headline(audited: Sequence[Finding]) -> str:
         shown = f"In none of {whole} a deletion is shown to be visible (AUC above {MARGIN:g})"
         return f"{shown}{undecided}; highest, {highest}."
     ahead = sum(map(_beats_classical, judged))
+    classical = found.features[BASELINE]["auc"].estimate.value
     return (
         f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, undecided in "
-        f"{len(judged) - leaks - below}, below that in {below}; in {ahead} the attack is shown to beat the classical one. Highest, {highest}, the classical "
-        f"attack {found.features[BASELINE]['auc'].estimate.value:.3f}."
+        f"{len(judged) - leaks - below}, below that in {below}; in {ahead} the attack is shown to beat the classical "
+        f"one. Highest, {highest}, the classical attack {classical:.3f}."
     )
 
 
