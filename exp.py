@@ -197,7 +197,8 @@ class ThreeWays:
         found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
         folder = settings.layout.attack_data / f"{report.answers_name(settings, attack.name)}"
         write_json(folder / "three_classes.json", asdict(found) | {"confusion": found.confusion.tolist()})
-        print(report.described_study(study.dataset["target"].title, settings))
+        told = report.described_study(study.dataset["target"].title, settings)
+        print(report.fitted(told, report.terminal_width()))
         print("\n".join(report.three_class_table(found, attack.name)))
         print(f"Results: {folder}")
 
