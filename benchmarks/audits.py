@@ -105,10 +105,8 @@ def audited(model: Any, unlearn: Any, seed: int, arguments: argparse.Namespace) 
 
 def _against(wanted: str, verdicts: Counter[str]) -> int:
     """How many verdicts say the opposite, which no number of sets excuses."""
-    opposite = (
-        ("equivalent", "below") if wanted == "leaks" else ("leaks",) if wanted == "equivalent" else ("equivalent",)
-    )
-    return sum(verdicts[name] for name in opposite)
+    opposite = {"leaks": ("equivalent", "below"), "equivalent": ("leaks",), "undecided": ("equivalent",)}
+    return sum(verdicts[name] for name in opposite[wanted])
 
 
 def main() -> None:

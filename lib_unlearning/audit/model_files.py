@@ -16,10 +16,10 @@ from lib_unlearning.attack import (
     CLASS_ORDER,
     CLASSES,
     ORIGINAL,
-    SEES_ORIGINAL,
-    SEES_UNLEARNED,
     View,
 )
+from lib_unlearning.attacks.linear import is_linear
+from lib_unlearning.attacks.residual_gradient import Residuals
 from lib_unlearning.audit.answers_file import evidence_of, invented_sets, read_table, row_flags
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
@@ -90,18 +90,13 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     assert inputs.model_before is not None
     assert inputs.model_after is not None
     assert inputs.table is not None
-    before, after = (
-        load_model(path, flag, inputs.trust)
-        for flag, path in (("--model_before", inputs.model_before), ("--model_after", inputs.model_after))
-    )
+    paths = {"--model_before": inputs.model_before, "--model_after": inputs.model_after}
+    before, after = (load_model(path, flag, inputs.trust) for flag, path in paths.items())
     table = read_records(inputs.table, inputs.label, before.classes)
     after = _in_order(after, before.classes, inputs.model_after)
     answers = [
         _asked(model, table.frame, f"{flag} {path}", len(table.classes))
-        for model, flag, path in (
-            (before, "--model_before", inputs.model_before),
-            (after, "--model_after", inputs.model_after),
-        )
+        for model, (flag, path) in zip((before, after), paths.items(), strict=True)
     ]
     view, own = _view(table, answers, options.seed)
     directly = _residual_notes(view, options.seed)
@@ -261,10 +256,9 @@ def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int
     if table.numbers is None:
         return plain, 0
     numbers = table.numbers
-    asks = BOTH_VERSIONS | {CLASSES, CLASS_ORDER, SEES_ORIGINAL, SEES_UNLEARNED}
     return dataclasses.replace(
         plain,
-        offers=frozenset(asks),
+        offers=BOTH_VERSIONS | {CLASSES, CLASS_ORDER},
         answer=lambda _, version, which: answers[0 if version == ORIGINAL else 1][which],
         look_up=lambda which: numbers[which],
         label_of=table.labels.__getitem__,
@@ -275,18 +269,10 @@ def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int
 
 def _residual_notes(view: View, seed: int) -> list[str]:
     """What the two models give away by themselves where they are linear: the deleted record's place among all."""
-    from lib_unlearning.attacks.linear import Extraction, is_linear, loss_gradients
-    from lib_unlearning.attacks.residual_gradient import fit_of
-
     if view.answer is None or not is_linear(view, seed):
         return []
-    plan = Extraction.plan(view, seed)
-    first = int(view.cases.set[0])
-    before, after = (plan.theta(view, first, version) for version in (ORIGINAL, 0))
-    cases = view.cases
-    gradients = loss_gradients(plan.coordinates(view.rows(cases.record)), cases.label, before, plan.link)
-    fits = fit_of(gradients, plan.residual(before, after))[:, 0]
-    places = (-fits).argsort().argsort()[cases.member == 1] + 1
+    cases, cosines = view.cases, Residuals(seed)(view)[:, 0]
+    places = (-cosines).argsort().argsort()[cases.member == 1] + 1
     if len(places) > 1:
         told = f"the deleted records' median place is {np.median(places):,.0f}"
     else:

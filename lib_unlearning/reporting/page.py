@@ -85,6 +85,7 @@ def render(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     runs = sum(len(finding.runs) for finding in findings)
+    exposed, tied = _exposed(audited)
     return environment.get_template("report.html").render(
         title=_TITLE,
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
@@ -94,8 +95,8 @@ def render(
         sections=sections,
         verdicts=verdicts,
         details=details,
-        exposed=_exposed(audited),
-        tied=_tied(audited),
+        exposed=exposed,
+        tied=tied,
         over="seeds and sample sets" if len({seed for part in findings for seed in part.seeds}) > 1 else "sample sets",
         attacks=all_attacks(findings),
         rows=plural(len(findings), "row"),
@@ -221,37 +222,22 @@ def _holds_half(auc: Estimate) -> bool:
 # ---------------------------------------------------------------- the rest
 
 
-def _exposed(audited: Sequence[Finding]) -> pd.DataFrame:
-    """The deleted records with the highest scores under the strongest undefended attack, first seed."""
+def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
+    """The deleted records with the highest scores under the strongest undefended attack, first seed, and a word on how
+    many more are as sure as the last of them."""
     names = ["data", "record", "sample set", "request", "score"]
     if not audited:
-        return pd.DataFrame(columns=names)
+        return pd.DataFrame(columns=names), ""
     best = max(audited, key=strength)
-    table = read_scores(best.folders[0])
-    found = table[table["member"] == 1].nlargest(_MOST_EXPOSED, best.chosen[0])
+    attack, table = best.chosen[0], read_scores(best.folders[0])
+    deleted = table[table["member"] == 1]
+    found = deleted.nlargest(_MOST_EXPOSED, attack)
     rows = [
-        [
-            data_label(best.settings),
-            int(row["record"]),
-            int(row["set"]),
-            int(row["request"]),
-            f"{row[best.chosen[0]]:.3f}",
-        ]
+        [data_label(best.settings), int(row["record"]), int(row["set"]), int(row["request"]), f"{row[attack]:.3f}"]
         for _, row in found.iterrows()
     ]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _tied(audited: Sequence[Finding]) -> str:
-    """How many more records are as sure as the last one shown."""
-    if not audited:
-        return ""
-    best = max(audited, key=strength)
-    table = read_scores(best.folders[0])
-    scores = table.loc[table["member"] == 1, best.chosen[0]]
-    shown = scores.nlargest(_MOST_EXPOSED)
-    more = int((scores >= shown.min()).sum()) - len(shown)
-    return f" {more:,} more score as high as the last of them." if more else ""
+    more = int((deleted[attack] >= found[attack].min()).sum()) - len(found)
+    return pd.DataFrame(rows, columns=names), f" {more:,} more score as high as the last of them." if more else ""
 
 
 def _runs(findings: Sequence[Finding]) -> pd.DataFrame:

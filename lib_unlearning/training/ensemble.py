@@ -105,8 +105,8 @@ class _StackedOptimizer:
 
 
 def _as(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A value a model [M], shaped to be multiplied with [M, ...]."""
-    return values.reshape(-1, *[1] * (like.dim() - 1)).to(like.dtype)
+    """Values of models [M], or of their groups [M, T], shaped to be multiplied with [M, ...] or [M, T, ...]."""
+    return values.reshape(*values.shape, *[1] * (like.dim() - values.dim())).to(like.dtype)
 
 
 # ---------------------------------------------------------------- a stack
@@ -159,12 +159,7 @@ class _Watch:
         touched = (self._held[self._models, batch] & counts.unsqueeze(2)).any(dim=1)  # [M, T]
         if touched.any():
             for name, kept in self.updates.items():
-                kept += _as_groups(touched, kept) * (after[name] - before[name]).unsqueeze(1)
-
-
-def _as_groups(touched: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """[M, T] shaped to be multiplied with [M, T, ...]."""
-    return touched.reshape(*touched.shape, *[1] * (like.dim() - 2)).to(like.dtype)
+                kept += _as(touched, kept) * (after[name] - before[name]).unsqueeze(1)
 
 
 class _StackTraining:
