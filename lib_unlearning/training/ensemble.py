@@ -9,107 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.training.graphs import Replayed
 from lib_unlearning.training.linear_gradients import LinearGradients
 from lib_unlearning.training.network_stack import Stack, Weights, forward, standardised
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
-from lib_unlearning.training.record_random import base_key, keys_of, record_order
+from lib_unlearning.training.orders import Orders, base_keys, dropout_masks, padded
+from lib_unlearning.training.stacked_optimizer import StackedOptimizer, as_models
 from lib_unlearning.training.steps import check_epoch, moments, records_of
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 
-_DROPOUT = 0.5
 _NOBODY = np.array([], dtype=np.int64)
-
-
-# ---------------------------------------------------------------- batches
-
-
-def _epoch_batches(
-    tasks: Sequence[TrainingTask], positions: Sequence[np.ndarray], epoch: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the inputs, which of them count, and each one's weight in its batch's loss, all [steps, M, b].
-
-    Short batches and models are padded; a gap keeps its place in the batch and its share of the mean.
-    """
-    owned = [task.filled() for task in tasks]
-    steps = max(-(-len(places) // batch_size) for places, _ in owned)
-    shape = (len(tasks), steps * batch_size)
-    rows, counts, places_held = (np.zeros(shape, dtype=kind) for kind in (np.int64, bool, bool))
-    for number, (task, (places, holds)) in enumerate(zip(tasks, owned, strict=True)):
-        held = holds[record_order(task.seed, epoch, places)]
-        rows[number, : len(held)] = np.where(held < 0, 0, positions[number][held])
-        counts[number, : len(held)] = held >= 0
-        places_held[number, : len(held)] = True
-    by_step = [part.reshape(len(tasks), steps, batch_size).swapaxes(0, 1) for part in (rows, counts, places_held)]
-    share = by_step[1] / np.maximum(by_step[2].sum(axis=2, keepdims=True), 1)
-    return by_step[0], by_step[1], share.astype(np.float32)
-
-
-def _dropout_masks(bases: torch.Tensor, records: torch.Tensor, units: int) -> torch.Tensor:
-    """Masks [M, b, units] for the records [M, b] of each model's batch; they depend on seed, epoch and record."""
-    keys = keys_of(bases.unsqueeze(1), records).unsqueeze(2)  # [M, b, 1]
-    uniform = (keys_of(keys, torch.arange(units, device=records.device)) >> 40) & 0xFFFFFF
-    found: torch.Tensor = (uniform >= _DROPOUT * 2**24).float() / (1 - _DROPOUT)
-    return found
-
-
-# ---------------------------------------------------------------- optimizers
-
-
-class _StackedOptimizer:
-    """Adam or SGD with a step count a model; a model without a batch keeps its weights and its moments.
-
-    As long as every model has had every step, torch's own fused optimizer does the work: elementwise, it makes no
-    difference whose weight an element is. Afterwards the models' bias corrections differ.
-    """
-
-    def __init__(self, kind: str, learning_rate: float, weights: Weights) -> None:
-        self.kind, self.learning_rate, self.weights = kind, learning_rate, weights
-        first = next(iter(weights.values()))
-        self.steps = torch.zeros(len(first), device=first.device)
-        self.in_step = True
-        fused = first.device.type in ("cpu", "cuda")
-        self.optimizer = getattr(torch.optim, kind)(list(weights.values()), lr=learning_rate, fused=fused)
-
-    @torch.no_grad()
-    def step(self, had_batch: torch.Tensor, everyone: bool) -> None:
-        """Update the weights [M, ...] by their gradients; had_batch [M] marks the models that had a batch, `everyone`
-        says the same of all, so that a device need not be asked."""
-        self.in_step = self.in_step and everyone
-        self.steps += had_batch
-        if self.in_step:
-            self.optimizer.step()
-            return
-        for tensor in self.weights.values():
-            assert tensor.grad is not None
-            share = _as(had_batch, tensor)
-            update = self._adam(tensor, tensor.grad, share) if self.kind == "Adam" else tensor.grad
-            tensor.sub_(update * share, alpha=self.learning_rate)
-
-    def _adam(self, tensor: torch.Tensor, gradient: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        state = self.optimizer.state[tensor]
-        if not state:  # not even the first step was everybody's
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        first, second = state["exp_avg"], state["exp_avg_sq"]
-        first.add_((gradient - first) * share, alpha=1 - 0.9)
-        second.add_((gradient * gradient - second) * share, alpha=1 - 0.999)
-        steps = self.steps.clamp(min=1)
-        corrected = (second / _as(1 - 0.999**steps, second)).sqrt_().add_(1e-8)
-        found: torch.Tensor = first / _as(1 - 0.9**steps, first) / corrected
-        return found
-
-
-def _as(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Values of models [M], or of their groups [M, T], shaped to be multiplied with [M, ...] or [M, T, ...]."""
-    return values.reshape(*values.shape, *[1] * (like.dim() - values.dim())).to(like.dtype)
-
-
-# ---------------------------------------------------------------- a stack
 
 
 class _Objective:
@@ -159,11 +75,14 @@ class _Watch:
         touched = (self._held[self._models, batch] & counts.unsqueeze(2)).any(dim=1)  # [M, T]
         if touched.any():
             for name, kept in self.updates.items():
-                kept += _as(touched, kept) * (after[name] - before[name]).unsqueeze(1)
+                kept += as_models(touched, kept) * (after[name] - before[name]).unsqueeze(1)
 
 
-class _StackTraining:
-    """Trains one network a task, all of them together; everything a step needs lies on the device."""
+class StackTraining:
+    """Trains one network a task, all of them together; everything a step needs lies on the device.
+
+    On a CUDA device steps are replayed from a graph (`graphs.Replayed`).
+    """
 
     def __init__(
         self,
@@ -179,6 +98,7 @@ class _StackTraining:
         self.shape, self.num_classes = tuple(dataset.features.shape[1:]), dataset.num_classes
         everyone = np.unique(np.concatenate([held_out, *(task.records for task in tasks)]))
         self.positions = [np.searchsorted(everyone, task.records) for task in tasks]
+        self.rows = padded(self.positions, 0).to(device)  # [M, n]
         self.held_out = torch.from_numpy(np.searchsorted(everyone, held_out)).to(device)
         self.inputs = torch.from_numpy(records_of(dataset, self.architecture, everyone)).to(device)
         self.labels = torch.from_numpy(np.array(dataset.labels[everyone])).to(device)
@@ -192,12 +112,20 @@ class _StackTraining:
         self.masks = self._masks()
         self.watch = _Watch(tasks, everyone, self.weights) if any(task.watched for task in tasks) else None
         self.rate = settings.lr or self.architecture.learning_rate
-        self.optimizer = _StackedOptimizer(settings.optim, self.rate, self.weights)
-        self.gradients: Callable[..., torch.Tensor] = (
-            LinearGradients(self.weights, settings.batch_size)
-            if self.architecture.linear and not settings.amp
-            else self._autograd
-        )
+        self.optimizer = StackedOptimizer(settings.optim, self.rate, self.weights)
+        self.gradients = self._gradients()
+        self.seeds = [task.seed for task in tasks]
+        self.dropout = base_keys(self.seeds).to(device) if self.architecture.dropout_units else None
+        self.total = torch.zeros(len(tasks), 2, device=device)  # loss and right answers of an epoch
+        # Watching looks at what a step did, and DP-SGD draws from each model's own source.
+        graphed = device.startswith("cuda") and self.watch is None and settings.privacy is None
+        self.step: Callable[..., None] = Replayed(self._whole_step) if graphed else self._whole_step
+
+    def _gradients(self) -> Callable[..., torch.Tensor]:
+        """What sets the weights' gradients and returns the logits; see `_autograd`."""
+        if self.architecture.linear and not self.settings.amp:
+            return LinearGradients(self.weights, self.settings.batch_size)
+        return self._autograd
 
     def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation [M, d]; a network that is trained on keeps those that it began with."""
@@ -212,14 +140,12 @@ class _StackTraining:
         fresh: dict[int, Weights] = {}
         begun = []
         for task in self.tasks:
-            if task.start is not None:
-                begun.append(task.start.weights)
-                continue
-            if task.seed not in fresh:
-                fresh[task.seed] = fresh_weights(self.architecture, self.shape, self.num_classes, task.seed)
-            begun.append(fresh[task.seed])
+            if task.start is None and task.seed not in fresh:
+                own = fresh_weights(self.architecture, self.shape, self.num_classes, task.seed)
+                fresh[task.seed] = {name: tensor.to(self.device) for name, tensor in own.items()}
+            begun.append(fresh[task.seed] if task.start is None else task.start.weights)
         return {
-            name: torch.stack([weights[name] for weights in begun]).to(self.device).requires_grad_()
+            name: torch.stack([weights[name].to(self.device) for weights in begun]).requires_grad_()
             for name in begun[0]
         }
 
@@ -247,51 +173,73 @@ class _StackTraining:
         found = Stack(self.name, self.shape, self.num_classes, kept, mean, std, seeds, history, self.device)
         return replace(found, updates=updates)
 
+    @cached_property
+    def _orders(self) -> Orders:
+        return Orders(self.tasks, self.settings.batch_size, self.device)
+
+    def _batches(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Numbers within each task's records, -1 for none, weights of their losses [steps, M, b], and which models take
+        a step [steps, M]."""
+        held, share = self._orders.epoch(epoch)
+        return held, share, (held >= 0).any(dim=2)
+
     def _epoch(self, epoch: int) -> np.ndarray:
         """One pass of every model over its records; mean loss and accuracy [M, 2]."""
-        rows, counted, share = _epoch_batches(self.tasks, self.positions, epoch, self.settings.batch_size)
-        within = None
-        if self.objective is not None:
-            own = [np.arange(len(task.records)) for task in self.tasks]
-            within = torch.from_numpy(_epoch_batches(self.tasks, own, epoch, self.settings.batch_size)[0])
-            within = within.to(self.device)
-        active = np.asarray(counted.any(axis=2))  # [steps, M]
-        arrays = (rows, counted, share, active)
-        on_device = [torch.from_numpy(part).to(self.device) for part in arrays]
-        units, bases = self.architecture.dropout_units, self._dropout_bases(epoch)
-        total = torch.zeros(len(self.tasks), 2, device=self.device)
-        for step, (batch, counts, weight, had_batch) in enumerate(zip(*on_device, strict=True)):
-            records = standardised(self.inputs[batch], self.mean, self.std)  # [M, b, ...]
-            labels = self.labels[batch]
-            masks = None if bases is None else _dropout_masks(bases, self.records[batch], units)
-            if self.objective is None or within is None:
-                logits = self.gradients(records, labels, weight, masks)
+        held, share, stepping = self._batches(epoch)
+        self._begin(epoch)
+        for number, everyone in enumerate(stepping.all(dim=1).tolist()):
+            batch = held[number], share[number], stepping[number]
+            if everyone and self.optimizer.in_step:
+                self.step(*batch)
             else:
-                weights, targets = self.objective.of_batch(within[step])
-                logits = self.gradients(records, labels, weight * weights, masks, targets)
-            self._move(batch, counts, had_batch, bool(active[step].all()))
-            total += _outcome(logits, labels, counts)
-        found: np.ndarray = total.cpu().numpy() / np.array([[len(task.records)] for task in self.tasks])
+                self._one_step(*batch, everyone)
+        seen = (held >= 0).sum(dim=(0, 2)).clamp(min=1).unsqueeze(1)
+        found: np.ndarray = (self.total.double() / seen).cpu().numpy()
         return found
 
-    def _move(self, batch: torch.Tensor, counts: torch.Tensor, had_batch: torch.Tensor, everyone: bool) -> None:
+    def _begin(self, epoch: int) -> None:
+        """What steps read and add to lies in the same place in all epochs."""
+        self.total.zero_()
+        if self.dropout is not None:
+            self.dropout.copy_(base_keys(self.seeds, "dropout", epoch))
+
+    def _whole_step(self, held: torch.Tensor, share: torch.Tensor, stepping: torch.Tensor) -> None:
+        self._one_step(held, share, stepping, True)
+
+    def _one_step(self, held: torch.Tensor, share: torch.Tensor, stepping: torch.Tensor, everyone: bool) -> None:
+        """One step of all models.
+
+        Args:
+            held: [M, b] numbers within each task's records, -1 for none. share: [M, b] weights of their losses.
+            stepping: [M] which models take the step; `everyone` says that all do, so that a device need not be asked.
+        """
+        counts, within = held >= 0, held.clamp(min=0)
+        batch = self.rows.gather(1, within)
+        records = standardised(self.inputs[batch], self.mean, self.std)  # [M, b, ...]
+        labels = self.labels[batch]
+        masks = None
+        if self.dropout is not None:
+            masks = dropout_masks(self.dropout, self.records[batch], self.architecture.dropout_units)
+        if self.objective is None:
+            logits = self.gradients(records, labels, share, masks)
+        else:
+            weights, targets = self.objective.of_batch(within)
+            logits = self.gradients(records, labels, share * weights, masks, targets)
+        self._move(batch, counts, stepping, everyone)
+        self.total += _outcome(logits, labels, counts)
+
+    def _move(self, batch: torch.Tensor, counts: torch.Tensor, stepping: torch.Tensor, everyone: bool) -> None:
         """One step of the optimizer, with what tasks ask for beside it."""
         for name, mask in (self.masks or {}).items():
             gradient = self.weights[name].grad
             assert gradient is not None
             gradient.mul_(mask)
         if self.watch is None:
-            self.optimizer.step(had_batch, everyone)
+            self.optimizer.step(stepping, everyone)
             return
         before = {name: tensor.detach().clone() for name, tensor in self.weights.items()}
-        self.optimizer.step(had_batch, everyone)
+        self.optimizer.step(stepping, everyone)
         self.watch.add(batch, counts, before, self.weights)
-
-    def _dropout_bases(self, epoch: int) -> torch.Tensor | None:
-        if not self.architecture.dropout_units:
-            return None
-        bases = [base_key(task.seed, "dropout", epoch) for task in self.tasks]
-        return torch.tensor(bases, dtype=torch.int64, device=self.device)
 
     def _autograd(
         self,
@@ -306,7 +254,8 @@ class _StackTraining:
         for tensor in self.weights.values():
             tensor.grad = None
         kind = torch.device(self.device).type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.settings.amp):
+        # Without the cache of casted weights, which a CUDA graph would keep from its first step.
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.settings.amp, cache_enabled=False):
             logits = forward(self.name, self.shape, self.num_classes, self.weights, records, masks).float()
         losses = _losses(logits, labels) if targets is None else -(targets * logits.log_softmax(dim=2)).sum(dim=2)
         (losses * share).sum().backward()
@@ -346,4 +295,4 @@ def train_stack(
     held_out: np.ndarray = _NOBODY,
 ) -> Stack:
     """Train one network a task, all of them together; raises `UserError` when a loss is no longer finite."""
-    return _StackTraining(dataset, name, tasks, settings, device, held_out).run()
+    return StackTraining(dataset, name, tasks, settings, device, held_out).run()

@@ -17,12 +17,15 @@ class LinearGradients:
     Args:
         weights: name -> [M, ...]; their `grad` is set here once and filled by every call.
         batch_size: b, records a call.
+        clip: the norm that no record's part of the gradients exceeds; None for any.
     """
 
-    def __init__(self, weights: Weights, batch_size: int) -> None:
+    def __init__(self, weights: Weights, batch_size: int, clip: float | None = None) -> None:
+        self.clip = clip
         self.layers = [(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in layer_names(weights)]
         self.outputs = [weight.new_empty(len(weight), batch_size, weight.shape[1]) for weight, _ in self.layers]
         self.deltas = [torch.empty_like(output) for output in self.outputs]
+        self.classes = torch.arange(self.outputs[-1].shape[2], device=self.outputs[-1].device)
         for tensor in weights.values():
             tensor.grad = torch.empty_like(tensor)
 
@@ -52,19 +55,34 @@ class LinearGradients:
         delta = self.deltas[-1]
         torch.softmax(values[-1], dim=2, out=delta)
         if targets is None:
-            delta.scatter_add_(2, labels.unsqueeze(2), delta.new_full((1, 1, 1), -1.0).expand(*labels.shape, 1))
+            delta.add_(labels.unsqueeze(2) == self.classes, alpha=-1)  # scatter_add_ has no order on a GPU
         else:
             delta.sub_(targets)
         delta.mul_(share.unsqueeze(2))
-        for number in reversed(range(len(self.layers))):
-            weight, bias = self.layers[number]
+        for number in reversed(range(1, len(self.layers))):
+            before = self.deltas[number - 1]
+            torch.bmm(self.deltas[number], self.layers[number][0], out=before)
+            torch.ops.aten.threshold_backward.grad_input(before, values[number], 0, grad_input=before)
+        if self.clip is not None:
+            self._clip(values, self.clip)
+        for (weight, bias), delta, value in zip(self.layers, self.deltas, values, strict=False):
             assert weight.grad is not None
             assert bias.grad is not None
-            torch.bmm(delta.transpose(1, 2), values[number], out=weight.grad)
+            torch.bmm(delta.transpose(1, 2), value, out=weight.grad)
             torch.sum(delta, dim=1, out=bias.grad)
-            if number:
-                before = self.deltas[number - 1]
-                torch.bmm(delta, weight, out=before)
-                torch.ops.aten.threshold_backward.grad_input(before, values[number], 0, grad_input=before)
-                delta = before
         return values[-1]
+
+    def _clip(self, values: list[torch.Tensor], norm: float) -> None:
+        """Scale each record's part of the gradients to a norm of at most `norm`.
+
+        A record's gradient of a linear layer is the outer product of its delta and its input (Goodfellow,
+        arXiv 1510.01799), so that its norm needs no gradient.
+        """
+        squares = sum(
+            delta.square().sum(dim=2) * (value.square().sum(dim=2) + 1)  # the 1 is the bias
+            for delta, value in zip(self.deltas, values, strict=False)
+        )
+        assert isinstance(squares, torch.Tensor)
+        factors = (norm / (squares.sqrt() + 1e-6)).clamp_(max=1.0).unsqueeze(2)  # Opacus' small number
+        for delta in self.deltas:
+            delta.mul_(factors)

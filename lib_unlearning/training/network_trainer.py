@@ -100,7 +100,8 @@ class NetworkTrainer(Trainer):
 
     def _fit_alike(self, tasks: Sequence[TrainingTask], settings: TrainingSettings) -> list[NetworkModel]:
         """Networks of tasks with one schedule."""
-        stackable = ARCHITECTURES[self.title].stackable and settings.privacy is None
+        architecture = ARCHITECTURES[self.title]
+        stackable = architecture.stackable if settings.privacy is None else architecture.linear
         models: list[NetworkModel] = []
         while len(models) < len(tasks):
             part = tasks[len(models) : len(models) + (self.size if stackable else 1)]
@@ -115,13 +116,18 @@ class NetworkTrainer(Trainer):
         return models
 
     def _train(self, tasks: Sequence[TrainingTask], settings: TrainingSettings, stackable: bool) -> Stack:
-        if stackable:
-            return train_stack(self.dataset, self.title, tasks, settings, self.device, self.held_out)
+        where = settings, self.device, self.held_out
         if settings.privacy is None:
-            return train_alone(self.dataset, self.title, tasks[0], settings, self.device, self.held_out)
-        from lib_unlearning.training.private_training import train_private  # needs opacus
+            if stackable:
+                return train_stack(self.dataset, self.title, tasks, *where)
+            return train_alone(self.dataset, self.title, tasks[0], *where)
+        if stackable:
+            from lib_unlearning.training.private_stack import train_private_stack  # needs opacus
 
-        return train_private(self.dataset, self.title, tasks[0], settings, self.device, self.held_out)
+            return train_private_stack(self.dataset, self.title, tasks, *where)
+        from lib_unlearning.training.private_training import train_private
+
+        return train_private(self.dataset, self.title, tasks[0], *where)
 
     def _shrink(self, tried: int) -> None:
         if tried == 1:

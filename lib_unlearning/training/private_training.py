@@ -1,30 +1,28 @@
-"""DP-SGD with Opacus (paper section 6): noisy, clipped gradients on Poisson-sampled batches.
+"""DP-SGD with Opacus (paper section 6), a network at a time: noisy, clipped gradients on Poisson-sampled batches.
 
-Opacus gives per-record gradients, clipping, noise and accounting. Batches are drawn here, so that the sampling rate
-that is accounted for is the one that was asked for, and a step whose batch is empty adds noise and is counted.
+For networks that no stack takes (see `private_stack`). Opacus gives per-record gradients, clipping, noise and
+accounting. Batches are drawn here, so that the sampling rate that is accounted for is the one that was asked for, and a
+step whose batch is empty adds noise and is counted.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from opacus.accountants import create_accountant
 from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 
-from lib_unlearning.cache.files import digest_arrays
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.errors import LOGGER, UserError, error_text
-from lib_unlearning.seeds import integer_seed
+from lib_unlearning.errors import LOGGER
 from lib_unlearning.training.network_stack import Stack, standardised
 from lib_unlearning.training.networks import ARCHITECTURES, PRIVATE, fresh_weights
+from lib_unlearning.training.privacy_budget import check_delta, noise_for, randomness, schedule, spent_epsilon
 from lib_unlearning.training.steps import check_epoch, module_accuracy, module_step, moments
-from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
+from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 
 
 def train_private(
@@ -53,7 +51,7 @@ def train_private(
     sigma = noise_for(privacy, rate, steps * settings.num_epochs)
     module = architecture.build(shape, dataset.num_classes)
     module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, task.seed))
-    own = digest_arrays(np.sort(task.records))
+    sampling, noise = randomness(privacy, task, device)
     learning_rate = settings.lr or architecture.learning_rate
     wrapped = GradSampleModule(module.to(device).train())
     optimizer = DPOptimizer(
@@ -61,10 +59,9 @@ def train_private(
         noise_multiplier=sigma,
         max_grad_norm=privacy.clip,
         expected_batch_size=max(1, round(rate * len(labels))),
-        generator=_noise(privacy, integer_seed(task.seed, "noise", own), device),
+        generator=noise,
         secure_mode=privacy.secure_rng,
     )
-    sampling = torch.Generator().manual_seed(integer_seed(task.seed, "sampling", own))
     history = np.zeros((1, settings.num_epochs, 3))
     for epoch in range(settings.num_epochs):
         wrapped.train()
@@ -95,76 +92,6 @@ def _private_step(module: Any, optimizer: DPOptimizer, records: torch.Tensor, la
         parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
     optimizer.step()
     return np.zeros(2)
-
-
-# ---------------------------------------------------------------- accounting
-
-
-def schedule(count: int, settings: TrainingSettings, privacy: Privacy) -> tuple[float, int]:
-    """Share of `count` records a step, as asked for or batch_size / count, and steps an epoch."""
-    rate = privacy.sample_rate if privacy.sample_rate is not None else min(1.0, settings.batch_size / count)
-    return rate, max(1, round(1 / rate))
-
-
-def check_delta(count: int, privacy: Privacy) -> None:
-    """Refuse a delta that a mechanism which publishes one record outright would satisfy."""
-    if privacy.delta >= 1 / count:
-        raise UserError(
-            f"--delta {privacy.delta:g}: must be below 1 / {count}, the number of training records; at that delta, "
-            "publishing a record at random counts as private"
-        )
-
-
-@lru_cache(maxsize=64)
-def spent_epsilon(privacy: Privacy, sigma: float, rate: float, steps: int) -> float:
-    """Epsilon of all steps at the privacy's delta, at least 0; infinite where the accountant finds no bound."""
-    accountant = create_accountant(privacy.accountant)
-    accountant.history = [(sigma, rate, steps)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on the range of orders
-        try:
-            found = float(accountant.get_epsilon(privacy.delta))
-        except (ArithmeticError, ValueError, RuntimeError, MemoryError):
-            return math.inf  # so little noise that the accountant gives up
-    return max(0.0, found) if not math.isnan(found) else math.inf
-
-
-@lru_cache(maxsize=64)
-def noise_for(privacy: Privacy, rate: float, steps: int) -> float:
-    """Sigma as given, or the least that meets the budget; searched once a process for equal rates and steps."""
-    if privacy.target_epsilon is None:
-        return privacy.sigma
-    from opacus.accountants.utils import get_noise_multiplier
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return float(
-                get_noise_multiplier(
-                    target_epsilon=privacy.target_epsilon,
-                    target_delta=privacy.delta,
-                    sample_rate=rate,
-                    steps=steps,
-                    accountant=privacy.accountant,
-                )
-            )
-        except ValueError as error:
-            raise UserError(
-                f"--target_epsilon {privacy.target_epsilon:g}: {error_text(error)}; raise it, or train less"
-            ) from error
-
-
-def _noise(privacy: Privacy, seed: int, device: str) -> torch.Generator:
-    if not privacy.secure_rng:
-        return torch.Generator(device).manual_seed(seed)
-    try:
-        import torchcsprng
-    except ImportError as error:
-        raise UserError(
-            "--secure_rng true needs the package torchcsprng, which is not installed; leave it out"
-        ) from error
-    generator: torch.Generator = torchcsprng.create_random_device_generator("/dev/urandom")
-    return generator
 
 
 @lru_cache(maxsize=8)  # said once a process

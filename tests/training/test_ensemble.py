@@ -19,12 +19,12 @@ from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
-from lib_unlearning.training import device, ensemble, network_trainer, networks, private_training
+from lib_unlearning.training import device, ensemble, network_trainer, networks, orders
 from lib_unlearning.training.linear_gradients import LinearGradients
 from lib_unlearning.training.network_stack import forward
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.record_random import base_key, keys_of, record_order
-from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
+from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from lib_unlearning.unlearning.sharded import ShardOptions
@@ -32,16 +32,6 @@ from lib_unlearning.unlearning.sharded import ShardOptions
 NOBODY = np.array([], dtype=int)
 FILES = NetworkFiles("cpu")
 BRIEF = TrainingSettings(num_epochs=3, batch_size=16, device="cpu")
-
-
-@pytest.fixture
-def pictures() -> Dataset:
-    """200 pictures of 3 x 12 x 12 whose brightness tells their class."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 200)
-    pixels = (rng.integers(0, 120, (200, 3, 12, 12)) + 30 * labels[:, None, None, None]).astype(np.uint8)
-    half = np.full(3, 0.5, dtype=np.float32)
-    return Dataset("toy", "class", pixels, labels, 4, "0" * 64, (half, half))
 
 
 def jobs_of(dataset: Dataset) -> list[TrainingTask]:
@@ -115,6 +105,29 @@ def test_logistic_regression_agrees_with_scikit_learn() -> None:
         for model in (theirs, ours)
     ]
     assert abs(accuracies[0] - accuracies[1]) < 0.01
+
+
+@pytest.mark.parametrize("batch_size", [7, 16, 200])
+def test_batches_follow_each_tasks_order_with_its_gaps(batch_size: int) -> None:
+    """On the device, against `record_order` one task at a time."""
+    everyone = np.random.default_rng(1).permutation(500)
+    gone = np.delete(np.arange(100), [3, 50])
+    tasks = [
+        TrainingTask(everyone[:100], 5),
+        TrainingTask(everyone[gone], 5, places=everyone[:100], at=gone),
+        TrainingTask(everyone[200:233], 6),
+    ]
+    held, share = orders.Orders(tasks, batch_size, "cpu").epoch(4)
+    for number, task in enumerate(tasks):
+        places, holds = task.filled()
+        expected = holds[record_order(task.seed, 4, places)]
+        found = held[:, number].flatten().numpy()
+        np.testing.assert_array_equal(found[: len(expected)], expected)
+        assert (found[len(expected) :] == -1).all()
+        for step in range(-(-len(expected) // batch_size)):
+            batch = expected[step * batch_size : (step + 1) * batch_size]
+            weights = share[step, number, : len(batch)].numpy()
+            np.testing.assert_array_equal(weights, np.where(batch < 0, 0, np.float32(1 / len(batch))))
 
 
 def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
@@ -210,29 +223,6 @@ def test_absent_devices_and_diverging_training(dataset: Dataset) -> None:
         NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, lr=1e30, optim="SGD")).fit(jobs_of(dataset))
 
 
-@pytest.mark.parametrize("name", ["LRTorch", "MLPTorch", "scnn", "resnet50"])
-def test_private_training(dataset: Dataset, pictures: Dataset, name: str) -> None:
-    data = pictures if name in ("scnn", "resnet50") else dataset
-    job = TrainingTask(np.arange(16 if name == "resnet50" else 64), 0)
-    epsilons = []
-    for sigma in (0.8, 4.0):
-        privacy = Privacy(sigma, 1.0, 1e-5, None, None, False)
-        (model,) = NetworkTrainer(data, name, replace(BRIEF, num_epochs=1, privacy=privacy)).fit([job])
-        (answer,) = model.predict_together([model], [np.arange(20)], data)
-        assert np.isfinite(answer).all()
-        assert model.stack.epsilon is not None
-        epsilons.append(float(model.stack.epsilon[0]))
-    assert 0 < epsilons[1] < epsilons[0]
-
-
-def test_a_budget_chooses_the_noise(dataset: Dataset) -> None:
-    privacy = Privacy(1.0, 1.0, 1e-5, 0.1, 2.0, False)
-    trainer = NetworkTrainer(dataset, "LRTorch", replace(BRIEF, privacy=privacy))
-    (model,) = trainer.fit([TrainingTask(np.arange(300), 0)])
-    assert model.stack.epsilon is not None
-    assert 1.5 < float(model.stack.epsilon[0]) <= 2.0
-
-
 # ---------------------------------------------------------------- what belongs to a record
 
 
@@ -250,8 +240,8 @@ def test_random_numbers_belong_to_a_record_on_every_kind_of_array() -> None:
 def test_a_dropout_mask_depends_on_the_record_and_not_on_its_neighbours() -> None:
     bases = torch.tensor([11, 12])
     records = torch.tensor([[5, 900, 7], [5, 900, 7]])
-    masks = ensemble._dropout_masks(bases, records, 2000)
-    moved = ensemble._dropout_masks(bases, records[:, [2, 0]], 2000)
+    masks = orders.dropout_masks(bases, records, 2000)
+    moved = orders.dropout_masks(bases, records[:, [2, 0]], 2000)
     torch.testing.assert_close(moved, masks[:, [2, 0]])
     assert set(masks.unique().tolist()) == {0.0, 2.0}
     assert abs(float(masks.mean()) - 1) < 0.05
@@ -338,99 +328,6 @@ def test_other_errors_of_torch_are_not_taken_for_full_memory(dataset: Dataset, m
     monkeypatch.setattr(network_trainer, "train_stack", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         NetworkTrainer(dataset, "LRTorch", BRIEF).fit(jobs_of(dataset))
-
-
-# ---------------------------------------------------------------- DP-SGD
-
-
-def private(**changes: Any) -> TrainingSettings:
-    return replace(BRIEF, num_epochs=1, privacy=replace(Privacy(1.0, 1.0, 1e-5, None, None, False), **changes))
-
-
-def test_noise_is_not_shared_by_original_and_unlearned(dataset: Dataset) -> None:
-    """With the same noise in both, the difference of two models whose gradients are drowned in it would be small."""
-    records = np.arange(0, 600, 5)
-    jobs = [TrainingTask(records, 0), TrainingTask(np.delete(records, 7), 0), TrainingTask(records, 0)]
-    before, after, again = NetworkTrainer(dataset, "LRTorch", private(sigma=1000.0)).fit(jobs)
-    weight = [model.stack.weights["0.weight"] for model in (before, after, again)]
-    torch.testing.assert_close(weight[0], weight[2])  # the same records, the same model
-    moved = [
-        (part - networks.fresh_weights(networks.ARCHITECTURES["LRTorch"], (4,), 3, 0)["0.weight"]).flatten()
-        for part in weight
-    ]
-    assert abs(float(torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0))) < 0.9
-
-
-def test_both_accountants_agree_roughly_and_a_hopeless_budget_is_one_line(dataset: Dataset) -> None:
-    spent = {}
-    for accountant in ("rdp", "prv"):
-        (model,) = NetworkTrainer(dataset, "LRTorch", private(accountant=accountant)).fit(
-            [TrainingTask(np.arange(200), 0)]
-        )
-        spent[accountant] = model.facts["epsilon"]
-    assert 0 < spent["prv"] <= spent["rdp"] < 2 * spent["prv"]  # rdp only bounds what prv computes
-    with pytest.raises(UserError, match="--target_epsilon 1e-05"):
-        NetworkTrainer(dataset, "LRTorch", private(target_epsilon=1e-5)).fit([TrainingTask(np.arange(200), 0)])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_what_the_cpu_gives(dataset: Dataset) -> None:
-    on_cpu = NetworkTrainer(dataset, "MLPTorch", BRIEF).fit(jobs_of(dataset))
-    on_gpu = NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, device="cuda:0")).fit(jobs_of(dataset))
-    for one, other in zip(on_cpu, on_gpu, strict=True):
-        np.testing.assert_allclose(
-            one.predict_proba(dataset.features), other.predict_proba(dataset.features), atol=1e-3
-        )
-
-
-def test_empty_batches_add_noise_and_are_counted(dataset: Dataset) -> None:
-    """n 200, rate 0.005: a batch in three is empty. Epsilon is what Opacus accounts for 200 steps an epoch."""
-    from opacus.accountants import RDPAccountant
-    from opacus.grad_sample import GradSampleModule
-    from opacus.optimizers import DPOptimizer
-
-    trainer = NetworkTrainer(dataset, "LRTorch", replace(private(sample_rate=0.005), num_epochs=2))
-    (model,) = trainer.fit([TrainingTask(np.arange(200), 0)])
-    accountant = RDPAccountant()
-    for _ in range(400):
-        accountant.step(noise_multiplier=1.0, sample_rate=0.005)
-    assert model.facts["epsilon"] == pytest.approx(accountant.get_epsilon(1e-5))
-    module = GradSampleModule(torch.nn.Linear(4, 3))
-    optimizer = DPOptimizer(
-        torch.optim.SGD(module.parameters(), lr=1.0),
-        noise_multiplier=1.0,
-        max_grad_norm=1.0,
-        expected_batch_size=1,
-        generator=torch.Generator().manual_seed(0),
-    )
-    before = module._module.weight.detach().clone()
-    private_training._private_step(module, optimizer, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-    moved = module._module.weight.detach() - before
-    assert 0.5 < float(moved.std()) < 1.6  # noise of standard deviation sigma * clip / batch
-
-
-@pytest.mark.parametrize(("delta", "accepted"), [(0.9, False), (1.0, False), (0.005, False), (0.0049, True)])
-def test_a_delta_that_makes_no_sense_is_refused(dataset: Dataset, delta: float, accepted: bool) -> None:
-    trainer = NetworkTrainer(dataset, "LRTorch", private(delta=delta, sigma=20.0))
-    if accepted:
-        assert trainer.fit([TrainingTask(np.arange(200), 0)])[0].facts["epsilon"] >= 0
-        return
-    with pytest.raises(UserError, match=r"--delta .*: must be below 1 / 200"):
-        trainer.fit([TrainingTask(np.arange(200), 0)])
-
-
-def test_next_to_no_noise_is_an_unbounded_epsilon_and_no_error(dataset: Dataset) -> None:
-    for sigma in (1e-6, 1e-300):
-        (model,) = NetworkTrainer(dataset, "LRTorch", private(sigma=sigma)).fit([TrainingTask(np.arange(200), 0)])
-        assert model.facts["epsilon"] > 1e6
-
-
-def test_the_noise_of_a_budget_is_searched_once(dataset: Dataset) -> None:
-    private_training.noise_for.cache_clear()
-    trainer = NetworkTrainer(dataset, "LRTorch", private(target_epsilon=5.0, sample_rate=0.2))
-    trainer.fit([TrainingTask(np.arange(number, number + 200), number) for number in range(5)])
-    found = private_training.noise_for.cache_info()
-    assert (found.misses, found.hits) == (1, 4)
 
 
 def test_no_byte_of_a_network_files_header_may_change(dataset: Dataset, tmp_path: Path) -> None:
