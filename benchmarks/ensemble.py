@@ -18,6 +18,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,11 @@ import config
 import data_prepare
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.training import graphs
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.record_random import record_order
-from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
+from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
 
 SIZE = 2000
 ALONE = 8  # networks that are timed one by one; the others would take as long each
@@ -57,6 +59,14 @@ def train_plainly(dataset: Dataset, name: str, job: TrainingTask, settings: Trai
             optimizer.zero_grad()
             functional.cross_entropy(module(inputs[batch]), labels[batch]).backward()
             optimizer.step()
+
+
+def train_privately(trainer: NetworkTrainer, tasks: Sequence[TrainingTask]) -> None:
+    """Opacus' own way, a network at a time."""
+    from lib_unlearning.training.private_training import train_private
+
+    for task in tasks:
+        train_private(trainer.dataset, trainer.title, task, trainer.settings, trainer.device, trainer.held_out)
 
 
 def models_per_second(
@@ -85,6 +95,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--models", default="1,8,32,128", help="comma-separated numbers of models")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--amp", action="store_true", help="products in bfloat16")
+    parser.add_argument("--no_graphs", action="store_true", help="on a GPU: launch each step's kernels one by one")
+    parser.add_argument("--private", action="store_true", help="DP-SGD; the usual loop is Opacus'")
     parser.add_argument("--sizes", default="", help="stack sizes (default: what model_train would choose)")
     arguments = parser.parse_args()
     name = arguments.original_model
@@ -92,18 +106,34 @@ def main() -> None:
     name_and_label = data_prepare.resolve(arguments.dataset_name, arguments.original_label, layout)
     dataset = data_prepare.obtain_dataset(*name_and_label, layout)
 
+    settings = TrainingSettings(
+        num_epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+        amp=arguments.amp,
+        privacy=Privacy() if arguments.private else None,
+    )
+    if arguments.no_graphs:
+        graphs.WARM_UP = 10**9
+
     def trainer(size: int | None) -> NetworkTrainer:
-        settings = TrainingSettings(num_epochs=arguments.epochs, device=arguments.device, ensemble_size=size)
-        return NetworkTrainer(dataset, name, settings)
+        return NetworkTrainer(dataset, name, replace(settings, ensemble_size=size))
 
     def one_by_one(jobs: Sequence[TrainingTask]) -> None:
+        if arguments.private:
+            train_privately(trainer(1), jobs)
+            return
         for job in jobs:
-            train_plainly(dataset, name, job, TrainingSettings(num_epochs=arguments.epochs), device)
+            train_plainly(dataset, name, job, settings, device)
 
     device = trainer(None).device
     cpu = f"CPU, {torch.get_num_threads()} thread, {platform.machine()}"
     title = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu
-    print(f"{name}, {dataset.title}, {SIZE} records, {arguments.epochs} epochs, batch 64, {title}; models per second:")
+    how = ", DP-SGD" * arguments.private + ", bfloat16" * arguments.amp + ", no graphs" * arguments.no_graphs
+    print(
+        f"{name}, {dataset.title}, {SIZE} records, {arguments.epochs} epochs, batches of {settings.batch_size}{how}, "
+        f"{title}; models per second:"
+    )
     print("| models | stack | stacked | stacks of one | usual loop | ratio to stacks of one | ratio to usual loop |")
     print("|---|---|---|---|---|---|---|")
     everyone = np.random.default_rng(0).permutation(len(dataset))[:SIZE]

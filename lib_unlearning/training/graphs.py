@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-_WARM_UP = 3  # steps before the recording, which must not be the first to set up libraries and moments
+WARM_UP = 3  # steps before the recording, which must not be the first to set up libraries and moments
 
 
 class Replayed:
@@ -24,7 +24,7 @@ class Replayed:
 
     def __call__(self, *given: torch.Tensor) -> None:
         """The step on these tensors."""
-        if self._done < _WARM_UP:
+        if self._done < WARM_UP:
             self._warm_up(given)
             return
         if self._graph is None:

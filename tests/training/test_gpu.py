@@ -47,7 +47,7 @@ def test_replayed_steps_are_the_steps(
         settings = replace(BRIEF, device="cuda:0")
         replayed = _answers(data, name, settings, tasks)
         with monkeypatch.context() as patched:
-            patched.setattr(graphs, "_WARM_UP", 10**9)
+            patched.setattr(graphs, "WARM_UP", 10**9)
             stepped = _answers(data, name, settings, tasks)
         for one, other in zip(replayed, stepped, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
