@@ -136,10 +136,10 @@ def main() -> None:
     )
     print("| models | stack | stacked | stacks of one | usual loop | ratio to stacks of one | ratio to usual loop |")
     print("|---|---|---|---|---|---|---|")
-    everyone = np.random.default_rng(0).permutation(len(dataset))[:SIZE]
+    everyone = np.random.default_rng(0).permutation(len(dataset))[: SIZE + 1]
     sizes = [int(size) for size in arguments.sizes.split(",") if size]
     for count in map(int, arguments.models.split(",")):
-        jobs = [TrainingTask(np.delete(everyone, number), 0) for number in range(count)]
+        jobs = [TrainingTask(np.delete(everyone, number % SIZE), number // SIZE) for number in range(count)]
         ones = models_per_second(trainer(1).fit, jobs[:ALONE], device)
         usual = models_per_second(one_by_one, jobs[:ALONE], device)
         for size in sizes or [min(count, trainer(None).size)]:

@@ -55,27 +55,28 @@ class Stack:
     def posteriors(self, members: Sequence[int], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Posteriors [n_i, c] of each member for its own inputs [n_i, ...], in passes over all members together."""
         longest = max(len(rows) for rows in inputs)
+        chosen = torch.tensor(list(members))
+        weights = {name: tensor[chosen].to(self.device) for name, tensor in self.weights.items()}
         results: list[list[np.ndarray]] = [[] for _ in members]
         for start in range(0, longest, _QUERY_ROWS):
             parts = [rows[start : start + _QUERY_ROWS] for rows in inputs]
             asked = [position for position, part in enumerate(parts) if len(part)]
-            for position, answer in zip(asked, self._pass(members, parts, asked), strict=True):
+            own = weights if len(asked) == len(members) else {name: part[asked] for name, part in weights.items()}
+            answers = self._pass(own, chosen[asked], [parts[position] for position in asked])
+            for position, answer in zip(asked, answers, strict=True):
                 results[position].append(answer)
         return [np.concatenate(parts) if parts else np.zeros((0, self.num_classes)) for parts in results]
 
     @torch.no_grad()
-    def _pass(self, members: Sequence[int], parts: list[np.ndarray], asked: list[int]) -> list[np.ndarray]:
-        width = max(len(parts[position]) for position in asked)
-        batch = np.zeros((len(asked), width, *self.shape), dtype=np.float32)
-        for row, position in enumerate(asked):
-            batch[row, : len(parts[position])] = parts[position]
-        chosen = torch.tensor([members[position] for position in asked])
-        weights = {name: tensor[chosen].to(self.device) for name, tensor in self.weights.items()}
+    def _pass(self, weights: Weights, members: torch.Tensor, parts: list[np.ndarray]) -> list[np.ndarray]:
+        batch = np.zeros((len(parts), max(len(part) for part in parts), *self.shape), dtype=np.float32)
+        for row, part in zip(batch, parts, strict=True):
+            row[: len(part)] = part
         records = torch.from_numpy(batch).to(self.device)
-        mean, std = (None if part is None else part[chosen].to(self.device) for part in (self.mean, self.std))
+        mean, std = (None if part is None else part[members].to(self.device) for part in (self.mean, self.std))
         logits = self._logits(weights, standardised(records, mean, std))
         answers = torch.softmax(logits.double(), dim=2).cpu().numpy()
-        return [answers[row, : len(parts[position])] for row, position in enumerate(asked)]
+        return [row[: len(part)] for row, part in zip(answers, parts, strict=True)]
 
     def _logits(self, weights: Weights, records: torch.Tensor) -> torch.Tensor:
         architecture = (self.architecture, self.shape, self.num_classes)
