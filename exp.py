@@ -89,7 +89,7 @@ class ModelTrain:
             trained = train_missing(study, watch)
         total = len(study.sets())
         count = sum(part.set_num * (1 + part.unlearning_size) for part in self.settings.sides.values())
-        print(f"{trained} of {total} sample sets trained, {total - trained} reused: {count} models in")
+        report.say(f"{trained} of {total} sample sets trained, {total - trained} reused: {count} models in")
         for side in SIDES:
             print(f"  {study.store[side].folder}")
             if trained:
@@ -100,7 +100,7 @@ class ModelTrain:
         source = StudySource(study, report.answers_name(study.settings), watch)
         answers = source.answers()
         count = sum(part.utility.shape[0] * part.utility.shape[1] for part in answers.values())
-        print(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
+        report.say(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
 
 
 class MemInf:
@@ -119,7 +119,7 @@ class MemInf:
         folder = settings.layout.attack_data / report.run_name(settings, described)
         marker = folder / UNFINISHED
         if settings.skip_finished and not marker.exists() and report.is_finished(folder):
-            print(f"finished already. Results: {folder}")
+            print(f"finished already.\nResults: {folder}")
             return folder
         source = StudySource(study, report.answers_name(settings), watch)
         source.check()
@@ -158,7 +158,7 @@ class MemInf:
         title = source.study.dataset["target"].title
         shown = exposures[headline]
         print(report.console(title, settings, answers["target"], sharing, alone, results, headline, shown))
-        print(f"* chosen by cross-fitting on the shadow side. Results: {folder}")
+        print(f"* chosen by cross-fitting on the shadow side.\nResults: {folder}")
 
 
 def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
@@ -198,7 +198,7 @@ class ThreeWays:
         folder = settings.layout.attack_data / f"{report.answers_name(settings, attack.name)}"
         write_json(folder / "three_classes.json", asdict(found) | {"confusion": found.confusion.tolist()})
         told = report.described_study(study.dataset["target"].title, settings)
-        print(report.fitted(told, report.terminal_width()))
+        report.say(told)
         print("\n".join(report.three_class_table(found, attack.name)))
         print(f"Results: {folder}")
 
@@ -246,7 +246,9 @@ class Reconstruct:
         _keep_timing(folder, study, watch)
         print(report.fitted(report.described_study(dataset.title, settings), width))
         deletions = len(found.of("rebuilt"))
-        print(f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n")
+        report.say(
+            f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n"
+        )
         print("\n".join(lines(found, dataset, overlap, width)))
         if may_be_drawn(dataset):
             from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib
@@ -278,7 +280,7 @@ class Audit:
 
             found = audit_models(inputs, self._options())
             if isinstance(found, str):
-                print(report.fitted(found, report.terminal_width()))
+                report.say(found)
                 return EXIT_CODES["no verdict"]
             dossier = found
         else:
@@ -287,8 +289,7 @@ class Audit:
         write_json(folder / "verdict.json", dossier.verdict())
         write_page(dossier, folder / "audit.html", inputs.show_ids)
         pack = write_pack(dossier, inputs.pack or folder / "audit.zip")
-        width = report.terminal_width()
-        print("\n".join(report.fitted(line, width) for line in [dossier.title, *dossier.notes, *dossier.lines()]))
+        report.say("\n".join([dossier.title, *dossier.notes, *dossier.lines()]))
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]
 
@@ -374,8 +375,8 @@ class Sweep:
         from tqdm import tqdm
 
         plan = self._plan(name)
-        print(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes", flush=True)
-        print(f"  from what is there: {self._cost(plan)}", flush=True)
+        report.say(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes")
+        report.say(f"From what is there: {self._cost(plan)}")
         if self.settings.dry_run:
             return
         hidden = True if self.settings.quiet else None
@@ -429,10 +430,10 @@ class Status:
     def run(self) -> None:
         """Print an entry a line, with sizes."""
         found = _entries(self.settings)
-        print("\n".join(map(str, found)) or f"nothing under {self.settings.temp_data}")
+        report.say("\n".join(map(str, found)) or f"nothing under {self.settings.temp_data}")
         total = size_text(sum(entry.size for entry in found))
         unfinished_runs = sum(entry.unfinished for entry in found)
-        print(f"{len(found)} entries, {total}, {unfinished_runs} unfinished, under {self.settings.temp_data}")
+        report.say(f"{len(found)} entries, {total}, {unfinished_runs} unfinished, under {self.settings.temp_data}")
 
 
 class Clean:
@@ -445,9 +446,9 @@ class Clean:
         """Say what will go, ask, and delete it."""
         found = _entries(self.settings)
         if not found:
-            print(f"nothing to delete under {self.settings.temp_data}")
+            report.say(f"nothing to delete under {self.settings.temp_data}")
             return
-        print("\n".join(map(str, found)))
+        report.say("\n".join(map(str, found)))
         total = size_text(sum(entry.size for entry in found))
         if self.settings.dry_run or not self._agreed(f"delete these {len(found)} entries ({total})?"):
             print("nothing was deleted")
@@ -513,6 +514,6 @@ def _say_cost(settings: Settings) -> None:
     from lib_unlearning.estimate import Estimator, told
 
     study = _open(settings, Stopwatch())
-    print(report.described_study(study.dataset["target"].title, study.settings))
+    report.say(report.described_study(study.dataset["target"].title, study.settings))
     cost = Estimator().cost(study, attacks=settings.exp != "model_train").times(len(settings.seeds))
-    print(told(cost, study.processes, settings.temp_data))
+    report.say(told(cost, study.processes, settings.temp_data))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def _flags() -> Iterator[Flag]:
     group = "experiment"
     told = "; ".join(f"{name}: {what}" for name, what in EXPERIMENTS.items())
     targets, names = tuple(models.TARGET_MODELS), ", ".join(data_prepare.DATASETS)
-    yield _flag(group, "exp", None, told, choices=tuple(EXPERIMENTS))
+    yield _flag(group, "exp", None, told, choices=tuple(EXPERIMENTS), metavar="NAME")
     yield _flag(group, "dataset_name", "adult", f"{names}, or a table of yours", True, metavar="NAME")
     help = "column to predict (default: the data set's own)"
     more: dict[str, Any] = {"flags": ("--original_label", "--label_column"), "metavar": "LABEL"}
@@ -216,6 +217,7 @@ def _auto(lowest: int) -> Callable[[str], int | None]:
     return lambda text: None if text == "auto" else whole(lowest)(text)
 
 
+_LONG = 40  # characters of choices that a flag shows beside its name
 _IDLE = ("num_threads", "n_accumulation_steps")
 
 
@@ -252,13 +254,18 @@ def _sided(found: Option) -> Iterator[Option]:
         yield Option(**{**vars(found), "name": f"{side}_{found.name}", "per_side": False})
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(118, shutil.get_terminal_size((118, 24)).columns)
+    return argparse.HelpFormatter(prog, max_help_position=min(38, width // 3), width=width)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `main.py`; raises `UserError` when two plug-ins want the same flag for different things."""
     parser = utils.OneLineParser(
         prog="main.py",
-        usage=f"python main.py --exp {{{','.join(EXPERIMENTS)}}} [flags]",
+        usage="python main.py --exp NAME [flags]",
         description="When a model forgets a record, who can tell? Membership inference against machine unlearning.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=38, width=118),
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearning-leakage {__version__}")
@@ -288,12 +295,15 @@ def _add_argument(group: Any, found: Option) -> None:
     shown = str(found.default).lower() if isinstance(found.default, bool) else found.default
     # What is None or depends on the machine says so in its own words.
     told = found.default is None or "(" in found.help or found.name == "temp_data"
+    help, metavar = found.help if told else f"{found.help} ({shown})", found.metavar
+    if found.choices and metavar is None and len(",".join(found.choices)) > _LONG:
+        help, metavar = f"{help}: {', '.join(found.choices)}", "NAME"
     more: dict[str, Any] = {
         "dest": found.name,
         "default": found.default,
-        "help": (found.help if told else f"{found.help} ({shown})").replace("%", "%%"),
+        "help": help.replace("%", "%%"),
         "choices": found.choices,
-        "metavar": found.metavar,
+        "metavar": metavar,
         "type": found.kind,
     }
     if found.kind is boolean:

@@ -396,6 +396,11 @@ def fitted(text: str, width: int | None) -> str:
     return "\n".join("\n".join(wrapped) for wrapped in lines)
 
 
+def say(text: str) -> None:
+    """Print a text so that it fits the terminal."""
+    print(fitted(text, terminal_width()), flush=True)
+
+
 def _with_interval(estimate: Estimate | None) -> str:
     return "not resolvable" if estimate is None else with_interval(estimate)
 

@@ -201,6 +201,19 @@ def test_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines = run(tmp_path / "td", "--exp", "mem_inf").splitlines()
     assert all(len(line) <= 80 for line in lines if "Results: " not in line)
     assert any("without DegCount, DegRate" in line for line in lines)
+    others = (
+        ("three_classes", "--train_missing"),
+        ("mem_inf", "--dry_run"),
+        ("audit", "--plan"),
+        ("status",),
+        ("sweep", "--comparison=shadow_size", "--dry_run", "--small"),
+    )
+    for experiment, *flags in others:
+        printed = run(tmp_path / "td", "--exp", experiment, *flags, small=experiment not in ("status", "sweep"))
+        # Names of files are never broken.
+        assert all(len(line) <= 80 for line in printed.splitlines() if str(tmp_path) not in line), printed
+    told = command("main.py", ["--help"], tmp_path).stdout
+    assert max(map(len, told.splitlines())) <= 80
 
 
 def test_private_networks_report_what_they_spent(tmp_path: Path) -> None:

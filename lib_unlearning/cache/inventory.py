@@ -33,7 +33,8 @@ class Entry:
 
     def __str__(self) -> str:
         state = ", unfinished" if self.unfinished else ""
-        return f"{self.kind}: {self.path.name} ({self.files} files, {size_text(self.size)}{state})"
+        files = "1 file" if self.files == 1 else f"{self.files} files"
+        return f"{self.kind}: {self.path.name} ({files}, {size_text(self.size)}{state})"
 
 
 def inventory(layout: Layout) -> Iterator[Entry]:

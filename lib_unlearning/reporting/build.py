@@ -7,7 +7,7 @@ from pathlib import Path
 from lib_unlearning.cache.files import file_name, write_text
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
-from lib_unlearning.report import plural, terminal_width
+from lib_unlearning.report import plural, say, terminal_width
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, panels
 from lib_unlearning.reporting.page import Figure, Section
@@ -35,7 +35,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
         _write_files(folder, only, found, limit)
         where = folder / "tables" / f"{only}.md"
         print("\n".join(tables.comparison_lines(COMPARISONS[only].title, found, limit, terminal_width(), where)))
-        print(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
+        say(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
     sections = [
         _section(folder, name, found, limit) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))
@@ -47,7 +47,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
     whole = page.render(findings, sections, verdicts, _details(folder, findings), unfinished)
     write_text(folder / "report.html", whole)
     told = f"{plural(len(runs), 'attack')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
-    print(f"{told}: {folder / 'report.html'}")
+    say(f"{told}:\n{folder / 'report.html'}")
 
 
 def _write_files(folder: Path, name: str, found: list[Panel], limit: float) -> None:
