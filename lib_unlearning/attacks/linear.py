@@ -130,6 +130,12 @@ class Extraction:
         """[d + 1, c] sum of the loss gradients of what was deleted, over the number of training records."""
         return hessian_times(self.public, before, after - before, self.link)
 
+    def left_by(self, view: View, versions: Versions) -> np.ndarray:
+        """The `residual` of one request."""
+        key = ("residual", len(self.probes), int(self.probes[0]), versions.sample_set, versions.request)
+        found: np.ndarray = view.once(key, lambda: self.residual(versions.before, versions.after))
+        return found
+
     def versions(self, view: View) -> list[Versions]:
         """Both versions of every request of a view, in its order."""
         return [

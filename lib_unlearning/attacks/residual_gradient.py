@@ -43,7 +43,7 @@ class Residuals:
         for found in plan.versions(view):
             asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
             gradients = loss_gradients(asked, view.cases.label[found.cases], found.before, plan.link)
-            fits[found.cases] = fit_of(gradients, plan.residual(found.before, found.after))
+            fits[found.cases] = fit_of(gradients, plan.left_by(view, found))
         return fits
 
 
