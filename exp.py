@@ -495,12 +495,12 @@ def run_experiment(settings: Settings) -> int:
     LOGGER.debug("%s", settings)
     experiment = EXPERIMENTS[settings.exp]
     if settings.exp in _ONCE:
-        with cluster(settings.cluster if settings.exp == "sweep" else None):
+        with cluster(settings.cluster if settings.exp == "sweep" else None, settings.temp_data):
             return experiment(settings).run() or 0
     if settings.dry_run:
         _say_cost(settings)
         return 0
-    with cluster(settings.cluster):
+    with cluster(settings.cluster, settings.temp_data):
         left = [experiment(replace(settings, seed=seed)).run() for seed in settings.seeds]
     folders = [folder for folder in left if folder is not None]
     if len(folders) > 1:

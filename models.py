@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.family import Family, estimator_family, network_family
-from lib_unlearning.options import NoOptions, option, whole
+from lib_unlearning.family import Chosen, Family, estimator_family, network_family
+from lib_unlearning.options import NoOptions, boolean, option, whole
+from lib_unlearning.training.estimators import EstimatorTrainer
 from lib_unlearning.training.tasks import Trainer
 
 
@@ -22,21 +23,54 @@ class TreeOptions:
     )
 
 
+@dataclass(frozen=True)
+class Accelerated:
+    """Of families that scikit-learn-intelex has as well."""
+
+    accelerate: bool = option(
+        False, "fit RF and LR targets by scikit-learn-intelex: other models, cached apart", kind=boolean, metavar="BOOL"
+    )
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What shapes the models beside the family's own libraries."""
+        return ("scikit-learn-intelex",) if self.accelerate else ()
+
+
+@dataclass(frozen=True)
+class ForestOptions(TreeOptions, Accelerated):
+    """Of forests."""
+
+    @property
+    def leaves_gap(self) -> bool:
+        """Whether a deleted record can leave a gap: scikit-learn-intelex's forests take no weights."""
+        return not self.accelerate
+
+
 def _decision_tree(labels: np.ndarray, seed: int, options: TreeOptions) -> Any:
     from sklearn.tree import DecisionTreeClassifier
 
     return DecisionTreeClassifier(max_leaf_nodes=options.max_leaf_nodes or 10, random_state=seed)
 
 
-def _random_forest(labels: np.ndarray, seed: int, options: TreeOptions) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
+def _random_forest(labels: np.ndarray, seed: int, options: ForestOptions) -> Any:
+    if options.accelerate:
+        from sklearnex.ensemble import RandomForestClassifier
+    else:
+        from sklearn.ensemble import RandomForestClassifier
 
-    leaves = options.max_leaf_nodes
-    return RandomForestClassifier(n_estimators=500, min_samples_leaf=30, max_leaf_nodes=leaves, random_state=seed)
+    jobs = 1 if options.accelerate else None  # otherwise it takes all cores in each worker
+    return RandomForestClassifier(
+        n_estimators=500, min_samples_leaf=30, max_leaf_nodes=options.max_leaf_nodes, random_state=seed, n_jobs=jobs
+    )
+
+
+def _forest_trainer(dataset: Dataset, options: ForestOptions, held_out: np.ndarray) -> Trainer:
+    return EstimatorTrainer(dataset, Chosen(_random_forest, options), "RF", weighs=options.leaves_gap)
 
 
 @dataclass(frozen=True)
-class LogisticOptions:
+class LogisticOptions(Accelerated):
     """Of logistic regression."""
 
     solver: str = option(
@@ -45,9 +79,13 @@ class LogisticOptions:
 
 
 def _logistic_regression(labels: np.ndarray, seed: int, options: LogisticOptions) -> Any:
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+
+    if options.accelerate:
+        from sklearnex.linear_model import LogisticRegression
+    else:
+        from sklearn.linear_model import LogisticRegression
 
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
 
@@ -94,7 +132,7 @@ def _allows_validation(labels: np.ndarray) -> bool:
 # To add a target model: one line here or in a plug-in.
 TARGET_MODELS: dict[str, Family] = {
     "DT": estimator_family("DT", _decision_tree, TreeOptions),
-    "RF": estimator_family("RF", _random_forest, TreeOptions, weighs=True),
+    "RF": Family(_forest_trainer, ForestOptions),
     "LR": Family(_logistic_trainer, LogisticOptions),
     "MLP": estimator_family("MLP", _multilayer_perceptron),
     **{name: network_family(name) for name in ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")},

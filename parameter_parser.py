@@ -138,7 +138,7 @@ def _flags() -> Iterator[Flag]:
     help = "query the models; false: reuse the saved posteriors"
     yield _flag(group, "is_obtain_posterior", True, help, kind=boolean)
     yield _flag(group, "num_process", usable_cores(), "processes (usable cores)", kind=whole(1), metavar="N")
-    help = "workers elsewhere in the place of processes: local:N, tcp://HOST:PORT, tls://..., slurm:FILE"
+    help = "workers elsewhere in the place of processes: local:N, tcp://HOST:PORT, tls://..., slurm:FILE, mpi"
     yield _flag(group, "cluster", None, help, metavar="SPEC")
     yield _flag(group, "is_train_multiprocess", True, "false: work in one process", kind=boolean)
     help = "which models stay on the disk; without all of them, attacks see the answers to their cases alone"
@@ -452,7 +452,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         round_digits=None if parsed.is_defense is False else parsed.round_digits,
         seeds=seeds,
         seed=seeds[0],
-        retrain_randomness=_randomness(values),
+        retrain_randomness=_randomness(values, origins),
         placebo=parsed.placebo,
         margin=parsed.margin,
         max_auc=parsed.max_auc,
@@ -630,14 +630,21 @@ def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:
     return SideSettings(*(values[f"{side}_{name}"] for name in names))
 
 
-def _randomness(values: Mapping[str, Any]) -> str:
-    """What retraining shares with the original; DP-SGD draws noise and batches anew in any case."""
+def _randomness(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> str:
+    """What retraining shares with the original; DP-SGD draws noise and batches anew in any case, and models that can
+    leave no gap share the seed at most."""
     asked = values["retrain_randomness"] or ("fresh" if values["fresh_retrain_seed"] else None)
     if values["fresh_retrain_seed"] and asked != "fresh":
         raise UserError(f"--fresh_retrain_seed and --retrain_randomness {asked} differ; leave one out")
     if values["is_dp_defense"] and asked not in (None, "fresh"):
         raise UserError(f"--retrain_randomness {asked}: DP-SGD draws its noise anew, or it would cancel; leave it out")
-    return asked or ("fresh" if values["is_dp_defense"] else "matched")
+    leave_gaps = all(getattr(origin.options, "leaves_gap", True) for origin in origins.values())
+    if asked == "matched" and not leave_gaps:
+        raise UserError(
+            "--retrain_randomness matched: scikit-learn-intelex's forests take no weights, so a deleted record leaves "
+            "no gap; name shared or fresh, or leave --accelerate out"
+        )
+    return asked or ("fresh" if values["is_dp_defense"] else "matched" if leave_gaps else "shared")
 
 
 def _published_entries(parsed: argparse.Namespace) -> int | None:

@@ -42,7 +42,9 @@ _NETWORKS = ("torch", "torchvision", "opacus", "safetensors")
 _EXTRA = {
     "pyarrow": "python -m pip install pyarrow",
     "distributed": 'python -m pip install "dask[distributed]"',
+    "mpi4py": "python -m pip install mpi4py, and an MPI (conda, apt, or python -m pip install mpich)",
     "dask_jobqueue": "python -m pip install dask-jobqueue",
+    **dict.fromkeys(("sklearnex", "scikit-learn-intelex"), "python -m pip install scikit-learn-intelex"),
 }
 
 

@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--models", default="DT,LR,RF,MLP,MLPTorch", help="comma-separated")
     parser.add_argument("--data", default="adult,location", help="comma-separated")
     parser.add_argument("--methods", default="scratch,sisa", help="comma-separated")
+    parser.add_argument("--flags", default="", help="more flags of each study, e.g. --flags=--accelerate")
     parser.add_argument("--sets", type=int, default=4, help="sample sets a side")
     parser.add_argument("--temp_data", type=Path, default=PROJECT / "temp_data", help="where the data lie")
     parser.add_argument("--straightforward", action="store_true", help="measure that way too")
@@ -181,13 +182,14 @@ def main() -> None:
         for model in arguments.models.split(","):
             for method in arguments.methods.split(","):
                 flags = ["--dataset_name", data, "--original_model", model, "--unlearning_method", method]
+                flags += arguments.flags.split()
                 flags += ["--num_epochs", "5"] if models.TARGET_MODELS[model].network else []
                 flags += [
                     f"--{side}_{name}"
                     for side in ("shadow", "target")
                     for name in (f"set_num={arguments.sets}", "set_size=2000")
                 ]
-                name = f"{model}, {data}, {method}"
+                name = " ".join([f"{model}, {data}, {method}", *arguments.flags.split()])
                 found.append(measured(name, flags, layout.processed_data.parent, arguments.straightforward))
                 print(f"| {' | '.join(found[-1].cells())} |", flush=True)
     if arguments.json:

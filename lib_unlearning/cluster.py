@@ -1,14 +1,16 @@
-"""Workers on other machines: Dask's scheduler in the place of local processes.
+"""Workers on other machines in the place of local processes: Dask's scheduler, or MPI.
 
 `local:N` starts a scheduler and N worker processes here, `tcp://host:8786` and `tls://host:8786` connect to a scheduler
 (certificates as Dask's configuration names them), `slurm:FILE` starts workers by dask-jobqueue with the options of a
-YAML file. What is trained, and with which seed, never depends on where it runs: results are those of a local run, byte
-by byte. Models are written by the workers into `--temp_data`, which must lie on a file system that all share.
+YAML file, `mpi` takes those of `mpiexec -n N python -m mpi4py.futures main.py`. What is trained, and with which seed,
+never depends on where it runs: results are those of a local run, byte by byte. Models are written by the workers into
+`--temp_data`, which must lie on a file system that all share.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,16 +18,20 @@ from typing import Any
 
 from lib_unlearning import parallel
 from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.executors import AHEAD, apply, mpi_mapper
 
-KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT or slurm:FILE"
-_AHEAD = 4  # tasks a worker that are handed out at a time
+KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE or mpi"
 _RETRIES = 1  # of a task whose worker died
 _PATIENCE = 30  # seconds for a scheduler to answer
+_LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
 
 @contextlib.contextmanager
-def cluster(spec: str | None) -> Iterator[None]:
+def cluster(spec: str | None, folder: Path) -> Iterator[None]:
     """Let `parallel_map` work on a cluster while the block runs; `None` leaves it to local processes.
+
+    Args:
+        folder: that all workers see.
 
     Raises:
         UserError: the cluster cannot be reached, or its workers have other versions.
@@ -33,9 +39,13 @@ def cluster(spec: str | None) -> Iterator[None]:
     if spec is None:
         yield
         return
+    if spec == "mpi":
+        with mpi_mapper(folder) as mapper, parallel.carried_out_by(mapper):
+            yield
+        return
     with _client(spec) as client:
         _check_versions(client)
-        LOGGER.info("cluster: %d workers at %s", len(client.scheduler_info()["workers"]), client.scheduler.address)
+        LOGGER.info("cluster: %d workers at %s", len(client.nthreads()), client.scheduler.address)
         with parallel.carried_out_by(_Mapper(client)):
             yield
 
@@ -120,17 +130,23 @@ class _Mapper:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._counted, self._workers = float("-inf"), 1
+
+    def _limit(self) -> int:
+        """Tasks that are handed out at a time; workers come and go."""
+        if time.monotonic() - self._counted > _LOOK_AGAIN:
+            self._counted, self._workers = time.monotonic(), max(1, len(self._client.nthreads()))
+        return AHEAD * self._workers
 
     def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         from distributed import CancelledError, KilledWorker
 
         sent = self._client.scatter(task, broadcast=True, hash=False)
-        limit = _AHEAD * max(1, len(self._client.scheduler_info()["workers"]))
         waiting: deque[Any] = deque()
         try:
             for item in items:
-                waiting.append(self._client.submit(_apply, sent, item, pure=False, retries=_RETRIES))
-                if len(waiting) >= limit:
+                waiting.append(self._client.submit(apply, sent, item, pure=False, retries=_RETRIES))
+                if len(waiting) >= self._limit():
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -142,10 +158,3 @@ class _Mapper:
             raise UserError(
                 f"the scheduler is gone ({error_text(error)}); what was finished is kept, run the command again"
             ) from error
-
-
-def _apply(task: Callable[[Any], Any], item: Any) -> Any:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        return task(item)

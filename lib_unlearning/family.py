@@ -12,7 +12,7 @@ from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.model_store import Files
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.options import NoOptions
-from lib_unlearning.training.estimators import EstimatorTrainer, MakeEstimator
+from lib_unlearning.training.estimators import EstimatorTrainer
 from lib_unlearning.training.tasks import Trainer, TrainingSettings
 
 
@@ -35,6 +35,17 @@ class Family:
     network: bool = False
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A maker of estimators with its options; unlike a function that is made on the way, it can be sent to a worker."""
+
+    make: Callable[[np.ndarray, int, Any], Any]
+    options: Any
+
+    def __call__(self, labels: np.ndarray, seed: int) -> Any:
+        return self.make(labels, seed, self.options)
+
+
 def estimator_family(
     name: str, make: Callable[[np.ndarray, int, Any], Any], options: type = NoOptions, weighs: bool = False
 ) -> Family:
@@ -46,8 +57,7 @@ def estimator_family(
     """
 
     def trainer(dataset: Dataset, chosen: Any, held_out: np.ndarray) -> Trainer:
-        made: MakeEstimator = lambda labels, seed: make(labels, seed, chosen)  # noqa: E731
-        return EstimatorTrainer(dataset, made, name, weighs)
+        return EstimatorTrainer(dataset, Chosen(make, chosen), name, weighs)
 
     return Family(trainer, options)
 

@@ -254,7 +254,7 @@ def _store(
         "seed": settings.seed,
         # Transfer between data sets that share records takes the target side's out of the shadow side's pools.
         "apart_from": None if whole else datasets["target"].digest,
-        "libraries": library_versions(*_LIBRARIES, *family.libraries),
+        "libraries": library_versions(*_LIBRARIES, *family.libraries, *getattr(origin.options, "libraries", ())),
         "plugins": settings.plugins,
         "cache_version": CACHE_VERSION,
     }

@@ -48,7 +48,7 @@ RUNS |= {
 }
 # Columns that came after the golden file, and those whose definition was changed since; CHANGELOG.md names both.
 ADDED = re.compile(
-    r"shadow_(auc|accuracy|deg_count|deg_rate)|solver|answers_only|retrain_randomness|attacks|still_there.*|set_overlap|stranger_reuse"
+    r"shadow_(auc|accuracy|deg_count|deg_rate)|solver|accelerate|answers_only|retrain_randomness|attacks|still_there.*|set_overlap|stranger_reuse"
     r"|round_digits|own_models|probes|queries|versions|label_known|(empirical|one_run)_epsilon|exposed_.*"
 )
 MOVED = re.compile(r".*_(low|high|se)|(tpr_at_|advantage).*")

@@ -15,7 +15,6 @@ FLOORS: list[set[str]] = [
     {"lib_unlearning", "lib_unlearning.errors", "lib_unlearning.seeds", "lib_unlearning.options"},
     {
         "lib_unlearning.parallel",
-        "lib_unlearning.cluster",
         "lib_unlearning.cache.files",
         "lib_unlearning.cache.layout",
         "lib_unlearning.plugins",
@@ -28,7 +27,13 @@ FLOORS: list[set[str]] = [
         "lib_unlearning.readers",
     },
     {"lib_unlearning.evaluation_cases", "lib_unlearning.training"},
-    {"lib_unlearning.unlearning.base", "lib_unlearning.unlearning.sharded", "lib_unlearning.cache"},
+    {
+        "lib_unlearning.unlearning.base",
+        "lib_unlearning.unlearning.sharded",
+        "lib_unlearning.cache",
+        "lib_unlearning.executors",
+        "lib_unlearning.cluster",
+    },
     {"lib_unlearning.posterior"},
     {"lib_unlearning.unlearning"},
     {"lib_unlearning.construct_feature", "lib_unlearning.defense", "lib_unlearning.family"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ import pytest
 from lib_unlearning import cluster as cluster_module
 from lib_unlearning.cluster import cluster
 from lib_unlearning.errors import UserError
-from lib_unlearning.parallel import parallel_map
+from lib_unlearning.executors import ExecutorMapper
+from lib_unlearning.parallel import carried_out_by, parallel_map
 from tests.test_commands import PROJECT, run
 
 SIZES = [
@@ -43,20 +47,30 @@ def a_worker(address: str) -> subprocess.Popen[bytes]:
     return dask("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
 
 
-@pytest.fixture
-def scheduler() -> Iterator[str]:
-    """Address of a running scheduler; its workers are the test's."""
-    port = free_port()
-    process = dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+def a_scheduler(port: int, *flags: str) -> subprocess.Popen[bytes]:
+    process = dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", *flags)
     limit = time.monotonic() + 30
     while time.monotonic() < limit:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
+    return process
+
+
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """Address of a running scheduler; its workers are the test's."""
+    port = free_port()
+    process = a_scheduler(port)
     yield f"tcp://127.0.0.1:{port}"
-    process.kill()
-    process.wait()
+    end(process)
 
 
 def results(folder: Path) -> bytes:
@@ -75,33 +89,104 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_dies_and_one_comes_late(
     time.sleep(2)
     workers[0].kill()
     told = started.communicate(timeout=120)[1]
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+    end(*workers)
     assert started.returncode == 0, told
     assert results(tmp_path / "here") == results(tmp_path / "there")
 
 
-def test_workers_of_other_versions_are_refused(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_of_other_versions_are_refused(tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = a_worker(scheduler)
     monkeypatch.setattr(cluster_module, "_expected", lambda: {**cluster_module._versions(), "numpy": "1.0"})
-    with pytest.raises(UserError, match=r"numpy .* instead of 1\.0"), cluster(scheduler):
+    with pytest.raises(UserError, match=r"numpy .* instead of 1\.0"), cluster(scheduler, tmp_path):
         pass
-    worker.kill()
-    worker.wait()
+    end(worker)
 
 
-def test_a_scheduler_without_workers_and_none_at_all(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers_and_none_at_all(
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster_module, "_PATIENCE", 1)
-    with pytest.raises(UserError, match="has no workers"), cluster(scheduler):
+    with pytest.raises(UserError, match="has no workers"), cluster(scheduler, tmp_path):
         pass
-    with pytest.raises(UserError, match="no scheduler answers"), cluster(f"tcp://127.0.0.1:{free_port()}"):
+    with pytest.raises(UserError, match="no scheduler answers"), cluster(f"tcp://127.0.0.1:{free_port()}", tmp_path):
         pass
     for wrong in ("local:none", "mesh:3"):
-        with pytest.raises(UserError, match="--cluster"), cluster(wrong):
+        with pytest.raises(UserError, match="--cluster"), cluster(wrong, tmp_path):
             pass
 
 
-def test_without_a_cluster_nothing_changes() -> None:
-    with cluster(None):
+def test_without_a_cluster_nothing_changes(tmp_path: Path) -> None:
+    with cluster(None, tmp_path):
         assert list(parallel_map(abs, [-1, 2], 1, "", True)) == [1, 2]
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    run(tmp_path / "here", *RUN, "--num_process", "1", small=False)
+    port, there = free_port(), tmp_path / "there"
+    words = [*RUN, "--cluster", f"tcp://127.0.0.1:{port}", "--temp_data", str(there)]
+    first, worker = a_scheduler(port), a_worker(f"tcp://127.0.0.1:{port}")
+    started = subprocess.Popen([sys.executable, str(PROJECT / "main.py"), *words], stderr=subprocess.PIPE, text=True)
+    while started.poll() is None and not list(there.rglob("set_0000.models")):
+        time.sleep(0.02)
+    end(first)
+    told = started.communicate(timeout=120)[1]
+    end(worker)
+    assert started.returncode == 2, told
+    complaint = [line for line in told.splitlines() if line.startswith("main.py: error:")]
+    assert len(complaint) == 1
+    assert "the scheduler is gone" in complaint[0]
+    second, worker = a_scheduler(port), a_worker(f"tcp://127.0.0.1:{port}")
+    subprocess.run([sys.executable, str(PROJECT / "main.py"), *words], check=True, capture_output=True)
+    end(worker, second)
+    assert results(tmp_path / "here") == results(there)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_workers_behind_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the certificate, as Dask's configuration names it; without, nobody gets in."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    made = f"req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 1 -subj /CN=127.0.0.1"
+    subprocess.run(["openssl", *made.split()], check=True, capture_output=True)
+    port = free_port()
+    flags = ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
+    address = f"tls://127.0.0.1:{port}"
+    first = a_scheduler(port, "--protocol", "tls", *flags)
+    worker = dask("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", *flags)
+    run(tmp_path / "here", *RUN, "--num_process", "1", small=False)
+    for name, path in (("CA_FILE", certificate), ("CLIENT__CERT", certificate), ("CLIENT__KEY", key)):
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name}", path)
+    command = [sys.executable, str(PROJECT / "main.py"), *RUN, "--cluster", address, "--temp_data"]
+    subprocess.run([*command, str(tmp_path / "there")], check=True, capture_output=True)
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT", str(tmp_path / "none.pem"))
+    refused = subprocess.run([*command, str(tmp_path / "elsewhere")], capture_output=True, text=True)
+    end(worker, first)
+    assert results(tmp_path / "here") == results(tmp_path / "there")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_any_executor_carries_the_work(tmp_path: Path, kind: type[Executor]) -> None:
+    with kind(2) as executor, carried_out_by(ExecutorMapper(executor, 2, tmp_path / "shared")):  # type: ignore[call-arg]
+        assert list(parallel_map(abs, range(-40, 0), 2, "", True)) == list(range(40, 0, -1))
+    assert not list((tmp_path / "shared").iterdir())
+
+
+def test_an_executor_whose_workers_die_is_one_line(tmp_path: Path) -> None:
+    with (
+        ProcessPoolExecutor(1) as executor,
+        carried_out_by(ExecutorMapper(executor, 1, tmp_path)),
+        pytest.raises(UserError, match="the workers are gone"),
+    ):
+        list(parallel_map(os._exit, [1, 2], 2, "", True))
+
+
+def test_mpi(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
+        assert "run: python -m pip install mpi4py" in run(tmp_path / "there", *RUN, "--cluster", "mpi", code=2)
+        return
+    run(tmp_path / "here", *RUN, "--num_process", "1", small=False)
+    started = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", "main.py", *RUN, "--cluster", "mpi"]
+    there = [*started, "--temp_data", str(tmp_path / "there")]
+    subprocess.run(there, check=True, capture_output=True, cwd=PROJECT, timeout=120)
+    assert results(tmp_path / "here") == results(tmp_path / "there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import re
 import shutil
@@ -193,6 +194,20 @@ def test_flags_of_the_papers_code_are_accepted(tmp_path: Path) -> None:
 def test_an_attack_without_models_leaves_no_run(tmp_path: Path) -> None:
     assert "are not trained" in run(tmp_path / "td", "--exp", "mem_inf", code=2)
     assert not list((tmp_path / "td").rglob("unfinished.json"))
+
+
+@pytest.mark.parametrize("target", ["RF", "LR"])
+def test_accelerated_models_are_other_models(tmp_path: Path, target: str) -> None:
+    """By scikit-learn-intelex where it is installed; otherwise the command that installs it."""
+    flags = ["--exp", "all", "--original_model", target, "--accelerate"]
+    if importlib.util.find_spec("sklearnex") is None:
+        assert "run: python -m pip install scikit-learn-intelex" in run(tmp_path / "td", *flags, code=2)
+        return
+    fast = result_rows(run(tmp_path / "td", *flags))["label_logit"]
+    plain = result_rows(run(tmp_path / "td", *flags[:-1], "--retrain_randomness", fast["retrain_randomness"]))
+    assert (fast["accelerate"], plain["label_logit"]["accelerate"]) == ("True", "False")
+    assert fast["retrain_randomness"] == ("shared" if target == "RF" else "matched")
+    assert len(list((tmp_path / "td" / "target_models").iterdir())) == 2
 
 
 def test_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,6 +428,7 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--original_model=MLPTorch --batch_size=500", "--batch_size 500: a set holds 400 records"),
         ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
         ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
+        ("--original_model=RF --accelerate --retrain_randomness=matched", "forests take no weights"),
         ("--original_model=LRTorch --cuda=0 --device=cpu", "--cuda 0 and --device cpu name different devices"),
         ("--seeds=0,0", "names a value twice: 0,0"),
         ("--seeds=0,x", "--seeds: expected a whole number, found 'x'"),

@@ -1,0 +1,109 @@
+"""Any `concurrent.futures.Executor` in the place of local processes, mpi4py's among them.
+
+An executor sends what it is given with every task. So the work (settings, splits, prepared data) is written once,
+sealed, to a folder that all workers see, and tasks name the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lib_unlearning.cache import sealed_pickle
+from lib_unlearning.errors import UserError, error_text
+
+AHEAD = 4  # tasks a worker that are handed out at a time
+
+
+class ExecutorMapper:
+    """Results of a task for each item, in order; see `parallel.carried_out_by`.
+
+    Args:
+        workers: how many the executor has.
+        folder: that all of them see.
+    """
+
+    def __init__(self, executor: Executor, workers: int, folder: Path) -> None:
+        self._executor, self._workers, self._folder = executor, workers, folder
+
+    def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Raises `UserError` when the executor's workers are gone."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f".work-{secrets.token_hex(8)}.tmp"
+        sealed_pickle.write(path, _dumped(task), path.name)
+        waiting: deque[Any] = deque()
+        try:
+            for item in items:
+                waiting.append(self._executor.submit(apply_kept, path, item))
+                if len(waiting) >= AHEAD * self._workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except (BrokenExecutor, CancelledError) as error:
+            raise UserError(
+                f"the workers are gone ({error_text(error)}); what was finished is kept, run the command again"
+            ) from error
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def apply_kept(path: Path, item: Any) -> Any:
+    """The result for one item of the work that lies in a file."""
+    return apply(_kept(path), item)
+
+
+def apply(task: Callable[[Any], Any], item: Any) -> Any:
+    """`task(item)` on one core."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return task(item)
+
+
+@lru_cache(maxsize=1)
+def _kept(path: Path) -> Any:
+    found = sealed_pickle.read(path, path.name, False)
+    if found is None:
+        raise UserError(f"{path}: not there; workers must see the folder of --temp_data")
+    return pickle.loads(found)
+
+
+class _Pickler(pickle.Pickler):
+    """Modules go by their names."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """How a value is made again; the usual way for all but modules."""
+        return (import_module, (value.__name__,)) if isinstance(value, ModuleType) else NotImplemented
+
+
+def _dumped(value: Any) -> bytes:
+    found = io.BytesIO()
+    _Pickler(found, pickle.HIGHEST_PROTOCOL).dump(value)
+    return found.getvalue()
+
+
+@contextlib.contextmanager
+def mpi_mapper(folder: Path) -> Iterator[ExecutorMapper]:
+    """The workers of `mpiexec -n N python -m mpi4py.futures main.py ...`.
+
+    Raises:
+        UserError: the command was not started so, or without workers.
+    """
+    from mpi4py import MPI
+    from mpi4py.futures import MPIPoolExecutor
+
+    workers = MPI.COMM_WORLD.Get_size() - 1
+    if workers < 1:
+        raise UserError("--cluster mpi: start it as mpiexec -n N python -m mpi4py.futures main.py ..., N at least 2")
+    with MPIPoolExecutor() as executor:
+        yield ExecutorMapper(executor, workers, folder)
