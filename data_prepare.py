@@ -15,10 +15,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import utils
+
+if __name__ == "__main__":
+    utils.require("data_prepare.py", "numpy")
+
 import numpy as np
 
 import config
-import utils
 from lib_unlearning import __version__
 from lib_unlearning.cache.files import digest_file, file_name, locked
 from lib_unlearning.cache.layout import Layout
@@ -28,6 +32,7 @@ from lib_unlearning.options import boolean, whole
 from lib_unlearning.plugins import load_plugins, source_of
 from lib_unlearning.readers import accident, adult, download, images, location, own_table
 from lib_unlearning.readers.raw import RawDataset, check
+from lib_unlearning.terminal import say
 
 DRIVE_FOLDER = "INSTA_DRIVE_FOLDER"  # environment variable: the authors' folder is not under a fixed address
 OWN = "csv"  # anybody's own table; its label is a column of it
@@ -488,7 +493,7 @@ def run(arguments: Sequence[str]) -> None:
     parsed = parser.parse_args(arguments)
     layout = Layout(parsed.temp_data.expanduser().absolute())
     if parsed.list:
-        print("\n".join(list_datasets(layout)))
+        say("\n".join(list_datasets(layout)))
         return
     name, label = _asked_for(parsed, layout)
     folder, form = _folder(name, label, layout), _form(name, label)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import data_prepare
 import models
 from lib_unlearning import report
-from lib_unlearning.attack import BOTH_VERSIONS, FeatureAttack, View
+from lib_unlearning.attack import BOTH_VERSIONS, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
-from lib_unlearning.attacks.combined import Combined
-from lib_unlearning.attacks.registry import attacks_on
+from lib_unlearning.attacks.registry import attacks_on, strongest_learned
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.attacks.three_classes import three_classes
 from lib_unlearning.audit.answers_file import audit_files
@@ -26,7 +25,7 @@ from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import unfinished, write_json, write_text
+from lib_unlearning.cache.files import unfinished, write_json
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.cluster import cluster
@@ -34,12 +33,13 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
-from lib_unlearning.reconstruct import as_csv, lines, may_be_drawn, reconstruct
+from lib_unlearning.reconstruct import lines, may_be_drawn, reconstruct, save_reconstruction
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
+from lib_unlearning.terminal import say, table_lines, terminal_width
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ModelTrain:
             trained = train_missing(study, watch)
         total = len(study.sets())
         count = sum(part.set_num * (1 + part.unlearning_size) for part in self.settings.sides.values())
-        report.say(f"{trained} of {total} sample sets trained, {total - trained} reused: {count} models in")
+        say(f"{trained} of {total} sample sets trained, {total - trained} reused: {count} models in")
         for side in SIDES:
             print(f"  {study.store[side].folder}")
             if trained:
@@ -100,7 +100,7 @@ class ModelTrain:
         source = StudySource(study, report.answers_name(study.settings), watch)
         answers = source.answers()
         count = sum(part.utility.shape[0] * part.utility.shape[1] for part in answers.values())
-        report.say(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
+        say(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
 
 
 class MemInf:
@@ -192,13 +192,12 @@ class ThreeWays:
             views[question] = source.views()
         settings = replace(study.settings, samples_to_evaluate="three_classes")
         overlap = mean_overlap(study.split["target"].sample_sets)
-        today = settings.attacks == "all"
-        attack = Combined(settings.attack_model) if today else FeatureAttack("label_logit", settings.attack_model)
+        attack = strongest_learned(settings.attack_model, settings.attacks == "all")
         found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
         folder = settings.layout.attack_data / f"{report.answers_name(settings, attack.name)}"
-        write_json(folder / "three_classes.json", asdict(found) | {"confusion": found.confusion.tolist()})
+        write_json(folder / report.THREE_CLASSES, asdict(found) | {"confusion": found.confusion.tolist()})
         told = report.described_study(study.dataset["target"].title, settings)
-        report.say(told)
+        say(told)
         print("\n".join(report.three_class_table(found, attack.name)))
         print(f"Results: {folder}")
 
@@ -237,19 +236,15 @@ class Reconstruct:
             requests = [part.requests for part in sets]
             found = reconstruct(view, dataset, study.split["target"].positive, requests, settings.seed)
         overlap = mean_overlap(sets)
-        width = report.terminal_width()
         described = report.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / f"{report.run_name(settings, described)}_reconstruct"
-        write_text(folder / "reconstruction.csv", as_csv(found))
-        write_text(folder / "reconstruction.txt", "\n".join(lines(found, dataset, overlap, None)) + "\n")
+        folder = settings.layout.attack_data / report.run_name(settings, described, "reconstruct")
+        save_reconstruction(found, dataset, overlap, folder)
         write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
         _keep_timing(folder, study, watch)
-        print(report.fitted(report.described_study(dataset.title, settings), width))
-        deletions = len(found.of("rebuilt"))
-        report.say(
-            f"{deletions:,} deletions of {settings.sides['target'].unlearning_num}, rebuilt without a candidate\n"
-        )
-        print("\n".join(lines(found, dataset, overlap, width)))
+        say(report.described_study(dataset.title, settings))
+        each = settings.sides["target"].unlearning_num
+        say(f"{len(found.of('rebuilt')):,} deletions of {each}, rebuilt without a candidate\n")
+        print("\n".join(lines(found, dataset, overlap, terminal_width())))
         if may_be_drawn(dataset):
             from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib
 
@@ -280,7 +275,7 @@ class Audit:
 
             found = audit_models(inputs, self._options())
             if isinstance(found, str):
-                report.say(found)
+                say(found)
                 return EXIT_CODES["no verdict"]
             dossier = found
         else:
@@ -289,7 +284,7 @@ class Audit:
         write_json(folder / "verdict.json", dossier.verdict())
         write_page(dossier, folder / "audit.html", inputs.show_ids)
         pack = write_pack(dossier, inputs.pack or folder / "audit.zip")
-        report.say("\n".join([dossier.title, *dossier.notes, *dossier.lines()]))
+        say("\n".join([dossier.title, *dossier.notes, *dossier.lines()]))
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]
 
@@ -297,7 +292,7 @@ class Audit:
         """A row for each number of requests a set."""
         from lib_unlearning.estimate import duration, plans
 
-        width, margin = report.terminal_width(), self.settings.margin - 0.5
+        width, margin = terminal_width(), self.settings.margin - 0.5
         relative = not UNLEARNING_METHODS[self.settings.unlearning_method].exact
         found = list(plans(self.settings, lambda settings: _open(settings, Stopwatch()), margin, relative))
         columns = {
@@ -311,10 +306,10 @@ class Audit:
             f"shows ({self.settings.origins['target'].original_model}, {self.settings.unlearning_method}, "
             f"{self.settings.num_process} processes):"
         )
-        print(report.fitted(told, width) + "\n")
+        say(f"{told}\n")
         print(
             "\n".join(
-                report.table_lines(
+                table_lines(
                     {"requests a set": [str(plan.requests) for plan in found]}, columns, width, "a wider terminal"
                 )
             )
@@ -375,8 +370,8 @@ class Sweep:
         from tqdm import tqdm
 
         plan = self._plan(name)
-        report.say(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes")
-        report.say(f"From what is there: {self._cost(plan)}")
+        say(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes")
+        say(f"From what is there: {self._cost(plan)}")
         if self.settings.dry_run:
             return
         hidden = True if self.settings.quiet else None
@@ -401,7 +396,7 @@ class Sweep:
 
         layout = self.settings.layout
         try:
-            data_prepare.obtain_dataset("location", "foursquare", layout, download=True)
+            data_prepare.obtain_dataset("location", "foursquare", layout, download=not self.settings.dry_run)
             real = True
         except UserError as error:
             LOGGER.warning("location / foursquare cannot be had here (%s): synthetic venues take its place", error)
@@ -409,7 +404,7 @@ class Sweep:
         return Scope(self.settings.small, real, data_prepare.is_at_hand("accident", "severity", layout))
 
     def _cost(self, plan: Sequence[Settings]) -> str:
-        from lib_unlearning.estimate import Estimator, told
+        from lib_unlearning.estimate import Estimator, asked, told
 
         estimator = Estimator()
         logging.disable(logging.WARNING)
@@ -418,7 +413,7 @@ class Sweep:
         finally:
             logging.disable(logging.NOTSET)
         total = sum(costs[1:], costs[0]).times(len(plan[0].seeds))
-        return told(total, plan[0].num_process, self.settings.temp_data)
+        return f"{asked(plan)}; {told(total, plan[0].num_process, self.settings.temp_data)}"
 
 
 class Status:
@@ -430,10 +425,10 @@ class Status:
     def run(self) -> None:
         """Print an entry a line, with sizes."""
         found = _entries(self.settings)
-        report.say("\n".join(map(str, found)) or f"nothing under {self.settings.temp_data}")
+        say("\n".join(map(str, found)) or f"nothing under {self.settings.temp_data}")
         total = size_text(sum(entry.size for entry in found))
         unfinished_runs = sum(entry.unfinished for entry in found)
-        report.say(f"{len(found)} entries, {total}, {unfinished_runs} unfinished, under {self.settings.temp_data}")
+        say(f"{len(found)} entries, {total}, {unfinished_runs} unfinished, under {self.settings.temp_data}")
 
 
 class Clean:
@@ -446,9 +441,9 @@ class Clean:
         """Say what will go, ask, and delete it."""
         found = _entries(self.settings)
         if not found:
-            report.say(f"nothing to delete under {self.settings.temp_data}")
+            say(f"nothing to delete under {self.settings.temp_data}")
             return
-        report.say("\n".join(map(str, found)))
+        say("\n".join(map(str, found)))
         total = size_text(sum(entry.size for entry in found))
         if self.settings.dry_run or not self._agreed(f"delete these {len(found)} entries ({total})?"):
             print("nothing was deleted")
@@ -511,9 +506,10 @@ def run_experiment(settings: Settings) -> int:
 
 
 def _say_cost(settings: Settings) -> None:
-    from lib_unlearning.estimate import Estimator, told
+    from lib_unlearning.estimate import Estimator, asked, told
 
     study = _open(settings, Stopwatch())
-    report.say(report.described_study(study.dataset["target"].title, study.settings))
-    cost = Estimator().cost(study, attacks=settings.exp != "model_train").times(len(settings.seeds))
-    report.say(told(cost, study.processes, settings.temp_data))
+    say(report.described_study(study.dataset["target"].title, study.settings))
+    attacks = settings.exp != "model_train"
+    cost = Estimator().cost(study, attacks).times(len(settings.seeds))
+    say("; ".join([*([asked([study.settings])] if attacks else []), told(cost, study.processes, settings.temp_data)]))

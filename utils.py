@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import importlib.util
 import logging
 import os
 import re
@@ -16,36 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lib_unlearning.errors import LOGGER, UserError
-from lib_unlearning.plugins import blamed
-
-# Distribution -> what installs it, for modules that a light installation lacks.
-_CORE: tuple[str, ...] = (
-    "numpy",
-    "scipy",
-    "sklearn",
-    "scikit-learn",
-    "joblib",
-    "pandas",
-    "matplotlib",
-    "jinja2",
-    "markupsafe",
-    "yaml",
-    "tqdm",
-    "psutil",
-    "threadpoolctl",
-    "filelock",
-    "platformdirs",
-    "pooch",
-    "requests",
-)
-_NETWORKS = ("torch", "torchvision", "opacus", "safetensors")
-_EXTRA = {
-    "pyarrow": "python -m pip install pyarrow",
-    "distributed": 'python -m pip install "dask[distributed]"',
-    "mpi4py": "python -m pip install mpi4py, and an MPI (conda, apt, or python -m pip install mpich)",
-    "dask_jobqueue": "python -m pip install dask-jobqueue",
-    **dict.fromkeys(("sklearnex", "scikit-learn-intelex"), "python -m pip install scikit-learn-intelex"),
-}
+from lib_unlearning.packages import installed_by
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -72,13 +44,16 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def missing_package(error: ModuleNotFoundError) -> str:
     """What to tell the user whose installation lacks a package; raises the error again when it is none of ours."""
-    name = str(error.name or "").partition(".")[0]
-    if name in _EXTRA:
-        return f"this needs the package {name}, which is not installed; run: {_EXTRA[name]}"
-    for known, file in ((_NETWORKS, "requirements.txt"), (_CORE, "requirements-core.txt")):
-        if name in known:
-            return f"this needs the package {name}, which is not installed; run: python -m pip install -r {file}"
-    raise error
+    command = installed_by(str(error.name or ""))
+    if command is None:
+        raise error
+    return f"this needs the package {str(error.name).partition('.')[0]}, which is not installed; run: {command}"
+
+
+def require(program: str, package: str) -> None:
+    """End the program with one line when a package is missing that it cannot be imported without."""
+    if importlib.util.find_spec(package) is None:
+        sys.exit(_complain(program, missing_package(ModuleNotFoundError(name=package))))
 
 
 def run_command(program: str, command: Callable[[], int | None]) -> int:
@@ -104,6 +79,8 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return _complain(program, f"the output cannot be written ({error.strerror})")
+        from lib_unlearning.plugins import blamed  # needs what may be missing
+
         plugin = blamed(error)
         if plugin is None:
             raise

@@ -1,4 +1,4 @@
-"""The AUC figures of README.md: eight settings on Adult, the mean over seeds, each run through `main.py`.
+"""AUCs by which a right implementation is known: eight settings on Adult, mean over seeds, each through `main.py`.
 
 python benchmarks/reference_figures.py --seeds 0,1,2
 """

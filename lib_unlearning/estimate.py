@@ -207,6 +207,13 @@ def _timed(task: Any) -> float:
     return time.perf_counter() - start
 
 
+def asked(plan: Sequence[Settings]) -> str:
+    """What runs ask their models, in words."""
+    sides = [part for settings in plan for part in settings.sides.values()]
+    cases = 2 * sum(part.set_num * part.unlearning_size * part.unlearning_num for part in sides)
+    return f"{cases * len(plan[0].seeds):,} cases to ask both versions about"
+
+
 def told(cost: Cost, processes: int, folder: Any) -> str:
     """A cost in words."""
     more = "" if cost.complete else ", and more that only training tells"

@@ -166,7 +166,9 @@ class _Group:
     def _effects(self, original: Ensemble, deleted: np.ndarray) -> np.ndarray:
         """Of the original's constituents together; no probes where these have no gradients."""
         shop = self.shop
-        if GRADIENTS not in shop.trainer.capabilities:
+        # A method may have put something else in a trained model's place.
+        known = all(hasattr(constituent, "effects") for constituent in original.constituents)
+        if GRADIENTS not in shop.trainer.capabilities or not known:
             return np.zeros((len(deleted), 0, shop.dataset.num_classes), dtype=np.float32)
         rows = [shop.dataset.rows(part) for part in (self.probes, deleted)]
         labels = shop.dataset.labels[deleted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import re
@@ -13,6 +14,7 @@ from types import ModuleType
 
 from lib_unlearning.cache.files import digest
 from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.packages import installed_by
 
 # Name as given -> digest of the source files it brought, and these files.
 LOADED: dict[str, str] = {}
@@ -30,7 +32,7 @@ def load_plugins(names: Sequence[str]) -> dict[str, str]:
             known = set(sys.modules)
             module = _imported(name)
             _FILES[name] = _own_files(module, set(sys.modules) - known)
-            LOADED[name] = digest([path.read_bytes().hex() for path in sorted(_FILES[name])])
+            LOADED[name] = _digest_of(_FILES[name])
     return {name: LOADED[name] for name in names}
 
 
@@ -41,9 +43,10 @@ def _imported(name: str) -> ModuleType:
         raise UserError(f"--plugin {name}: there is no such file")
     try:
         if not is_file:
+            sys.path.append(str(Path.cwd()))
             return importlib.import_module(name)
-        # By this name its classes are found again when a cached model is opened.
-        title = f"plugin_{path.stem}"
+        # By this name its classes are found again when a cached model is opened, which belongs to this source.
+        title = f"plugin_{path.stem}_{_digest_of(_with_helpers(path.resolve()))[:8]}"
         spec = importlib.util.spec_from_file_location(title, path)
         assert spec is not None
         assert spec.loader is not None
@@ -55,20 +58,53 @@ def _imported(name: str) -> ModuleType:
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # it may do anything, also end the program
-        raise UserError(f"--plugin {name}: {type(error).__name__}: {error_text(error)}") from error
+        told = f"--plugin {name}: {type(error).__name__}: {error_text(error)}"
+        missing = isinstance(error, ModuleNotFoundError) and installed_by(str(error.name or ""))
+        raise UserError(f"{told}; run: {missing}" if missing else told) from error
+
+
+def _digest_of(files: set[Path]) -> str:
+    return digest([path.read_bytes().hex() for path in sorted(files)])
 
 
 def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
-    """The plug-in's file and those of the modules that came with it from its own folder."""
+    """The plug-in's file and those of the modules that come from its own folder, now or when it is at work."""
     if module.__file__ is None:
         raise UserError(f"--plugin {module.__name__}: this is a folder without a module of its own; name a file")
     own = Path(module.__file__).resolve()
-    paths = {own}
+    paths = _with_helpers(own)
     for name in newcomers:
         path = Path(str(getattr(sys.modules.get(name), "__file__", "") or ""))
         if path.is_absolute() and path.is_file() and path.resolve().is_relative_to(own.parent):
             paths.add(path.resolve())
     return paths
+
+
+def _with_helpers(own: Path) -> set[Path]:
+    """A file and all of its folder that its imports name, also those within functions, and theirs."""
+    found, todo = {own}, [own]
+    while todo:
+        for path in _imports_from(own.parent, todo.pop()) - found:
+            found.add(path)
+            todo.append(path)
+    return found
+
+
+def _imports_from(folder: Path, path: Path) -> set[Path]:
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):  # importing it will say so
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            names |= {".".join(filter(None, (node.module, alias.name))) for alias in node.names} | {node.module or ""}
+    # A package's own relative imports are looked for beside the file as well.
+    places = {start.joinpath(*name.split(".")) for name in names if name for start in (folder, path.parent)}
+    files = {place.with_suffix(".py") for place in places}
+    for place in places:
+        files |= {part / "__init__.py" for part in (place, *place.parents) if part.is_relative_to(folder)}
+    return {file.resolve() for file in files if file.is_file()}
 
 
 def source_of(made_by: object) -> str | None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.attacks.reconstruction import Guess, Match, Population, Public, Rebuilt, rebuild
+from lib_unlearning.cache.files import write_text
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.report import csv_text, fitted, table_lines, with_interval
+from lib_unlearning.report import csv_text, with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
+from lib_unlearning.terminal import fitted, table_lines
 
+TABLE = "reconstruction.csv"
 PLACEBO = "placebo (a stranger)"
 NEAR = 10
 COSINE = "median cosine"
@@ -148,7 +152,7 @@ def lines(found: Reconstruction, dataset: Dataset, overlap: float, width: int | 
         name: [f"{row[name]:.3f}" if name == COSINE else with_interval(row[name]) for row in table.values()]
         for name in next(iter(table.values()))
     }
-    yield from table_lines({"guess": list(table)}, columns, width, "reconstruction.csv")
+    yield from table_lines({"guess": list(table)}, columns, width, TABLE)
     yield from _regions(found, width)
     if dataset.columns:
         yield ""
@@ -209,6 +213,12 @@ def _with_truth(name: str, guess: str, true: str) -> str:
 def may_be_drawn(dataset: Dataset) -> bool:
     """Whether rebuilt records may be shown as pictures: Adult's are public, and digits are nobody's."""
     return dataset.name in _DRAWN
+
+
+def save_reconstruction(found: Reconstruction, dataset: Dataset, overlap: float, folder: Path) -> None:
+    """Write the table, and what is printed, to a run's folder."""
+    write_text(folder / TABLE, as_csv(found))
+    write_text(folder / "reconstruction.txt", "\n".join(lines(found, dataset, overlap, None)) + "\n")
 
 
 def as_csv(found: Reconstruction) -> str:

@@ -6,11 +6,8 @@ import csv
 import io
 import json
 import math
-import os
 import shlex
-import shutil
 import sys
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,6 +42,7 @@ from lib_unlearning.statistics.privacy import (
     one_run_epsilon,
 )
 from lib_unlearning.statistics.verdict import Verdict, judge
+from lib_unlearning.terminal import fitted, table_lines, terminal_width
 
 Results = Mapping[str, Mapping[str, Estimate]]  # feature -> metric -> estimate
 
@@ -68,6 +66,7 @@ _REUSE = 1.5  # questions a stranger, from which on their number is worth a word
 # Files of a run.
 RESULTS = "results.json"
 SETTINGS = "settings.json"
+THREE_CLASSES = "three_classes.json"
 SCORES = "scores.csv"
 CURVES = "curves.csv"
 TIMING = "timing.json"
@@ -121,9 +120,10 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
     }
 
 
-def run_name(settings: Settings, described: Mapping[str, Any]) -> str:
-    """Name of a run's folder: readable, and complete by a digest."""
-    return f"{answers_name(settings, settings.attack_model)}-{digest(described)[:10]}"
+def run_name(settings: Settings, described: Mapping[str, Any], kind: str = "") -> str:
+    """Name of a run's folder: readable, and complete by a digest; `kind` where it is no attack."""
+    named = f"{answers_name(settings, settings.attack_model)}-{digest(described)[:10]}"
+    return f"{named}_{kind}" if kind else named
 
 
 def made(stages: Sequence[Mapping[str, Any]], data: Mapping[str, str]) -> dict[str, Any]:
@@ -346,59 +346,8 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
     return table_lines({"feature": names}, columns, width, "results.csv")
 
 
-def table_lines(
-    names: dict[str, list[str]], columns: Mapping[str, list[str]], width: int | None, where: str
-) -> list[str]:
-    """Lines of a table; columns for which a terminal is too narrow are left out from the first one on, which is said.
-
-    Args:
-        names: the first column: title -> cells.
-        columns: the others, the most important first.
-        where: the file that has all of them.
-    """
-    shown, left_out = dict(names), list[str]()
-    for title, cells in columns.items():
-        if width is None or (not left_out and sum(map(_width, [*shown.items(), (title, cells)])) <= width):
-            shown[title] = cells
-        else:
-            left_out.append(title)
-    widths = [_width(column) for column in shown.items()]
-    rows = zip(*shown.values(), strict=True)
-    lines = [
-        "".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip() for row in (shown, *rows)
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    if left_out:
-        lines.append(fitted(f"(for want of width without {', '.join(left_out)}; {where} has them)", width))
-    return lines
-
-
-def _width(column: tuple[str, list[str]]) -> int:
-    return max(map(len, [column[0], *column[1]])) + 2
-
-
 def _plain(estimate: Estimate | None) -> str:
     return "-" if estimate is None else f"{estimate.value:.3f}"
-
-
-def terminal_width() -> int | None:
-    """Columns of the terminal, None where the output is no terminal and nobody set COLUMNS."""
-    if "COLUMNS" not in os.environ and not sys.stdout.isatty():
-        return None
-    return shutil.get_terminal_size((80, 24)).columns
-
-
-def fitted(text: str, width: int | None) -> str:
-    """A text broken at words so that it fits a width; names of files are never broken."""
-    if width is None:
-        return text
-    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
-    return "\n".join("\n".join(wrapped) for wrapped in lines)
-
-
-def say(text: str) -> None:
-    """Print a text so that it fits the terminal."""
-    print(fitted(text, terminal_width()), flush=True)
 
 
 def _with_interval(estimate: Estimate | None) -> str:

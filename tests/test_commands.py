@@ -115,7 +115,9 @@ def test_the_readmes_own_data_and_own_model(tmp_path: Path) -> None:
         assert "label_logit" in run(tmp_path / "td", *small_form(words, FOREST), small=False)
 
 
-@pytest.mark.parametrize("script", ["quickstart.sh", "sisa.sh --small --dry_run"])
+@pytest.mark.parametrize(
+    "script", ["quickstart.sh", "sisa.sh --small --dry_run", "reproduce_paper.sh --small --dry_run"]
+)
 def test_the_readmes_scripts(tmp_path: Path, script: str) -> None:
     """In a copy of the project whose environment is there."""
     copy = tmp_path / "project"
@@ -132,7 +134,16 @@ def test_the_readmes_scripts(tmp_path: Path, script: str) -> None:
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert ("Results: " in done.stdout) == (script == "quickstart.sh")
-    assert ("models to train" in done.stdout) == ("--dry_run" in script)
+    assert ("models to train" in " ".join(done.stdout.split())) == ("--dry_run" in script)
+
+
+def test_the_readmes_sweep(tmp_path: Path) -> None:
+    """At its small size."""
+    (words,) = [words for words in readme_commands() if "sweep" in words]
+    told = run(tmp_path / "td", *words, "--small", "--seeds", "0", "--quiet", small=False)
+    assert "sisa: 6 settings x 1 seeds" in told
+    table = (tmp_path / "td" / "attack_data" / "report" / "tables" / "sisa.md").read_text()
+    assert table.count("| 20 |") == 2
 
 
 def test_flags_from_a_file_and_into_one(tmp_path: Path) -> None:

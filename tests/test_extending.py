@@ -81,6 +81,78 @@ def test_a_helper_beside_the_plug_in_counts_as_its_source(outside: Path) -> None
     assert result_folder(run(outside / "td", *words, small=False)) != result_folder(first)
 
 
+def test_a_helper_that_is_imported_at_work_counts_as_well(outside: Path) -> None:
+    (outside / "rounds_of_mine.py").write_text("RATE = 0.1\n")
+    path, text = outside / "boosting.py", BLOCKS["boosting.py"]
+    lazy = text.replace("    return HistGradient", "    from rounds_of_mine import RATE\n\n    return HistGradient")
+    path.write_text(lazy.replace("max_iter", "learning_rate=RATE, max_iter"))
+    assert "RATE" in path.read_text()
+    words = with_sizes(COMMANDS[0], outside)
+    first = run(outside / "td", *words, small=False)
+    (outside / "rounds_of_mine.py").write_text("RATE = 0.7\n")
+    second = run(outside / "td", *words, small=False)
+    assert result_folder(second) != result_folder(first)
+    assert result_rows(second) != result_rows(first)
+
+
+def test_two_plug_ins_of_one_name(outside: Path) -> None:
+    """Each has its own models, also when these are read back."""
+    flags = []
+    for number, leaves in ((1, 2), (2, 40)):
+        folder = outside / f"p{number}"
+        folder.mkdir()
+        (folder / "mine.py").write_text(
+            "from sklearn.tree import DecisionTreeClassifier\n"
+            "from lib_unlearning.family import estimator_family\nfrom models import TARGET_MODELS\n"
+            "class Mine(DecisionTreeClassifier):\n    pass\n"
+            f"def make(labels, seed, options):\n    return Mine(max_leaf_nodes={leaves}, random_state=seed)\n"
+            f"TARGET_MODELS['P{number}'] = estimator_family('P{number}', make)\n"
+        )
+        flags += ["--plugin", str(folder / "mine.py")]
+    both = ["--original_model", "P1", "--shadow_original_model", "P2"]
+    run(outside / "td", "--exp", "model_train", *flags, *both)
+    first = result_rows(run(outside / "td", "--exp", "mem_inf", *flags, *both))["label_logit"]
+    other = result_rows(run(outside / "td", "--exp", "mem_inf", "--train_missing", *flags, "--original_model", "P2"))
+    more = float(other["label_logit"]["original_training_accuracy"]) - float(first["original_training_accuracy"])
+    assert more > 0.01
+
+
+def test_a_package_that_a_plug_in_lacks_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    told = run(tmp_path / "td", "--exp", "model_train", "--plugin", str(tmp_path / "needy.py"), code=2)
+    assert told.endswith("run: python -m pip install -r requirements.txt")
+
+
+def test_models_of_unlike_types_in_one_ensemble(tmp_path: Path) -> None:
+    """Answers are right whichever comes first, and today's attacks do without what one of them lacks."""
+    (tmp_path / "mixed.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import numpy as np\n"
+        "from lib_unlearning.unlearning.base import Ensemble\n"
+        "from lib_unlearning.unlearning.registry import UNLEARNING_METHODS\n"
+        "Scratch = UNLEARNING_METHODS['scratch']\n"
+        "@dataclass\n"
+        "class Flat:\n"
+        "    classes: int\n"
+        "    facts = {}\n"
+        "    def predict_proba(self, features):\n"
+        "        return np.full((len(features), self.classes), 1 / self.classes)\n"
+        "class Mixed(Scratch):\n"
+        "    def work(self, records, deletions, seed):\n"
+        "        original, unlearned = yield from super().work(records, deletions, seed)\n"
+        "        def mixed(whole):\n"
+        "            flat = Flat(2)\n"
+        "            return Ensemble([flat, *whole.constituents], [whole.shards[0], *whole.shards])\n"
+        "        return mixed(original), [mixed(whole) for whole in unlearned]\n"
+        "UNLEARNING_METHODS['mixed'] = Mixed\n"
+    )
+    flags = ["--plugin", str(tmp_path / "mixed.py"), "--exp", "mem_inf", "--train_missing", "--keep_models", "none"]
+    network = ["--unlearning_method", "mixed", "--original_model", "LRTorch", "--num_epochs", "3", "--attacks", "all"]
+    rows = result_rows(run(tmp_path / "td", *flags[:-2], *network))
+    assert {"probe_matched", "combined"} <= set(rows)
+    assert "probe_gradient" not in rows
+
+
 def test_reports_show_what_came_from_outside_under_its_own_name(outside: Path) -> None:
     for words in (COMMANDS[0], COMMANDS[2], COMMANDS[3]):
         run(outside / "td", *with_sizes(words, outside), small=False)

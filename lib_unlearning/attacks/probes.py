@@ -90,6 +90,10 @@ class ProbeGradient(LearnedAttack):
     name = "probe_gradient"
     needs = BOTH_VERSIONS | {OWN_MODELS, GRADIENTS}
 
+    def applies(self, shadow: View, seed: int) -> bool:
+        """Whether own models have gradients: an unlearning method may put something else in a network's place."""
+        return bool(shadow.own_worlds(seed).effects.shape[1])
+
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
         return Agreement(changes_of_gradients, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lib_unlearning.attack import ATTACKS, Attack, View, paper_attacks
+from lib_unlearning.attack import ATTACKS, Attack, FeatureAttack, LearnedAttack, View, paper_attacks
 from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.label_only import LabelOnly
 from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
@@ -36,3 +36,8 @@ def attacks_on(shadow: View, attack_model: str, seed: int, today: bool) -> dict[
         if attack.needs <= shadow.offers and attack.applies(shadow, seed):
             found[name] = attack
     return found
+
+
+def strongest_learned(attack_model: str, today: bool) -> LearnedAttack:
+    """What is tried where one attack that learns shall do: the combined one, or the strongest of the features."""
+    return Combined(attack_model) if today else FeatureAttack("label_logit", attack_model)

@@ -7,10 +7,11 @@ from pathlib import Path
 from lib_unlearning.cache.files import file_name, write_text
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
-from lib_unlearning.report import plural, say, terminal_width
+from lib_unlearning.report import plural
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, panels
 from lib_unlearning.reporting.page import Figure, Section
+from lib_unlearning.terminal import say, terminal_width
 
 
 def build_report(layout: Layout, only: str | None, limit: float) -> None:

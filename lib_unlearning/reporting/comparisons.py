@@ -70,7 +70,7 @@ class Panel:
 # ---------------------------------------------------------------- rules
 
 _TRAINING = ("num_epochs", "batch_size", "optim", "lr", "device", "amp")
-_CHOSEN = ("max_leaf_nodes", "solver", *_TRAINING)
+_CHOSEN = ("max_leaf_nodes", "solver", "accelerate", *_TRAINING)
 _PRIVACY = (
     "sigma",
     "clip",
@@ -157,6 +157,8 @@ def model_label(settings: Settings) -> str:
         name += f", {settings['max_leaf_nodes']} leaves"
     if settings.get("solver", "lbfgs") != "lbfgs":
         name += f", {settings['solver']}"
+    if settings.get("accelerate"):
+        name += ", accelerated"
     return name
 
 
@@ -315,6 +317,7 @@ COMPARISONS: dict[str, Comparison] = {
             and _base(settings)
             and settings["max_leaf_nodes"] is None
             and settings.get("solver", "lbfgs") == "lbfgs"
+            and not settings.get("accelerate")
         ),
         (
             Axis(
@@ -325,7 +328,7 @@ COMPARISONS: dict[str, Comparison] = {
             ),
             Axis(
                 "family",
-                (*_MODELS, "solver", *_TRAINING),
+                (*_MODELS, "solver", "accelerate", *_TRAINING),
                 lambda settings: (str(settings["shadow_original_model"]), str(settings["original_model"])),
                 same_data,
             ),

@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import METRICS, OUTCOMES, fitted, table_lines, with_interval
+from lib_unlearning.report import METRICS, OUTCOMES, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
 from lib_unlearning.statistics.metrics import TPR_NAMES
 from lib_unlearning.statistics.planner import smallest_batch
+from lib_unlearning.terminal import fitted, table_lines
 
 _PARTS = ("value", "low", "high", "error")
 _CURVE = 2  # points that a plan needs
@@ -23,6 +24,9 @@ _CURVE = 2  # points that a plan needs
 
 def _auc(finding: Finding, feature: str) -> str:
     return with_interval(finding.features[feature]["auc"].estimate) if feature in finding.features else "-"
+
+
+_LAST_TO_GO = ("chosen on shadow data", "classical", "gain", "p (Holm)", "TPR at 1 % FPR")
 
 
 def panel_table(panel: Panel) -> pd.DataFrame:
@@ -92,7 +96,8 @@ def comparison_lines(title: str, found: Sequence[Panel], limit: float, width: in
     for panel in found:
         table, plan = panel_table(panel).fillna("").astype(str), batch_plan(panel, limit)
         first, *others = table.columns
-        columns = {name: table[name].tolist() for name in others}
+        # What a verdict needs stays longest.
+        columns = {name: table[name].tolist() for name in sorted(others, key=lambda name: name not in _LAST_TO_GO)}
         lines += ["", fitted(describe(panel), width), ""]
         lines += table_lines({first: table[first].tolist()}, columns, width, where.name)
         lines += ["", fitted(plan, width)] if plan else []

@@ -398,3 +398,26 @@ def test_a_plan_needs_fewer_sets_for_a_wider_margin(tmp_path: Path) -> None:
         assert int(row[2]) == 2 * 20 * sets[-1]
         assert int(row[3].replace(",", "")) == 2 * 21 * sets[-1] + 2 * int(row[2])
     assert sets[1] < sets[0]
+
+
+def test_the_readmes_audits(
+    tmp_path: Path, service: tuple[Path, Misbehaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines with their files in a folder; joblib's format in ONNX's place."""
+    text = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    lines = [line.split()[4:] for line in re.findall(r"^python main\.py --exp audit .*$", text, re.MULTILINE)]
+    monkeypatch.setenv("AUDIT_TOKEN", "s3cret-token")
+    write_side(tmp_path, 0.5)
+    two_models(tmp_path, 20)
+    files = {"a.onnx": tmp_path / "before.joblib", "b.onnx": tmp_path / "after.joblib"}
+    files |= {"people.csv": tmp_path / "people.csv", "service.yaml": service[0]}
+    first = audited(tmp_path, *(str(tmp_path / word) if word.endswith(".csv") else word for word in lines[0]), code=3)
+    assert first["verdict"] == "leaks"
+    files["audit.zip"] = next((tmp_path / "out").rglob("audit.zip"))
+    more = [service_flags(service[0])[2:], ["--trust"], []]
+    for words, others, codes in zip(lines[1:], more, ({4}, {3, 4}, {0}), strict=True):
+        named = [str(files.get(word, word)) for word in words]
+        project = Path(__file__).resolve().parent.parent.parent
+        command = [sys.executable, str(project / "main.py"), "--exp", "audit", *named, *others, "--temp_data"]
+        done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, check=False)
+        assert done.returncode in codes, done.stdout + done.stderr
