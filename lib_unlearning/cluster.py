@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib_unlearning import parallel
 from lib_unlearning.errors import LOGGER, UserError, error_text
-from lib_unlearning.executors import AHEAD, apply, mpi_mapper
+from lib_unlearning.executors import AHEAD, apply, groups_of, in_order, mpi_mapper
 
 KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE or mpi"
 _RETRIES = 1  # of a task whose worker died
@@ -142,14 +141,12 @@ class _Mapper:
         from distributed import CancelledError, KilledWorker
 
         sent = self._client.scatter(task, broadcast=True, hash=False)
-        waiting: deque[Any] = deque()
+
+        def submit(group: Sequence[Any]) -> Any:
+            return self._client.submit(apply, sent, group, pure=False, retries=_RETRIES)
+
         try:
-            for item in items:
-                waiting.append(self._client.submit(apply, sent, item, pure=False, retries=_RETRIES))
-                if len(waiting) >= self._limit():
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(submit, groups_of(items, self._limit() // AHEAD), self._limit)
         except KilledWorker as error:
             raise UserError(
                 f"a task's workers died more than once ({error_text(error)}); run again to go on"

@@ -23,6 +23,8 @@ from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.errors import UserError, error_text
 
 AHEAD = 4  # tasks a worker that are handed out at a time
+_ROUNDS = 128  # of tasks a worker, before tasks are put together
+_TOGETHER = 64
 
 
 class ExecutorMapper:
@@ -41,14 +43,12 @@ class ExecutorMapper:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f".work-{secrets.token_hex(8)}.tmp"
         sealed_pickle.write(path, _dumped(task), path.name)
-        waiting: deque[Any] = deque()
         try:
-            for item in items:
-                waiting.append(self._executor.submit(apply_kept, path, item))
-                if len(waiting) >= AHEAD * self._workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(
+                lambda group: self._executor.submit(apply_kept, path, group),
+                groups_of(items, self._workers),
+                lambda: AHEAD * self._workers,
+            )
         except (BrokenExecutor, CancelledError) as error:
             raise UserError(
                 f"the workers are gone ({error_text(error)}); what was finished is kept, run the command again"
@@ -57,17 +57,36 @@ class ExecutorMapper:
             path.unlink(missing_ok=True)
 
 
-def apply_kept(path: Path, item: Any) -> Any:
-    """The result for one item of the work that lies in a file."""
-    return apply(_kept(path), item)
+def groups_of(items: Sequence[Any], workers: int) -> Iterator[Sequence[Any]]:
+    """Items that are sent together: one by one, unless there are so many that sending them would be the work."""
+    size = min(_TOGETHER, max(1, len(items) // (workers * _ROUNDS)))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def apply(task: Callable[[Any], Any], item: Any) -> Any:
-    """`task(item)` on one core."""
+def in_order(
+    submit: Callable[[Sequence[Any]], Any], groups: Iterator[Sequence[Any]], limit: Callable[[], int]
+) -> Iterator[Any]:
+    """Results of all items in their order, `limit` groups being handed out at a time."""
+    waiting: deque[Any] = deque()
+    for group in groups:
+        waiting.append(submit(group))
+        if len(waiting) >= limit():
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def apply_kept(path: Path, items: Sequence[Any]) -> list[Any]:
+    """The results for some items of the work that lies in a file."""
+    return apply(_kept(path), items)
+
+
+def apply(task: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """`task(item)` of each on one core."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        return task(item)
+        return [task(item) for item in items]
 
 
 @lru_cache(maxsize=1)

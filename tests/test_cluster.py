@@ -169,6 +169,8 @@ def test_workers_behind_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_any_executor_carries_the_work(tmp_path: Path, kind: type[Executor]) -> None:
     with kind(2) as executor, carried_out_by(ExecutorMapper(executor, 2, tmp_path / "shared")):  # type: ignore[call-arg]
         assert list(parallel_map(abs, range(-40, 0), 2, "", True)) == list(range(40, 0, -1))
+        many = range(20_000)  # so many that they travel in groups
+        assert list(parallel_map(abs, many, 2, "", True)) == list(many)
     assert not list((tmp_path / "shared").iterdir())
 
 
