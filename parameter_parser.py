@@ -22,6 +22,7 @@ from lib_unlearning import __version__
 from lib_unlearning.attack import ATTACK_MODELS, ATTACKS, PEER_ATTACKS, PROBES, SEES_ORIGINAL, SEES_UNLEARNED, Budget
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.construct_feature import FEATURES
+from lib_unlearning.defense import DEFENSES
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE
 from lib_unlearning.family import Family
@@ -162,11 +163,13 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "cuda", None, help, True, kind=whole(0), metavar="N")
 
     group = "defenses"
-    help = "publish less than the posterior; needs --top_k, --temperature or --round_digits"
+    help = "publish less than the posterior; needs --top_k, --temperature, --round_digits or --defense"
     yield _flag(group, "is_defense", None, help, kind=boolean)
     yield _flag(group, "top_k", None, "entries to publish, 0 for the label alone", kind=whole(0), metavar="K")
     yield _flag(group, "temperature", None, "publish softmax(log p / T)", kind=number(above=0), metavar="T")
     yield _flag(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
+    help = "of a plug-in: what it makes of answers before they are published"
+    yield _flag(group, "defense", None, help, choices=tuple(DEFENSES), metavar="NAME")
     yield _flag(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
 
     group = "audit"
@@ -450,6 +453,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         top_k=_published_entries(parsed),
         temperature=None if parsed.is_defense is False else parsed.temperature,
         round_digits=None if parsed.is_defense is False else parsed.round_digits,
+        defense=None if parsed.is_defense is False else parsed.defense,
         seeds=seeds,
         seed=seeds[0],
         retrain_randomness=_randomness(values, origins),
@@ -496,6 +500,7 @@ def check_registries() -> None:
         "FEATURES": (FEATURES, "a function of cases", callable),
         "ATTACKS": (ATTACKS, "a subclass of Attack that takes the name of an attack model", _is_attack),
         "ATTACK_MODELS": (ATTACK_MODELS, "a function of a seed", callable),
+        "DEFENSES": (DEFENSES, "a function of posteriors", callable),
     }
     for registry, (entries, what, fits) in wanted.items():
         for name, found in entries.items():
@@ -648,9 +653,10 @@ def _randomness(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> str
 
 
 def _published_entries(parsed: argparse.Namespace) -> int | None:
-    if parsed.is_defense and parsed.top_k is parsed.temperature is parsed.round_digits is None:
+    if parsed.is_defense and parsed.top_k is parsed.temperature is parsed.round_digits is parsed.defense is None:
         raise UserError(
-            "--is_defense true: add --top_k K (--top_k 0 for the label alone), --temperature T or --round_digits N"
+            "--is_defense true: add --top_k K (--top_k 0 for the label alone), --temperature T, --round_digits N or "
+            "--defense NAME"
         )
     return None if parsed.is_defense is False else parsed.top_k
 

@@ -6,10 +6,12 @@ They are applied to both models' answers before any feature is built: the advers
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 
 
@@ -44,20 +46,35 @@ def soften(posteriors: np.ndarray, temperature: float) -> np.ndarray:
     return found
 
 
+# Defenses that plug-ins bring: name -> what it publishes of posteriors [m, c], each row by itself.
+DEFENSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+
+
 @dataclass(frozen=True)
 class Publication:
     """What the adversary sees of an answer: softened by `temperature`, then what `top_k` leaves, rounded to
-    `round_digits`; None: as it is."""
+    `round_digits`, then what `defense`, one of DEFENSES, makes of it; None: as it is."""
 
     top_k: int | None = None
     temperature: float | None = None
     round_digits: int | None = None
+    defense: str | None = None
 
     def of(self, posteriors: np.ndarray) -> np.ndarray:
         """What is published of posteriors [m, c]."""
         part = posteriors if self.temperature is None else soften(posteriors, self.temperature)
         part = part if self.top_k is None else top_k(part, self.top_k)
-        return part if self.round_digits is None else part.round(self.round_digits)
+        part = part if self.round_digits is None else part.round(self.round_digits)
+        return part if self.defense is None else self._defended(part)
+
+    def _defended(self, posteriors: np.ndarray) -> np.ndarray:
+        published = np.asarray(DEFENSES[str(self.defense)](posteriors), dtype=np.float64)
+        if published.shape != posteriors.shape or not np.isfinite(published).all():
+            raise UserError(
+                f"--defense {self.defense}: of posteriors {list(posteriors.shape)} it must publish finite numbers of "
+                f"the same shape, found {list(published.shape)}"
+            )
+        return published
 
     def of_cases(self, cases: PosteriorSet) -> PosteriorSet:
         """What is published of both models' answers."""

@@ -115,6 +115,7 @@ def description(settings: Settings, shaped_answers: Mapping[str, Any]) -> dict[s
         "top_k": settings.top_k,
         "temperature": settings.temperature,
         "round_digits": settings.round_digits,
+        **({"defense": settings.defense} if settings.defense else {}),
         "budget": asdict(settings.budget),
         "sides": {side: asdict(part) for side, part in settings.sides.items()},
     }
@@ -228,20 +229,23 @@ def described_study(title: str, settings: Settings) -> str:
     target, shadow = settings.origins["target"], settings.origins["shadow"]
     learned = f"{shadow.dataset_name} / {shadow.original_label} with {shadow.original_model}"
     origin = "" if shadow == target else f"attack learned on {learned}, "
+    seen = published(settings.top_k, settings.temperature, settings.round_digits, settings.defense)
     return (
         f"{title}, {target.original_model} target, {origin}"
         f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
-        f"{published(settings.top_k, settings.temperature, settings.round_digits)}{known(settings.budget)}, "
-        f"seed {settings.seed}"
+        f"{seen}{known(settings.budget)}, seed {settings.seed}"
         f"{', placebo' if settings.placebo else ''}"
     )
 
 
-def published(top_k: int | None, temperature: float | None, round_digits: int | None = None) -> str:
+def published(
+    top_k: int | None, temperature: float | None, round_digits: int | None = None, defense: str | None = None
+) -> str:
     """What a defense lets through, in words."""
     entries = {None: "full posteriors", 0: "label only"}.get(top_k, f"top {top_k} posteriors")
     entries += "" if temperature is None else f" at temperature {temperature:g}"
-    return entries if round_digits is None else f"{entries} rounded to {round_digits} digits"
+    entries += "" if round_digits is None else f" rounded to {round_digits} digits"
+    return entries if defense is None else f"{entries} after {defense}"
 
 
 def known(budget: Budget) -> str:
@@ -419,7 +423,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
     if found.efficacy is not None:
         told += f"; telling one from the other by their answers to deleted records {with_interval(found.efficacy)}"
     if found.unchanged:
-        if settings.top_k is None and settings.round_digits is None:
+        if (settings.top_k, settings.round_digits, settings.defense) == (None, None, None):
             return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
         return f"{told}. What is published of both versions is alike in every case: nothing can be told from it."
     judged = judge(found.alone, sets, settings.margin, overlap)

@@ -87,6 +87,7 @@ class Settings:
         top_k: entries published by the defense, 0 for the label alone, None for all.
         temperature: that posteriors are softened with, None for none.
         round_digits: decimal digits that are published, None for all.
+        defense: of a plug-in, what it makes of answers before they are published; None for none.
         seeds: seeds that the experiment is run for, one after another; `seed` is the one at hand.
         train_missing: whether an attack trains models that are not cached.
         skip_finished: whether an attack whose results are there is left as it is.
@@ -114,6 +115,7 @@ class Settings:
     top_k: int | None
     temperature: float | None
     round_digits: int | None
+    defense: str | None
     seeds: tuple[int, ...]
     seed: int
     retrain_randomness: str
@@ -187,4 +189,4 @@ class Settings:
             "attacks": self.attacks,
             "answers_only": self.answers_only,
         }
-        return found | {"round_digits": self.round_digits} | asdict(self.budget)
+        return found | {"round_digits": self.round_digits, "defense": self.defense} | asdict(self.budget)

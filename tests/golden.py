@@ -49,7 +49,7 @@ RUNS |= {
 # Columns that came after the golden file, and those whose definition was changed since; CHANGELOG.md names both.
 ADDED = re.compile(
     r"shadow_(auc|accuracy|deg_count|deg_rate)|solver|accelerate|answers_only|retrain_randomness|attacks|still_there.*|set_overlap|stranger_reuse"
-    r"|round_digits|own_models|probes|queries|versions|label_known|(empirical|one_run)_epsilon|exposed_.*"
+    r"|round_digits|defense|own_models|probes|queries|versions|label_known|(empirical|one_run)_epsilon|exposed_.*"
 )
 MOVED = re.compile(r".*_(low|high|se)|(tpr_at_|advantage).*")
 

@@ -40,7 +40,7 @@ def with_sizes(words: list[str], folder: Path) -> list[str]:
 def test_the_page_has_a_plug_in_of_every_kind() -> None:
     used = {word for words in COMMANDS for word in words if word.endswith(".py")}
     assert used == set(BLOCKS)
-    for registry in ("TARGET_MODELS", "FEATURES", "ATTACKS", "UNLEARNING_METHODS", "DATASETS"):
+    for registry in ("TARGET_MODELS", "FEATURES", "ATTACKS", "UNLEARNING_METHODS", "DEFENSES", "DATASETS"):
         assert any(f"{registry}[" in code for code in BLOCKS.values())
 
 

@@ -54,7 +54,7 @@ class StudySource:
         self._watch = watch
         self._answers: dict[str, Answers] | None = None
         settings = study.settings
-        self._publication = Publication(settings.top_k, settings.temperature, settings.round_digits)
+        self._publication = Publication(settings.top_k, settings.temperature, settings.round_digits, settings.defense)
 
     def check(self) -> None:
         """Raise `UserError` when models are missing that nothing here would train."""

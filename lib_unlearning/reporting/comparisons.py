@@ -83,14 +83,14 @@ _PRIVACY = (
 _SIZES = ("set_num", "set_size", "unlearning_size", "unlearning_num", "num_shard")
 _MODELS = ("original_model", "shadow_original_model")
 # What a provider may hold back, and what an adversary may lack.
-PUBLICATION = ("top_k", "temperature", "round_digits")
+PUBLICATION = ("top_k", "temperature", "round_digits", "defense")
 _BUDGET = ("own_models", "probes", "queries", "versions", "label_known")
 _DATA = ("dataset_name", "original_label", "shadow_dataset_name", "shadow_original_label", "synthetic")
 
 
 def is_open(settings: Settings) -> bool:
     """No defense: full posteriors, no DP-SGD."""
-    return all(settings[name] is None for name in PUBLICATION) and "sigma" not in settings
+    return all(settings.get(name) is None for name in PUBLICATION) and "sigma" not in settings
 
 
 def same_data(settings: Settings) -> bool:
@@ -176,6 +176,8 @@ def defense_label(settings: Settings) -> str:
         parts.append(f"temperature {settings['temperature']:g}")
     if settings["round_digits"] is not None:
         parts.append(f"rounded to {settings['round_digits']} digits")
+    if settings.get("defense") is not None:
+        parts.append(settings["defense"])
     if "sigma" in settings:
         budget = settings.get("target_epsilon")
         parts.append(f"DP-SGD, epsilon {budget:g}" if budget else f"DP-SGD, sigma {settings['sigma']:g}")
