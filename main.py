@@ -13,6 +13,8 @@ signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"main.py: inter
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+os.environ["MPLBACKEND"] = "agg"  # figures are files, whatever the user's windows are drawn with
+
 import utils
 
 

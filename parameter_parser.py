@@ -108,9 +108,9 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "margin", MARGIN, help, kind=number(at_least=0.5, at_most=1), metavar="X")
     help = "AUC that deletions in one batch shall stay under; the report says how many"
     yield _flag(group, "max_auc", 0.6, help, of=_PAGES, kind=number(above=0.5, at_most=1), metavar="X")
-    yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0), metavar="N")
+    yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0, _SEEDS), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
-    yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0)), metavar="N,...")
+    yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0, _SEEDS)), metavar="N,...")
     help = (
         "retraining leaves a gap and changes nothing else; shares the seed; or draws all anew (matched; DP-SGD: fresh)"
     )
@@ -220,6 +220,7 @@ def _auto(lowest: int) -> Callable[[str], int | None]:
     return lambda text: None if text == "auto" else whole(lowest)(text)
 
 
+_SEEDS = 2**63 - 1
 _LONG = 40  # characters of choices that a flag shows beside its name
 _IDLE = ("num_threads", "n_accumulation_steps")
 

@@ -19,6 +19,22 @@ from typing import NoReturn
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.packages import installed_by
 
+_REFUSALS = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the system has too many files open",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or lower --num_process",
+    errno.ENOMEM: "lower --num_process",
+    errno.ENAMETOOLONG: "name a shorter folder with --temp_data",
+    errno.EACCES: "name a folder that you may use with --temp_data",
+    errno.EPERM: "name a folder that you may use with --temp_data",
+    errno.EROFS: "name a folder that you may use with --temp_data",
+    errno.ENOTDIR: "name a folder with --temp_data",
+    errno.EDQUOT: "free some space, or name another folder with --temp_data",
+    errno.EIO: "the disk does not answer as it should",
+    errno.ESTALE: "the file system is gone",
+    errno.ENOSYS: "the system lacks what worker processes need; --num_process 1 does without",
+}
+
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with the nearest known word where one is near."""
@@ -59,6 +75,9 @@ def require(program: str, package: str) -> None:
 def run_command(program: str, command: Callable[[], int | None]) -> int:
     """Run a command line; the exit code is its own, 2 after a user's mistake (told on one line), and 128 + the signal's
     number after Ctrl-C, SIGTERM or SIGHUP."""
+    for name in ("stdout", "stderr"):  # closed by the caller
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         signal.signal(number, _interrupt)
     try:
@@ -77,8 +96,10 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return _complain(program, f"the output cannot be written ({error.strerror})")
+        refused = _refusal(error)
+        if refused is not None:
+            LOGGER.debug("as it happened:", exc_info=error)
+            return _complain(program, refused)
         from lib_unlearning.plugins import blamed  # needs what may be missing
 
         plugin = blamed(error)
@@ -86,6 +107,18 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
             raise
         LOGGER.debug("as it happened:", exc_info=error)
         return _complain(program, f"{plugin} (--log_level debug shows where it was called)")
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the system refused, in a line; None for any other error."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the output cannot be written ({error.strerror})"
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {_REFUSALS[error.errno]}"
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "map segment" in str(error)):
+        return "memory ran out; lower --num_process, or raise the limit (ulimit -v)"
+    return None
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.cache.files import atomic_file, digest, digest_arrays, read_json, write_json
+from lib_unlearning.cache.files import digest, digest_arrays, read_json, write_array, write_json
 from lib_unlearning.errors import UserError, error_text
 
 
@@ -101,8 +101,7 @@ def records_found_in(dataset: Dataset, other: Dataset, records: np.ndarray) -> n
 def save_dataset(folder: Path, features: np.ndarray, labels: np.ndarray, description: dict[str, Any]) -> None:
     """Write features [N, d] and labels [N] as npy files and their description as JSON, which is written last."""
     for name, array in (("features", features), ("labels", labels)):
-        with atomic_file(folder / f"{name}.npy") as handle:
-            np.save(handle, array, allow_pickle=False)
+        write_array(folder / f"{name}.npy", array)
     complete = {**description, "digest": digest_arrays(features, labels)}
     write_json(folder / "dataset.json", {**complete, "description_digest": digest(complete)})
 

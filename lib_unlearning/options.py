@@ -84,8 +84,11 @@ def columns(options: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- kinds of values
 
 
-def whole(lowest: int = 0, highest: int | None = None) -> Callable[[str], int]:
-    """Whole numbers from `lowest` (to `highest`)."""
+LARGEST = 2**31 - 1  # that every library takes for a count
+
+
+def whole(lowest: int = 0, highest: int = LARGEST) -> Callable[[str], int]:
+    """Whole numbers from `lowest` to `highest`."""
 
     def parse(text: str) -> int:
         try:
@@ -94,7 +97,7 @@ def whole(lowest: int = 0, highest: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
         if value < lowest:
             raise argparse.ArgumentTypeError(f"must be at least {lowest}, found {value}")
-        if highest is not None and value > highest:
+        if value > highest:
             raise argparse.ArgumentTypeError(f"must be at most {highest}, found {value}")
         return value
 

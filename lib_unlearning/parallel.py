@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from lib_unlearning.errors import UserError
+from lib_unlearning.errors import LOGGER, UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,11 +57,26 @@ def parallel_map(
     tqdm.monitor_interval = 0  # its monitor thread would be alive while worker processes are forked
     hidden = True if quiet else None  # None: shown on a terminal only
     workers = min(workers, len(items))
+    if workers > 1 and _CARRIER is None:
+        workers = workers if _semaphores() else 1
     if _CARRIER is not None and len(items) > 1:
         results = _CARRIER(task, items)
     else:
         results = _run_here(task, items) if workers <= 1 else _run_in_processes(task, items, workers)
     yield from tqdm(results, total=len(items), desc=description, disable=hidden, leave=False)
+
+
+@lru_cache(maxsize=1)
+def _semaphores() -> bool:
+    """Whether the system has what processes wait with; without /dev/shm Linux has not."""
+    import multiprocessing
+
+    try:
+        multiprocessing.Semaphore()
+    except (OSError, ImportError) as error:
+        LOGGER.warning("no worker processes here, as there are no semaphores (%s; /dev/shm?): one does the work", error)
+        return False
+    return True
 
 
 def _run_here(task: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lib_unlearning import parallel
 from tests.test_commands import PROJECT, result_rows, run
 
 LONG = ["--exp", "model_train", "--original_model", "RF", "--num_process", "2", "--quiet"]
@@ -87,3 +88,46 @@ def test_a_reader_that_goes_and_a_device_that_is_full(tmp_path: Path) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "flags", "told"),
+    [
+        ("ulimit -n 12", "", "Too many open files; raise the limit of open files"),
+        ("ulimit -v 400000", "", "memory ran out"),
+        ("ulimit -f 1", "", "File too large; free some space"),
+        ("true", f"--temp_data /tmp/{'a' * 300}", "File name too long; name a shorter folder"),
+        ("true", f"--max_leaf_nodes {10**30}", "--max_leaf_nodes: must be at most 2147483647"),
+        ("export XDG_STATE_HOME=/proc/x", "", "set XDG_STATE_HOME to a folder you can write to"),
+        ("exec >/dev/full", "", "the output cannot be written"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, before: str, flags: str, told: str) -> None:
+    words = f"{sys.executable} {PROJECT / 'main.py'} --exp all {' '.join(SHORT)} --quiet --temp_data {tmp_path / 'td'}"
+    done = subprocess.run(["bash", "-c", f"{before}; {words} {flags}"], capture_output=True, text=True, check=False)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("INFO", "WARNING"))]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1
+    assert told in lines[0]
+
+
+@pytest.mark.parametrize("before", ["exec >&-", "exec 2>&-", "exec <&-", "export MPLBACKEND=nonsense", "ulimit -n 30"])
+def test_surroundings_that_do_not_matter(tmp_path: Path, before: str) -> None:
+    words = f"{sys.executable} {PROJECT / 'main.py'} --exp all {' '.join(SHORT)} --quiet --temp_data {tmp_path / 'td'}"
+    done = subprocess.run(["bash", "-c", f"{before}; {words}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "td").glob("attack_data/*/results.csv"))
+
+
+def test_without_semaphores_one_process_does_the_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("multiprocessing.Semaphore", refused)
+    parallel._semaphores.cache_clear()
+    with caplog.at_level("WARNING", logger="unlearning"):
+        assert list(parallel.parallel_map(abs, [-1, 2, -3], 2, "", True)) == [1, 2, 3]
+    assert "one does the work" in caplog.text
+    parallel._semaphores.cache_clear()
