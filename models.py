@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.errors import UserError
 from lib_unlearning.family import Chosen, Family, estimator_family, network_family
 from lib_unlearning.options import NoOptions, boolean, option, whole
 from lib_unlearning.training.estimators import EstimatorTrainer
@@ -59,7 +60,7 @@ def _random_forest(labels: np.ndarray, seed: int, options: ForestOptions) -> Any
     else:
         from sklearn.ensemble import RandomForestClassifier
 
-    jobs = 1 if options.accelerate else None  # otherwise it takes all cores in each worker
+    jobs = 1 if options.accelerate else None  # an accelerated forest takes all cores in each worker otherwise
     return RandomForestClassifier(
         n_estimators=500, min_samples_leaf=30, max_leaf_nodes=options.max_leaf_nodes, random_state=seed, n_jobs=jobs
     )
@@ -92,6 +93,8 @@ def _logistic_regression(labels: np.ndarray, seed: int, options: LogisticOptions
 
 def _logistic_trainer(dataset: Dataset, options: LogisticOptions, held_out: np.ndarray) -> Trainer:
     if options.solver == "newton":
+        if options.accelerate:
+            raise UserError("--solver newton and --accelerate: scikit-learn-intelex has no such solver; name one")
         from lib_unlearning.training.newton import NewtonTrainer
 
         return NewtonTrainer(dataset, "LR")

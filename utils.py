@@ -25,10 +25,10 @@ _REFUSALS = {
     errno.EAGAIN: "raise the limit of processes (ulimit -u), or lower --num_process",
     errno.ENOMEM: "lower --num_process",
     errno.ENAMETOOLONG: "name a shorter folder with --temp_data",
-    errno.EACCES: "name a folder that you may use with --temp_data",
-    errno.EPERM: "name a folder that you may use with --temp_data",
-    errno.EROFS: "name a folder that you may use with --temp_data",
-    errno.ENOTDIR: "name a folder with --temp_data",
+    errno.EACCES: "name another place, or ask for the right to use it",
+    errno.EPERM: "name another place, or ask for the right to use it",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOTDIR: "name a folder",
     errno.EDQUOT: "free some space, or name another folder with --temp_data",
     errno.EIO: "the disk does not answer as it should",
     errno.ESTALE: "the file system is gone",
@@ -96,16 +96,15 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        refused = _refusal(error)
-        if refused is not None:
-            LOGGER.debug("as it happened:", exc_info=error)
-            return _complain(program, refused)
         from lib_unlearning.plugins import blamed  # needs what may be missing
 
         plugin = blamed(error)
-        if plugin is None:
+        refused = None if plugin else _refusal(error)
+        if plugin is None and refused is None:
             raise
         LOGGER.debug("as it happened:", exc_info=error)
+        if refused:
+            return _complain(program, refused)
         return _complain(program, f"{plugin} (--log_level debug shows where it was called)")
 
 

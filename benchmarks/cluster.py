@@ -1,6 +1,6 @@
 """What a cluster costs: seconds of scheduling a task, and how much two workers gain over one.
 
-    python benchmarks/cluster.py --tasks 20000
+    python benchmarks/cluster.py --tasks 20000 --one_by_one
     python benchmarks/cluster.py --tasks 1000000 --only dask
 
 Empty tasks go through the maps that studies go through; then one study is trained and attacked with one and with two
@@ -23,6 +23,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from lib_unlearning import executors
 from lib_unlearning.cluster import cluster
 from lib_unlearning.executors import ExecutorMapper
 from lib_unlearning.parallel import carried_out_by, parallel_map
@@ -68,8 +69,11 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", choices=("processes", "executor", "dask"))
+    parser.add_argument("--one_by_one", action="store_true", help="one task a message, however many there are")
     parser.add_argument("--study", action="store_true", help="time a study of forests with one and two workers, too")
     arguments = parser.parse_args()
+    if arguments.one_by_one:
+        executors.TOGETHER = 1
     count, folder = arguments.workers, Path(tempfile.gettempdir())
     executor = ProcessPoolExecutor(count)
     places = {

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from lib_unlearning import parallel
+from lib_unlearning.cache.files import digest
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.executors import AHEAD, apply, groups_of, in_order, mpi_mapper
+from lib_unlearning.plugins import sources
 
 KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE or mpi"
 _RETRIES = 1  # of a task whose worker died
@@ -124,6 +126,25 @@ def _versions() -> dict[str, str]:
     return {**found, **library_versions("numpy", "scipy", "scikit-learn")}
 
 
+def _bring_plugins(client: Any) -> None:
+    """Load our plug-ins in all workers, also in those that come later."""
+    from distributed import WorkerPlugin
+
+    names = sources()
+    if not names:
+        return
+
+    class Loader(WorkerPlugin):
+        name = f"unlearning-{digest(names)[:8]}"
+
+        def setup(self, worker: Any) -> None:
+            from lib_unlearning.plugins import load_plugins
+
+            load_plugins(names)
+
+    client.register_plugin(Loader())
+
+
 class _Mapper:
     """Results of a task for each item, in order; the task itself is sent once to each worker."""
 
@@ -140,6 +161,7 @@ class _Mapper:
     def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         from distributed import CancelledError, KilledWorker
 
+        _bring_plugins(self._client)
         sent = self._client.scatter(task, broadcast=True, hash=False)
 
         def submit(group: Sequence[Any]) -> Any:

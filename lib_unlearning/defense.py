@@ -69,10 +69,10 @@ class Publication:
 
     def _defended(self, posteriors: np.ndarray) -> np.ndarray:
         published = np.asarray(DEFENSES[str(self.defense)](posteriors), dtype=np.float64)
-        if published.shape != posteriors.shape or not np.isfinite(published).all():
+        if published.shape != posteriors.shape or not (np.isfinite(published) & (published >= 0)).all():
             raise UserError(
                 f"--defense {self.defense}: of posteriors {list(posteriors.shape)} it must publish finite numbers of "
-                f"the same shape, found {list(published.shape)}"
+                "the same shape, none below 0"
             )
         return published
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pickle
 import secrets
 from collections import deque
@@ -20,18 +21,21 @@ from types import ModuleType
 from typing import Any
 
 from lib_unlearning.cache import sealed_pickle
+from lib_unlearning.cache.files import HOST, remove_stale_temporaries
 from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.plugins import load_plugins, sources
 
 AHEAD = 4  # tasks a worker that are handed out at a time
 _ROUNDS = 128  # of tasks a worker, before tasks are put together
-_TOGETHER = 64
+TOGETHER = 64
 
 
 class ExecutorMapper:
     """Results of a task for each item, in order; see `parallel.carried_out_by`.
 
     Args:
-        workers: how many the executor has.
+        executor: of processes; what a thread may use of the cores is limited for all of a process.
+        workers: how many it has.
         folder: that all of them see.
     """
 
@@ -41,8 +45,9 @@ class ExecutorMapper:
     def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Raises `UserError` when the executor's workers are gone."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f".work-{secrets.token_hex(8)}.tmp"
-        sealed_pickle.write(path, _dumped(task), path.name)
+        remove_stale_temporaries(self._folder)
+        path = self._folder / f".work.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+        sealed_pickle.write(path, (sources(), _dumped(task)), path.name)
         try:
             yield from in_order(
                 lambda group: self._executor.submit(apply_kept, path, group),
@@ -59,7 +64,7 @@ class ExecutorMapper:
 
 def groups_of(items: Sequence[Any], workers: int) -> Iterator[Sequence[Any]]:
     """Items that are sent together: one by one, unless there are so many that sending them would be the work."""
-    size = min(_TOGETHER, max(1, len(items) // (workers * _ROUNDS)))
+    size = min(TOGETHER, max(1, len(items) // (workers * _ROUNDS)))
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
@@ -68,12 +73,16 @@ def in_order(
 ) -> Iterator[Any]:
     """Results of all items in their order, `limit` groups being handed out at a time."""
     waiting: deque[Any] = deque()
-    for group in groups:
-        waiting.append(submit(group))
-        if len(waiting) >= limit():
+    try:
+        for group in groups:
+            waiting.append(submit(group))
+            if len(waiting) >= limit():
+                yield from waiting.popleft().result()
+        while waiting:
             yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
+    finally:
+        for future in waiting:  # after an error, or when nobody wants the rest
+            future.cancel()
 
 
 def apply_kept(path: Path, items: Sequence[Any]) -> list[Any]:
@@ -94,7 +103,9 @@ def _kept(path: Path) -> Any:
     found = sealed_pickle.read(path, path.name, False)
     if found is None:
         raise UserError(f"{path}: not there; workers must see the folder of --temp_data")
-    return pickle.loads(found)
+    plugins, work = found
+    load_plugins(plugins)  # whose classes the work may name
+    return pickle.loads(work)
 
 
 class _Pickler(pickle.Pickler):
@@ -119,10 +130,10 @@ def mpi_mapper(folder: Path) -> Iterator[ExecutorMapper]:
         UserError: the command was not started so, or without workers.
     """
     from mpi4py import MPI
-    from mpi4py.futures import MPIPoolExecutor
+    from mpi4py.futures import MPIPoolExecutor, _core
 
     workers = MPI.COMM_WORLD.Get_size() - 1
-    if workers < 1:
+    if workers < 1 or MPI.COMM_WORLD.Get_rank() != 0 or getattr(_core, "SharedPool", True) is None:
         raise UserError("--cluster mpi: start it as mpiexec -n N python -m mpi4py.futures main.py ..., N at least 2")
     with MPIPoolExecutor() as executor:
         yield ExecutorMapper(executor, workers, folder)

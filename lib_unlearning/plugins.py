@@ -8,7 +8,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -31,9 +31,15 @@ def load_plugins(names: Sequence[str]) -> dict[str, str]:
         if name not in LOADED:
             known = set(sys.modules)
             module = _imported(name)
+            _check_helpers(name, module)
             _FILES[name] = _own_files(module, set(sys.modules) - known)
             LOADED[name] = _digest_of(_FILES[name])
     return {name: LOADED[name] for name in names}
+
+
+def sources() -> list[str]:
+    """The loaded plug-ins as workers elsewhere can load them: modules by name, files by their whole path."""
+    return [str(Path(name).expanduser().absolute()) if name.endswith(".py") else name for name in LOADED]
 
 
 def _imported(name: str) -> ModuleType:
@@ -46,7 +52,7 @@ def _imported(name: str) -> ModuleType:
             sys.path.append(str(Path.cwd()))
             return importlib.import_module(name)
         # By this name its classes are found again when a cached model is opened, which belongs to this source.
-        title = f"plugin_{path.stem}_{_digest_of(_with_helpers(path.resolve()))[:8]}"
+        title = f"plugin_{path.stem}_{_digest_of(set(_helpers(path.resolve(), '')))[:8]}"
         spec = importlib.util.spec_from_file_location(title, path)
         assert spec is not None
         assert spec.loader is not None
@@ -72,7 +78,7 @@ def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
     if module.__file__ is None:
         raise UserError(f"--plugin {module.__name__}: this is a folder without a module of its own; name a file")
     own = Path(module.__file__).resolve()
-    paths = _with_helpers(own)
+    paths = set(_helpers(own, module.__name__))
     for name in newcomers:
         path = Path(str(getattr(sys.modules.get(name), "__file__", "") or ""))
         if path.is_absolute() and path.is_file() and path.resolve().is_relative_to(own.parent):
@@ -80,31 +86,59 @@ def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
     return paths
 
 
-def _with_helpers(own: Path) -> set[Path]:
-    """A file and all of its folder that its imports name, also those within functions, and theirs."""
-    found, todo = {own}, [own]
+def _check_helpers(name: str, module: ModuleType) -> None:
+    """Refuse a plug-in whose helper another module of the same name stands before, from another plug-in's folder say."""
+    if module.__file__ is None:
+        return
+    for path, title in _helpers(Path(module.__file__).resolve(), module.__name__).items():
+        if title is None:
+            continue
+        found = sys.modules.get(title)
+        place = getattr(found, "__file__", None) if found else getattr(importlib.util.find_spec(title), "origin", None)
+        if place and Path(place).resolve() != path:
+            raise UserError(f"--plugin {name}: its {path.name} is hidden by {place}; rename it")
+
+
+def _helpers(own: Path, title: str) -> dict[Path, str | None]:
+    """A plug-in's file and all of its folder that its imports name, also those within functions, and theirs.
+
+    Each with the name that it is imported by; None for the plug-in and for what is found relative to a package. What
+    `importlib` imports by a name that is put together, and files of data, are not seen.
+    """
+    # A module of a package names its neighbours from above the package.
+    inside = title.count(".") if not title.startswith("plugin_") else 0
+    root = own.parents[inside]
+    within = own.parent if not inside else root / title.partition(".")[0]
+    found: dict[Path, str | None] = {own: None}
+    todo = [own]
     while todo:
-        for path in _imports_from(own.parent, todo.pop()) - found:
-            found.add(path)
-            todo.append(path)
+        for path, name in _imports_from(root, within, todo.pop()):
+            if path not in found:
+                found[path] = name
+                todo.append(path)
     return found
 
 
-def _imports_from(folder: Path, path: Path) -> set[Path]:
+def _imports_from(root: Path, within: Path, path: Path) -> Iterator[tuple[Path, str | None]]:
     try:
         nodes = list(ast.walk(ast.parse(path.read_bytes())))
     except (SyntaxError, ValueError):  # importing it will say so
-        return set()
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        return
+    absolute = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    relative = set()
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
-            names |= {".".join(filter(None, (node.module, alias.name))) for alias in node.names} | {node.module or ""}
-    # A package's own relative imports are looked for beside the file as well.
-    places = {start.joinpath(*name.split(".")) for name in names if name for start in (folder, path.parent)}
-    files = {place.with_suffix(".py") for place in places}
-    for place in places:
-        files |= {part / "__init__.py" for part in (place, *place.parents) if part.is_relative_to(folder)}
-    return {file.resolve() for file in files if file.is_file()}
+            names = {".".join(filter(None, (node.module, alias.name))) for alias in node.names} | {node.module or ""}
+            relative |= names if node.level else set()
+            absolute |= set() if node.level else names
+    for start, named, imported in ((root, absolute, True), (path.parent, relative, False)):
+        for name in filter(None, named):
+            place = start.joinpath(*name.split("."))
+            files = [place.with_suffix(".py"), *(part / "__init__.py" for part in (place, *place.parents))]
+            for file in files:
+                if file.is_file() and file.resolve().is_relative_to(within):
+                    plain = imported and file == place.with_suffix(".py")
+                    yield file.resolve(), name if plain else None
 
 
 def source_of(made_by: object) -> str | None:

@@ -183,12 +183,53 @@ def test_an_executor_whose_workers_die_is_one_line(tmp_path: Path) -> None:
         list(parallel_map(os._exit, [1, 2], 2, "", True))
 
 
+_MPI = importlib.util.find_spec("mpi4py") is not None and shutil.which("mpiexec") is not None
+
+
+@pytest.mark.skipif(_MPI, reason="mpi4py is here")
+def test_what_mpi_needs_is_told(tmp_path: Path) -> None:
+    assert "run: python -m pip install mpi4py" in run(tmp_path / "there", *RUN, "--cluster", "mpi", code=2)
+
+
+@pytest.mark.skipif(not _MPI, reason="needs mpi4py and an MPI")
 def test_mpi(tmp_path: Path) -> None:
-    if importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
-        assert "run: python -m pip install mpi4py" in run(tmp_path / "there", *RUN, "--cluster", "mpi", code=2)
-        return
     run(tmp_path / "here", *RUN, "--num_process", "1", small=False)
+    plainly = ["mpiexec", "-n", "2", sys.executable, "main.py", *RUN, "--cluster", "mpi"]
+    plain = subprocess.run([*plainly, "--temp_data", str(tmp_path / "no")], capture_output=True, text=True, cwd=PROJECT)
+    assert "start it as mpiexec -n N python -m mpi4py.futures" in plain.stderr
     started = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", "main.py", *RUN, "--cluster", "mpi"]
     there = [*started, "--temp_data", str(tmp_path / "there")]
     subprocess.run(there, check=True, capture_output=True, cwd=PROJECT, timeout=120)
     assert results(tmp_path / "here") == results(tmp_path / "there")
+
+
+def test_plug_ins_are_loaded_by_workers_elsewhere(tmp_path: Path) -> None:
+    """By Dask's workers, and by an executor's that were not forked from this process."""
+    (tmp_path / "mine.py").write_text(
+        "from sklearn.tree import DecisionTreeClassifier\n"
+        "from lib_unlearning.family import estimator_family\nfrom models import TARGET_MODELS\n"
+        "class Mine(DecisionTreeClassifier):\n    pass\n"
+        "def make(labels, seed, options):\n    return Mine(max_leaf_nodes=5, random_state=seed)\n"
+        "TARGET_MODELS['MINE'] = estimator_family('MINE', make)\n"
+    )
+    words = [*RUN, "--plugin", str(tmp_path / "mine.py"), "--original_model", "MINE"]
+    run(tmp_path / "here", *words, "--num_process", "1", small=False)
+    run(tmp_path / "there", *words, "--cluster", "local:1", small=False)
+    assert results(tmp_path / "here") == results(tmp_path / "there")
+    code = (
+        "import multiprocessing, sys\n"
+        "from concurrent.futures import ProcessPoolExecutor\nfrom pathlib import Path\n"
+        "from lib_unlearning.executors import ExecutorMapper\nfrom lib_unlearning.parallel import carried_out_by\n"
+        "import main\n"
+        "if __name__ == '__main__':\n"
+        "    spawned = multiprocessing.get_context('spawn')\n"
+        "    with ProcessPoolExecutor(1, mp_context=spawned) as pool:\n"
+        f"        with carried_out_by(ExecutorMapper(pool, 1, Path({str(tmp_path)!r}))):\n"
+        "            sys.exit(main.main())\n"
+    )
+    (tmp_path / "spawn.py").write_text(code)
+    command = [sys.executable, str(tmp_path / "spawn.py"), *words, "--temp_data", str(tmp_path / "spawned")]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "here") == results(tmp_path / "spawned")

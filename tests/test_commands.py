@@ -207,13 +207,19 @@ def test_an_attack_without_models_leaves_no_run(tmp_path: Path) -> None:
     assert not list((tmp_path / "td").rglob("unfinished.json"))
 
 
+_ACCELERATED = importlib.util.find_spec("sklearnex") is not None
+
+
+@pytest.mark.skipif(_ACCELERATED, reason="scikit-learn-intelex is here")
+def test_what_acceleration_needs_is_told(tmp_path: Path) -> None:
+    told = run(tmp_path / "td", "--exp", "all", "--original_model", "RF", "--accelerate", code=2)
+    assert "run: python -m pip install scikit-learn-intelex" in told
+
+
+@pytest.mark.skipif(not _ACCELERATED, reason="needs scikit-learn-intelex")
 @pytest.mark.parametrize("target", ["RF", "LR"])
 def test_accelerated_models_are_other_models(tmp_path: Path, target: str) -> None:
-    """By scikit-learn-intelex where it is installed; otherwise the command that installs it."""
     flags = ["--exp", "all", "--original_model", target, "--accelerate"]
-    if importlib.util.find_spec("sklearnex") is None:
-        assert "run: python -m pip install scikit-learn-intelex" in run(tmp_path / "td", *flags, code=2)
-        return
     fast = result_rows(run(tmp_path / "td", *flags))["label_logit"]
     plain = result_rows(run(tmp_path / "td", *flags[:-1], "--retrain_randomness", fast["retrain_randomness"]))
     assert (fast["accelerate"], plain["label_logit"]["accelerate"]) == ("True", "False")
@@ -440,6 +446,7 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
         ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
         ("--original_model=RF --accelerate --retrain_randomness=matched", "forests take no weights"),
+        ("--original_model=LR --accelerate --solver=newton", "--solver newton and --accelerate"),
         ("--original_model=LRTorch --cuda=0 --device=cpu", "--cuda 0 and --device cpu name different devices"),
         ("--seeds=0,0", "names a value twice: 0,0"),
         ("--seeds=0,x", "--seeds: expected a whole number, found 'x'"),

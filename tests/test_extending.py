@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lib_unlearning.plugins import LOADED, load_plugins
 from tests.test_commands import PROJECT, result_folder, result_rows, run
 
 TEXT = (PROJECT / "docs" / "EXTENDING.md").read_text(encoding="utf-8")
@@ -115,6 +116,36 @@ def test_two_plug_ins_of_one_name(outside: Path) -> None:
     other = result_rows(run(outside / "td", "--exp", "mem_inf", "--train_missing", *flags, "--original_model", "P2"))
     more = float(other["label_logit"]["original_training_accuracy"]) - float(first["original_training_accuracy"])
     assert more > 0.01
+
+
+def test_a_helper_that_another_plug_ins_stands_before_is_refused(tmp_path: Path) -> None:
+    flags = []
+    for number in (1, 2):
+        folder = tmp_path / f"p{number}"
+        folder.mkdir()
+        (folder / "shared_name.py").write_text(f"VALUE = {number}\n")
+        (folder / f"plug{number}.py").write_text("def f():\n    import shared_name\n    return shared_name.VALUE\n")
+        flags += ["--plugin", str(folder / f"plug{number}.py")]
+    told = run(tmp_path / "td", "--exp", "model_train", *flags, code=2)
+    assert "its shared_name.py is hidden by" in told
+
+
+def test_a_module_of_a_package_counts_with_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "my_package"
+    package.mkdir()
+    for name, code in (
+        ("__init__", ""),
+        ("mine", "def f():\n    from my_package.rate import RATE\n"),
+        ("rate", "RATE = 1"),
+    ):
+        (package / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (first,) = load_plugins(["my_package.mine"]).values()
+    LOADED.clear()
+    (package / "rate.py").write_text("RATE = 2")
+    (second,) = load_plugins(["my_package.mine"]).values()
+    LOADED.clear()
+    assert first != second
 
 
 def test_a_package_that_a_plug_in_lacks_is_named_with_what_installs_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 # Marks the folder of a run that has begun and not ended.
 UNFINISHED = "unfinished.json"
 # Raised whenever code changes what a cached file would contain.
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ def _defended(found: Sequence[Panel], kind: str) -> list[_Pair]:
     for panel in found:
         bare = [finding for name, finding in panel.points if name == "none"]
         for name, finding in panel.points:
-            if bare and str(name).startswith(kind):
+            if bare and str(name).startswith(kind) and finding.settings.get("defense") is None:
                 pairs.append(_Pair(f"{_named(finding)}, {name}", _difference(bare[0], finding)))
     return pairs
 

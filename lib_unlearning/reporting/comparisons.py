@@ -177,7 +177,7 @@ def defense_label(settings: Settings) -> str:
     if settings["round_digits"] is not None:
         parts.append(f"rounded to {settings['round_digits']} digits")
     if settings.get("defense") is not None:
-        parts.append(settings["defense"])
+        parts.append(f"plug-in's {settings['defense']}")
     if "sigma" in settings:
         budget = settings.get("target_epsilon")
         parts.append(f"DP-SGD, epsilon {budget:g}" if budget else f"DP-SGD, sigma {settings['sigma']:g}")
@@ -199,7 +199,8 @@ def _complexity(settings: Settings) -> int:
 def _protection(settings: Settings) -> str:
     """A defense, or fresh randomness in its place; DP-SGD draws anew in any case."""
     label = defense_label(settings)
-    return label if "sigma" in settings or settings["retrain_randomness"] == "matched" else f"{label}, fresh retraining"
+    kind = settings["retrain_randomness"]
+    return label if "sigma" in settings or kind == "matched" else f"{label}, {kind} retraining"
 
 
 def usual_budget(settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 
@@ -93,6 +94,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release(device: str) -> None:
-    """Give cached blocks back after a failed allocation."""
+    """Give memory back after a failed allocation."""
+    gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()

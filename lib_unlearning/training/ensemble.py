@@ -81,7 +81,7 @@ class _Watch:
 class StackTraining:
     """Trains one network a task, all of them together; everything a step needs lies on the device.
 
-    On a CUDA device steps are replayed from a graph (`graphs.Replayed`).
+    On a CUDA device steps are replayed from a graph (`graphs.Replayed`), as long as all models take them.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class StackTraining:
         self.total = torch.zeros(len(tasks), 2, device=device)  # loss and right answers of an epoch
         # Watching looks at what a step did, and DP-SGD draws from each model's own source.
         graphed = device.startswith("cuda") and self.watch is None and settings.privacy is None
-        self.step: Callable[..., None] = Replayed(self._whole_step) if graphed else self._whole_step
+        self.step: Callable[..., None] = Replayed(self._whole_step, device) if graphed else self._whole_step
 
     def _gradients(self) -> Callable[..., torch.Tensor]:
         """What sets the weights' gradients and returns the logits; see `_autograd`."""
@@ -162,10 +162,13 @@ class StackTraining:
     def run(self) -> Stack:
         """Train for all epochs; raises `UserError` when a loss is no longer finite."""
         history = np.zeros((len(self.tasks), self.settings.num_epochs, 3))
-        for epoch in range(self.settings.num_epochs):
-            history[:, epoch, :2] = self._epoch(epoch)
-            history[:, epoch, 2] = self._held_out_accuracy()
-            check_epoch(self.name, self.settings, self.rate, epoch, history[:, epoch])
+        try:
+            for epoch in range(self.settings.num_epochs):
+                history[:, epoch, :2] = self._epoch(epoch)
+                history[:, epoch, 2] = self._held_out_accuracy()
+                check_epoch(self.name, self.settings, self.rate, epoch, history[:, epoch])
+        finally:
+            del self.step, self.gradients  # they refer to this object, which would keep the device's memory
         kept = {key: tensor.detach().cpu() for key, tensor in self.weights.items()}
         mean, std = (None if part is None else part.cpu() for part in (self.mean, self.std))
         seeds = np.array([task.seed for task in self.tasks], dtype=np.int64)

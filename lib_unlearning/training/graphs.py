@@ -14,10 +14,12 @@ class Replayed:
 
     Args:
         step: takes tensors whose shapes never change, and waits for nothing that the device has yet to compute.
+        device: where the tensors are.
     """
 
-    def __init__(self, step: Callable[..., None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[..., None], device: str) -> None:
+        self._step, self._device = step, device
+        self._own = torch.cuda.Stream(device)  # of this device, which need not be the current one
         self._done = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._given: list[torch.Tensor] = []
@@ -30,16 +32,16 @@ class Replayed:
         if self._graph is None:
             self._given = [part.clone() for part in given]
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, stream=self._own):
                 self._step(*self._given)
         for kept, part in zip(self._given, given, strict=True):
             kept.copy_(part)
         self._graph.replay()
 
     def _warm_up(self, given: tuple[torch.Tensor, ...]) -> None:
-        own = torch.cuda.Stream(given[0].device)
-        own.wait_stream(torch.cuda.current_stream(given[0].device))
-        with torch.cuda.stream(own):
+        usual = torch.cuda.current_stream(self._device)
+        self._own.wait_stream(usual)
+        with torch.cuda.stream(self._own):
             self._step(*given)
-        torch.cuda.current_stream(given[0].device).wait_stream(own)
+        usual.wait_stream(self._own)
         self._done += 1

@@ -57,8 +57,11 @@ class NetworkTrainer(Trainer):
         own |= {GRADIENTS} if ARCHITECTURES[model_name].linear else set()
         self.capabilities = frozenset() if settings.privacy else frozenset(own)
         self.device = find_device(settings.device)
+        rows = settings.batch_size
+        if settings.privacy is not None and settings.privacy.sample_rate is not None:
+            rows = max(rows, round(settings.privacy.sample_rate * len(dataset)))  # at most
         self.size = settings.ensemble_size or suitable_stack(
-            ARCHITECTURES[model_name], dataset.features.shape[1:], dataset.num_classes, settings.batch_size, self.device
+            ARCHITECTURES[model_name], dataset.features.shape[1:], dataset.num_classes, rows, self.device
         )
 
     def fit(self, tasks: Sequence[TrainingTask]) -> list[NetworkModel]:
@@ -101,15 +104,20 @@ class NetworkTrainer(Trainer):
     def _fit_alike(self, tasks: Sequence[TrainingTask], settings: TrainingSettings) -> list[NetworkModel]:
         """Networks of tasks with one schedule."""
         architecture = ARCHITECTURES[self.title]
-        stackable = architecture.stackable if settings.privacy is None else architecture.linear
+        stackable = architecture.stackable
+        if settings.privacy is not None:  # Opacus guards noise from a secure generator against its rounding
+            stackable = architecture.linear and not settings.privacy.secure_rng
         models: list[NetworkModel] = []
         while len(models) < len(tasks):
             part = tasks[len(models) : len(models) + (self.size if stackable else 1)]
+            stack: Stack | None
             try:
                 stack = self._train(part, settings, stackable)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                stack = None  # outside this block, nothing refers to what was too large
+            if stack is None:
                 self._shrink(len(part))
                 continue
             models += [NetworkModel(stack, index) for index in range(len(part))]

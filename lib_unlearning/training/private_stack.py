@@ -62,13 +62,17 @@ class _PrivateStackTraining(StackTraining):
         self.noise = torch.empty(len(self.tasks), weights, device=self.device)
 
     def _batches(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        held, steps = (torch.from_numpy(part).to(self.device) for part in self.batches.draw(self.sampling))
+        drawn, stepping = self.batches.draw(self.sampling)
+        held = torch.from_numpy(drawn).to(self.device)
         self.gradients = LinearGradients(self.weights, held.shape[2], self.privacy.clip)
-        return held, (held >= 0).float(), steps
+        self.to_come = iter(stepping)
+        return held, (held >= 0).float(), torch.from_numpy(stepping).to(self.device)
 
     def _move(self, batch: torch.Tensor, counts: torch.Tensor, stepping: torch.Tensor, everyone: bool) -> None:
-        for own, source in zip(self.noise, self.sources, strict=True):
-            own.normal_(generator=source)
+        # A model draws for its own steps only, so that its noise is the same whoever trains on beside it.
+        for own, source, steps in zip(self.noise, self.sources, next(self.to_come), strict=True):
+            if steps:
+                own.normal_(generator=source)
         self.noise.mul_(self.deviation.unsqueeze(1))
         sizes = [tensor[0].numel() for tensor in self.weights.values()]
         for tensor, noise in zip(self.weights.values(), self.noise.split(sizes, dim=1), strict=True):

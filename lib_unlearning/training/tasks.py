@@ -141,10 +141,7 @@ class Trainer(ABC):
 
 @dataclass(frozen=True)
 class Privacy:
-    """DP-SGD; `sample_rate` None is batch_size / n, `target_epsilon` None leaves sigma as given.
-
-    `draws` numbers the way in which noise follows from a seed: models of another way are other models.
-    """
+    """DP-SGD; `sample_rate` None is batch_size / n, `target_epsilon` None leaves sigma as given."""
 
     sigma: float = option(1.0, "DP-SGD noise multiplier", kind=number(above=0), metavar="X")
     clip: float = option(
@@ -167,7 +164,6 @@ class Privacy:
     )
     secure_rng: bool = option(False, "DP-SGD noise from a secure generator", kind=boolean, metavar="BOOL")
     accountant: str = option("rdp", "how spent privacy is computed", choices=("rdp", "prv"))
-    draws: int = 2
 
 
 @dataclass(frozen=True)

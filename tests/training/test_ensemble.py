@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,19 @@ def test_deleting_a_record_leaves_the_order_of_the_others() -> None:
     after = remaining[record_order(3, 8, remaining)]
     np.testing.assert_array_equal(after, before[before != records[40]])
     assert not np.array_equal(before, records[record_order(3, 9, records)])
+
+
+def test_a_stack_is_forgotten_as_soon_as_it_is_trained(dataset: Dataset) -> None:
+    """Without waiting for the garbage collector: on a GPU it would keep the memory of the next."""
+    training = ensemble.StackTraining(dataset, "MLPTorch", jobs_of(dataset), BRIEF, "cpu", NOBODY)
+    left = weakref.ref(training)
+    gc.disable()
+    try:
+        training.run()
+        del training
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_networks_learn(dataset: Dataset, pictures: Dataset) -> None:

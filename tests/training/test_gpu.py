@@ -38,7 +38,7 @@ def test_a_gpu_gives_what_the_cpu_gives(dataset: Dataset, pictures: Dataset, nam
 def test_replayed_steps_are_the_steps(
     dataset: Dataset, pictures: Dataset, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal numbers of steps, so that all are replayed; weights of records and masks of layers too."""
+    """Equal numbers of steps, so that all are replayed; with weights of records, too."""
     data = pictures if name == "scnn" else dataset
     everyone = np.random.default_rng(1).permutation(len(data))
     plain = [TrainingTask(everyone[:100], 5), TrainingTask(everyone[50:149], 6)]
