@@ -52,7 +52,8 @@ def _imported(name: str) -> ModuleType:
             sys.path.append(str(Path.cwd()))
             return importlib.import_module(name)
         # By this name its classes are found again when a cached model is opened, which belongs to this source.
-        title = f"plugin_{path.stem}_{_digest_of(set(_helpers(path.resolve(), '')))[:8]}"
+        source = _digest_of(set(_helpers(path.resolve(), path.stem)))
+        title = f"plugin_{path.stem}_{source[:8]}"
         spec = importlib.util.spec_from_file_location(title, path)
         assert spec is not None
         assert spec.loader is not None
@@ -87,7 +88,7 @@ def _own_files(module: ModuleType, newcomers: set[str]) -> set[Path]:
 
 
 def _check_helpers(name: str, module: ModuleType) -> None:
-    """Refuse a plug-in whose helper another module of the same name stands before, from another plug-in's folder say."""
+    """Refuse a plug-in whose helper another module of the same name stands before, from another plug-in say."""
     if module.__file__ is None:
         return
     for path, title in _helpers(Path(module.__file__).resolve(), module.__name__).items():
