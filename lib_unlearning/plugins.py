@@ -52,7 +52,7 @@ def _imported(name: str) -> ModuleType:
             sys.path.append(str(Path.cwd()))
             return importlib.import_module(name)
         # By this name its classes are found again when a cached model is opened, which belongs to this source.
-        source = _digest_of(set(_helpers(path.resolve(), path.stem)))
+        source = _digest_of(set(_helpers(path.resolve(), "plugin_")))
         title = f"plugin_{path.stem}_{source[:8]}"
         spec = importlib.util.spec_from_file_location(title, path)
         assert spec is not None
