@@ -62,6 +62,20 @@ def sample_set() -> Any:
     return figure
 
 
+def request() -> Any:
+    """A request of one record, of three, and one whose place a new record takes."""
+    figure, (place,) = _canvas(2.0)
+    _bare(place, 10, 4)
+    rows = ((2.8, (1.0,), "one record is deleted"), (1.5, (1.0, 2.4, 4.6), "a group is deleted at once"))
+    for y, gone, told in (*rows, (0.2, (1.0,), "online learning: a new record\n(green) is learned in its place")):
+        _box(place, 0, y, 6, 0.9, BLUE, "")
+        for x in gone:
+            _box(place, x, y, 0.4, 0.9, ORANGE, "")
+        place.text(6.2, y + 0.45, told, va="center", fontsize=8)
+    _box(place, 1.4, 0.2, 0.4, 0.9, GREEN, "")
+    return figure
+
+
 def sisa() -> Any:
     """A deletion retrains one shard of many."""
     figure, (place,) = _canvas(1.7)
@@ -161,7 +175,7 @@ def low_fpr() -> Any:
     return figure
 
 
-PICTURES = (sides, sample_set, sisa, features, degradation, auc, low_fpr)
+PICTURES = (sides, sample_set, request, sisa, features, degradation, auc, low_fpr)
 
 
 def main() -> None:
