@@ -130,9 +130,9 @@ class NetworkTrainer(Trainer):
                 return train_stack(self.dataset, self.title, tasks, *where)
             return train_alone(self.dataset, self.title, tasks[0], *where)
         if stackable:
-            from lib_unlearning.training.private_stack import train_private_stack  # needs opacus
+            from lib_unlearning.training.private_stack import PrivateStackTraining  # needs opacus
 
-            return train_private_stack(self.dataset, self.title, tasks, *where)
+            return PrivateStackTraining(self.dataset, self.title, tasks, *where).run()
         from lib_unlearning.training.private_training import train_private
 
         return train_private(self.dataset, self.title, tasks[0], *where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +15,31 @@ from lib_unlearning.cache.files import digest_arrays
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one network is trained.
+
+    Attributes:
+        rate: share of the records a step. steps: an epoch. expected: records a step.
+        sigma: noise multiplier. epsilon: that all epochs spend.
+    """
+
+    rate: float
+    steps: int
+    expected: int
+    sigma: float
+    epsilon: float
+
+    @staticmethod
+    def of(count: int, settings: TrainingSettings, privacy: Privacy) -> Plan:
+        """For `count` records; raises `UserError` when delta or budget make no sense."""
+        rate, steps = schedule(count, settings, privacy)
+        check_delta(count, privacy)
+        sigma = noise_for(privacy, rate, steps * settings.num_epochs)
+        epsilon = spent_epsilon(privacy, sigma, rate, steps * settings.num_epochs)
+        return Plan(rate, steps, max(1, round(rate * count)), sigma, epsilon)
 
 
 def schedule(count: int, settings: TrainingSettings, privacy: Privacy) -> tuple[float, int]:

@@ -20,7 +20,7 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER
 from lib_unlearning.training.network_stack import Stack, standardised
 from lib_unlearning.training.networks import ARCHITECTURES, PRIVATE, fresh_weights
-from lib_unlearning.training.privacy_budget import check_delta, noise_for, randomness, schedule, spent_epsilon
+from lib_unlearning.training.privacy_budget import Plan, randomness
 from lib_unlearning.training.steps import check_epoch, module_accuracy, module_step, moments
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 
@@ -46,9 +46,7 @@ def train_private(
     architecture, shape = ARCHITECTURES[name], dataset.features.shape[1:]
     records, mean, std = _inputs(dataset, task, architecture.for_images)
     labels = torch.from_numpy(np.array(dataset.labels[task.records]))
-    rate, steps = schedule(len(labels), settings, privacy)
-    check_delta(len(labels), privacy)
-    sigma = noise_for(privacy, rate, steps * settings.num_epochs)
+    plan = Plan.of(len(labels), settings, privacy)
     module = architecture.build(shape, dataset.num_classes)
     module.load_state_dict(fresh_weights(architecture, shape, dataset.num_classes, task.seed))
     sampling, noise = randomness(privacy, task, device)
@@ -56,9 +54,9 @@ def train_private(
     wrapped = GradSampleModule(module.to(device).train())
     optimizer = DPOptimizer(
         getattr(torch.optim, settings.optim)(wrapped.parameters(), lr=learning_rate),
-        noise_multiplier=sigma,
+        noise_multiplier=plan.sigma,
         max_grad_norm=privacy.clip,
-        expected_batch_size=max(1, round(rate * len(labels))),
+        expected_batch_size=plan.expected,
         generator=noise,
         secure_mode=privacy.secure_rng,
     )
@@ -66,8 +64,8 @@ def train_private(
     for epoch in range(settings.num_epochs):
         wrapped.train()
         seen = 0
-        for _ in range(steps):
-            chosen = torch.rand(len(labels), generator=sampling) < rate
+        for _ in range(plan.steps):
+            chosen = torch.rand(len(labels), generator=sampling) < plan.rate
             seen += int(chosen.sum())
             history[0, epoch, :2] += _private_step(
                 wrapped, optimizer, records[chosen].to(device), labels[chosen].to(device)
@@ -76,8 +74,7 @@ def train_private(
         history[0, epoch, 2] = module_accuracy(wrapped, dataset, name, held_out, device, (mean, std))
         check_epoch(name, settings, learning_rate, epoch, history[:, epoch])
     weights = {key: tensor.detach().cpu().unsqueeze(0) for key, tensor in wrapped._module.state_dict().items()}
-    epsilon = np.array([spent_epsilon(privacy, sigma, rate, steps * settings.num_epochs)])
-    seeds = np.array([task.seed])
+    epsilon, seeds = np.array([plan.epsilon]), np.array([task.seed])
     return Stack(name, tuple(shape), dataset.num_classes, weights, mean, std, seeds, history, device, epsilon)
 
 

@@ -13,7 +13,7 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.training import networks, privacy_budget, private_training
 from lib_unlearning.training.network_trainer import NetworkTrainer
-from lib_unlearning.training.private_stack import train_private_stack
+from lib_unlearning.training.private_stack import PrivateStackTraining
 from lib_unlearning.training.private_training import train_private
 from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
 from tests.training.test_ensemble import BRIEF, NOBODY
@@ -33,7 +33,7 @@ def test_a_private_stack_takes_the_steps_that_opacus_takes(
     settings = replace(private(sigma=1e-15, clip=clip), num_epochs=2, optim=optim)
     everyone = np.random.default_rng(1).permutation(len(dataset))
     tasks = [TrainingTask(everyone[:100], 5), TrainingTask(everyone[50:110], 6), TrainingTask(everyone[:99], 5)]
-    together = train_private_stack(dataset, name, tasks, settings, "cpu", NOBODY)
+    together = PrivateStackTraining(dataset, name, tasks, settings, "cpu", NOBODY).run()
     for number, task in enumerate(tasks):
         alone = train_private(dataset, name, task, settings, "cpu", NOBODY)
         for key, weights in alone.weights.items():
@@ -45,9 +45,20 @@ def test_a_private_model_is_the_same_whatever_else_is_in_the_stack(dataset: Data
     """Beside one that takes more steps an epoch, with noise, over two epochs."""
     settings = replace(private(sigma=1.0), num_epochs=2)
     few, many = TrainingTask(np.arange(60), 5), TrainingTask(np.arange(100), 6)
-    alone = train_private_stack(dataset, "LRTorch", [few], settings, "cpu", NOBODY)
-    together = train_private_stack(dataset, "LRTorch", [many, few], settings, "cpu", NOBODY)
+    alone = PrivateStackTraining(dataset, "LRTorch", [few], settings, "cpu", NOBODY).run()
+    together = PrivateStackTraining(dataset, "LRTorch", [many, few], settings, "cpu", NOBODY).run()
     torch.testing.assert_close(together.weights["0.weight"][1], alone.weights["0.weight"][0], atol=1e-6, rtol=1e-5)
+
+
+def test_a_model_that_waits_for_others_is_not_drowned(dataset: Dataset) -> None:
+    """Nine steps an epoch beside three, with much noise: what it last drew does not grow while it waits."""
+    settings = replace(private(sigma=1e8), num_epochs=2)
+    few, many = TrainingTask(np.arange(40), 5), TrainingTask(np.arange(150), 6)
+    for optim in ("Adam", "SGD"):
+        together = PrivateStackTraining(
+            dataset, "LRTorch", [few, many], replace(settings, optim=optim, lr=1e-9), "cpu", NOBODY
+        ).run()
+        assert torch.isfinite(together.weights["0.weight"]).all()
 
 
 @pytest.mark.parametrize("train", ["stack", "alone"])
@@ -56,9 +67,9 @@ def test_noise_is_as_large_as_it_is_accounted_for(dataset: Dataset, train: str) 
     settings = replace(private(sigma=1e6, clip=1e-6), num_epochs=2, optim="SGD", lr=1.0)
     task = TrainingTask(np.arange(100), 3)
     if train == "stack":
-        found = train_private_stack(
+        found = PrivateStackTraining(
             dataset, "MLPTorch", [task, TrainingTask(np.arange(90), 3)], settings, "cpu", NOBODY
-        )
+        ).run()
     else:
         found = train_private(dataset, "MLPTorch", task, settings, "cpu", NOBODY)
     fresh = networks.fresh_weights(networks.ARCHITECTURES["MLPTorch"], (4,), 3, 3)
