@@ -87,9 +87,7 @@ class Estimator:
         settings = study.settings
         if settings.attacks != "all" or settings.other_data:
             return 0.0
-        candidates = sum(
-            2 * part.set_num * part.unlearning_size * part.unlearning_num for part in settings.sides.values()
-        )
+        candidates = sum(part.cases for part in settings.sides.values())
         together = settings.sides["shadow"].unlearning_size
         models = settings.budget.own_models * candidates * (1 + 1 / together)
         return models * self._each(study, "shadow", self._tasks(study, "shadow")[0])[0] / study.processes
@@ -121,7 +119,7 @@ class Estimator:
     def _attack(self, study: Study) -> float:
         settings = study.settings
         side = settings.sides["shadow"]
-        cases = 2 * side.set_num * side.unlearning_size * side.unlearning_num
+        cases = side.cases
         key = (settings.attack_model, cases)
         if key not in self.seconds:
             rng = np.random.default_rng(0)
@@ -209,8 +207,7 @@ def _timed(task: Any) -> float:
 
 def asked(plan: Sequence[Settings]) -> str:
     """What runs ask their models, in words."""
-    sides = [part for settings in plan for part in settings.sides.values()]
-    cases = 2 * sum(part.set_num * part.unlearning_size * part.unlearning_num for part in sides)
+    cases = sum(part.cases for settings in plan for part in settings.sides.values())
     return f"{cases * len(plan[0].seeds):,} cases to ask both versions about"
 
 

@@ -52,8 +52,8 @@ def _imported(name: str) -> ModuleType:
             sys.path.append(str(Path.cwd()))
             return importlib.import_module(name)
         # By this name its classes are found again when a cached model is opened, which belongs to this source.
-        source = _digest_of(set(_helpers(path.resolve(), "plugin_")))
-        title = f"plugin_{path.stem}_{source[:8]}"
+        stem = path.stem.replace(".", "_")  # dots would make it a package's
+        title = f"plugin_{stem}_{_digest_of(set(_helpers(path.resolve(), stem)))[:8]}"
         spec = importlib.util.spec_from_file_location(title, path)
         assert spec is not None
         assert spec.loader is not None
@@ -107,7 +107,7 @@ def _helpers(own: Path, title: str) -> dict[Path, str | None]:
     `importlib` imports by a name that is put together, and files of data, are not seen.
     """
     # A module of a package names its neighbours from above the package.
-    inside = title.count(".") if not title.startswith("plugin_") else 0
+    inside = title.count(".") + (own.name == "__init__.py")
     root = own.parents[inside]
     within = own.parent if not inside else root / title.partition(".")[0]
     found: dict[Path, str | None] = {own: None}

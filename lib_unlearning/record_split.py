@@ -32,6 +32,11 @@ class SideSettings:
     unlearning_size: int
     unlearning_num: int
 
+    @property
+    def cases(self) -> int:
+        """Deleted records, and as many strangers, that models are asked about."""
+        return 2 * self.set_num * self.unlearning_size * self.unlearning_num
+
 
 @dataclass(frozen=True)
 class SampleSet:
