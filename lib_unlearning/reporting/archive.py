@@ -104,6 +104,11 @@ class Finding:
         return float(self.outcomes["original_training_accuracy"] - self.outcomes["original_held_out_accuracy"])
 
     @property
+    def overlap(self) -> float:
+        """Mean share of records that two of a run's sample sets have in common."""
+        return float(self.outcomes["set_overlap"])
+
+    @property
     def cases(self) -> int:
         """Deleted records and strangers that were asked about, over all runs."""
         return int(self.outcomes["positives"] + self.outcomes["negatives"])
@@ -212,9 +217,10 @@ def combine_runs(runs: Sequence[Run]) -> list[Finding]:
 
 def _finding(runs: list[Run]) -> Finding:
     sets = [run.settings["target_set_num"] for run in runs]
+    outcomes = {name: _together(name, [run.outcomes[name] for run in runs]) for name in OUTCOMES}
     features = {
         feature: {
-            metric: combine([run.features[feature][metric] for run in runs], sets, metric)
+            metric: combine([run.features[feature][metric] for run in runs], sets, metric, outcomes["set_overlap"])
             for metric in found
             if all(metric in run.features.get(feature, {}) for run in runs)
         }
@@ -223,7 +229,7 @@ def _finding(runs: list[Run]) -> Finding:
     return Finding(
         settings={name: value for name, value in runs[0].settings.items() if name != "seed"},
         runs=runs,
-        outcomes={name: _together(name, [run.outcomes[name] for run in runs]) for name in OUTCOMES},
+        outcomes=outcomes,
         features=features,
     )
 
@@ -289,18 +295,18 @@ def paired_difference(finding: Finding, feature: str, other: str) -> Combined:
         table = read_scores(run.folder)
         names = [run.chosen if name == CHOSEN else name for name in (feature, other)]
         first, second, member, sets = (table[name].to_numpy() for name in (*names, "member", "set"))
-        parts.append(auc_difference(first, second, member, sets))
-    return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain")
+        parts.append(auc_difference(first, second, member, sets, finding.overlap))
+    return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain", finding.overlap)
 
 
 def paired_between(first: Finding, second: Finding) -> Combined:
     """AUC of the chosen attack in one finding less that in another of the same seeds and sets, set by set."""
-    parts = []
+    parts, overlap = [], max(first.overlap, second.overlap)
     for one, other in zip(first.runs, second.runs, strict=True):
         tables = [read_scores(run.folder) for run in (one, other)]
         scored = [
             (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())
             for table, run in zip(tables, (one, other), strict=True)
         ]
-        parts.append(auc_change(scored[0], scored[1]))
-    return combine(parts, [first.settings["target_set_num"]] * len(parts), "auc_gain")
+        parts.append(auc_change(scored[0], scored[1], overlap))
+    return combine(parts, [first.settings["target_set_num"]] * len(parts), "auc_gain", overlap)

@@ -425,14 +425,39 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
             if comparison.wanted(finding.settings) and axis.wanted(finding.settings):
                 known = finding.settings.items()
                 fixed = {name: value for name, value in known if name not in axis.free and value is not None}
-                groups.setdefault(digest(fixed), []).append(finding)
+                groups.setdefault(digest([fixed, _data_versions(finding, axis)]), []).append(finding)
         for group in groups.values():
-            points = sorted(((axis.value(finding.settings), finding) for finding in group), key=_position)
+            points = sorted(
+                ((axis.value(finding.settings), finding) for finding in _latest(group, axis)), key=_position
+            )
             if comparison.kind == "heat":
                 points = _with_partners(points)
             if len(points) >= comparison.least:
                 found.append(Panel(axis, points))
     return sorted(found, key=lambda panel: -sum(finding.outcomes["positives"] for _, finding in panel.points))
+
+
+def _data_versions(finding: Finding, axis: Axis) -> list[Any]:
+    """What records of each side were, and by which version of the code trained on: points of a panel agree in it,
+    unless the axis is over data sets."""
+    if _over_data(axis):
+        return []
+    origin = finding.runs[0].origin
+    return [[side, part["dataset_digest"], part["cache_version"]] for side, part in sorted(origin.items())]
+
+
+def _over_data(axis: Axis) -> bool:
+    return bool(set(_DATA) & set(axis.free))
+
+
+def _latest(group: Sequence[Finding], axis: Axis) -> Sequence[Finding]:
+    """On an axis over data sets, one finding a point: of several on a data set that was prepared anew, the latest."""
+    if not _over_data(axis):
+        return group
+    found: dict[Any, Finding] = {}
+    for finding in sorted(group, key=lambda part: str(part.runs[-1].made.get("date", ""))):
+        found[axis.value(finding.settings)] = finding
+    return list(found.values())
 
 
 def _position(point: tuple[Any, Finding]) -> Any:

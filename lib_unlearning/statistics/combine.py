@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.statistics import intervals
-from lib_unlearning.statistics.intervals import Estimate, interval
+from lib_unlearning.statistics.intervals import Estimate, effective_sets, interval
 from lib_unlearning.statistics.metrics import range_of
 
 
@@ -43,34 +43,45 @@ class Combined:
         return intervals.equivalent(self.estimate, self.degrees, margin, *range_of(self.metric))
 
 
-def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str) -> Combined:
+def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str, overlap: float = 0.0) -> Combined:
     """Mean over seeds with an interval that holds both the spread over sample sets and that over seeds.
 
     Within a run, its sample sets give the error; between runs, attacks learned on other shadow records differ as well.
     The variance of the mean is the sum of the two estimates over the number of seeds, with Satterthwaite's degrees of
     freedom: between seeds - 1, when the spread over seeds rules, and seeds * (sets - 1), when the sets explain it. The
     spread over seeds holds that over sets as well, so that the sum is more than needed; but a few seeds often agree by
-    chance, and the larger of the two, which needs them to disagree, covered 0.88 to 0.93 where seeds differ.
+    chance, two most of all, so that theirs counts `_few_seeds` times (coverage: `benchmarks/coverage.py`).
+
+    Sets that overlap do so across seeds as well: together they are worth no more than so many sets of one run would be.
 
     Args:
         estimates, sets: one a seed: what it measured and on how many target sample sets.
+        overlap: share of records that two sets have in common; see `effective_sets`.
     """
     values = np.array([estimate.value for estimate in estimates])
     value, count, total = float(values.mean()), len(values), int(sum(sets))
     errors = [estimate.error for estimate in estimates if estimate.error is not None]
-    if len(errors) < count:  # runs of a single sample set
-        if count == 1:
-            return Combined(Estimate(value, None, None, None), 0, 1, total, metric)
-        error = float(values.std(ddof=1) / np.sqrt(count))
-        return Combined(interval(value, error, count - 1, *range_of(metric)), count - 1, count, total, metric)
-    own_degrees = float(total - count)
-    from_sets = float(np.mean(np.square(errors)))
-    from_seeds = float(values.var(ddof=1)) if count > 1 else 0.0
+    if len(errors) < count:  # runs of a single sample set, or of sets that are worth no more
+        if count == 1 or overlap > intervals.OVERLAP:
+            return Combined(Estimate(value, None, None, None), 0, count, total, metric)
+        spread = _few_seeds(count) * float(values.var(ddof=1))
+        found = interval(value, float(np.sqrt(spread / count)), count - 1, *range_of(metric))
+        return Combined(found, count - 1, count, total, metric)
+    worth = effective_sets(total, overlap)
+    alone = float(np.mean([effective_sets(number, overlap) for number in sets]))
+    own_degrees = worth - (count if worth == total else 1)
+    from_sets = float(np.mean(np.square(errors))) * count * alone / worth
+    from_seeds = _few_seeds(count) * float(values.var(ddof=1)) if count > 1 else 0.0
     both = from_sets + from_seeds
     spent = from_sets**2 / own_degrees + (from_seeds**2 / (count - 1) if count > 1 else 0.0)
     degrees = both**2 / spent if spent else own_degrees
     error = float(np.sqrt(both / count))
-    return Combined(interval(value, error, degrees, *range_of(metric)), degrees, count, total, metric)
+    return Combined(interval(value, error, degrees, *range_of(metric)), degrees, count, int(worth), metric)
+
+
+def _few_seeds(count: int) -> float:
+    """How many times the spread over so many seeds counts: 2.5 for two, 1.4 for three, 1.1 for five."""
+    return 1 + 1.5 / (count - 1) ** 2 if count > 1 else 1.0
 
 
 def difference(first: Combined, second: Combined) -> Combined:

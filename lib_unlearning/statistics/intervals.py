@@ -16,8 +16,11 @@ OVERLAP = 0.2
 _LEAST_SETS = 2
 # Where all of n cases agree, of_share's error is 0.7 / n; so far inside the range a value counts as n cases again.
 _INSIDE = 0.7
-# Where sets differ much, a sample without a bad one looks better than it is: with a fifth more, coverage holds there.
-CAUTION = 1.2
+# Where sets differ much, a sample without a bad one looks better than it is: with so much more, coverage holds there.
+CAUTION = 1.3
+# Near an end of its range a metric hides how much sets differ until a bad one is drawn: two sets are never taken to
+# differ less than this (standard deviation, share of the range; nothing in the middle, where differences show).
+_UNSEEN = 0.02
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,15 @@ def estimate(values: np.ndarray, floor: float, lowest: float, highest: float, ov
     worth = effective_sets(sets, overlap)
     if worth < _LEAST_SETS:
         return Estimate(value, None, None, None)
-    error = CAUTION * math.sqrt(max(jackknife_variance(values), floor) * sets / worth)
+    least = max(floor, _unseen_variance(value, sets, lowest, highest)) if floor else 0.0
+    error = CAUTION * math.sqrt(max(jackknife_variance(values), least) * sets / worth)
     return interval(value, error, worth - 1, lowest, highest)
+
+
+def _unseen_variance(value: float, sets: int, lowest: float, highest: float) -> float:
+    """Least variance of a metric near an end of its range, from how much sets may differ unseen."""
+    from_middle = abs(2 * value - lowest - highest)
+    return (_UNSEEN * from_middle) ** 2 / sets
 
 
 def effective_sets(sets: int, overlap: float) -> float:

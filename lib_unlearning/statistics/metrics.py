@@ -224,9 +224,11 @@ def _of_rates(rates: tuple[np.ndarray, np.ndarray], positives: int, negatives: i
     return of_share(float(rates[0][0]), positives) + of_share(float(rates[1][0]), negatives)
 
 
-def auc_difference(scores: np.ndarray, others: np.ndarray, member: np.ndarray, sets: np.ndarray) -> Estimate:
+def auc_difference(
+    scores: np.ndarray, others: np.ndarray, member: np.ndarray, sets: np.ndarray, overlap: float = 0.0
+) -> Estimate:
     """AUC of `scores` less that of `others` [m] on the same cases, both without the same sets."""
-    return evaluate(scores, others, member, sets)["auc_gain"]
+    return evaluate(scores, others, member, sets, overlap=overlap)["auc_gain"]
 
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels, sample sets [m]

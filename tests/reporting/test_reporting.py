@@ -317,9 +317,9 @@ class Page(HTMLParser):
 def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with several comparisons, a hostile name among the settings, and an unfinished run."""
     temp_data = tmp_path_factory.mktemp("td")
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         for flags in ([], ["--placebo"], ["--top_k=0"], ["--original_model=LR"]):
-            write_run(temp_data, 0.0 if {"--placebo", "--top_k=0"} & set(flags) else 2.0, *flags, f"--seed={seed}")
+            write_run(temp_data, 0.0 if {"--placebo", "--top_k=0"} & set(flags) else 3.0, *flags, f"--seed={seed}")
         write_run(temp_data, 1.0, "--unlearning_method=sisa", *sized("num_shard", 5), f"--seed={seed}")
         write_run(temp_data, 1.5, "--unlearning_method=sisa", *sized("num_shard", 2), f"--seed={seed}")
     hostile = write_run(temp_data, 1.0, "--dataset_name=adult", "--seed=9")
