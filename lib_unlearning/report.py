@@ -38,7 +38,9 @@ from lib_unlearning.statistics.privacy import (
     conformal_p_values,
     discoveries,
     epsilon_bound,
+    first_of_each,
     halves,
+    judged_exposed,
     one_run_epsilon,
 )
 from lib_unlearning.statistics.verdict import Verdict, judge
@@ -165,13 +167,15 @@ def console(
 def notes(settings: Settings, answers: Answers) -> list[str]:
     """What a reader of the table must know beside it."""
     found = []
-    negatives = int((answers.cases.member == 0).sum())
+    strangers = answers.cases.record[answers.cases.member == 0]
+    negatives, different = len(strangers), len(np.unique(strangers))
     if 0.01 * negatives >= 1 - 1e-9:
         allowed = int(0.01 * negatives + 1e-9)
-        bound = upper_rate(allowed, negatives)
+        bound = upper_rate(math.ceil(allowed * different / negatives), different)
+        asked = "" if different == negatives else f"{negatives} questions about "
         found.append(
-            f"TPR at 1 % FPR: at most {allowed} false alarms among {negatives} strangers; the true rate of such a rule "
-            f"is below {100 * bound:.1f} % (95 %). Between thresholds the curve is interpolated."
+            f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {asked}{different} strangers; the "
+            f"true rate of such a rule is below {100 * bound:.1f} % (95 %). Between thresholds the curve is interpolated."
         )
     if settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1:
         found.append("With one record a request there are no intermediate versions: this equals in_out.")
@@ -180,7 +184,7 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
 
 def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str:
     """How many records stand out one by one, and what the attack shows of the deletion's epsilon."""
-    told = single_records(found.exposed, member, found.own_strangers, headline)
+    told = single_records(found.exposed, member, found.own_strangers, headline, found.wrong)
     bound = max(found.epsilon.epsilon, found.one_run.epsilon)
     if not bound:
         return f"{told} No epsilon of the deletion is shown to be exceeded."
@@ -190,10 +194,17 @@ def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str
     )
 
 
-def single_records(exposed: np.ndarray, member: np.ndarray, own_strangers: int, attack: str) -> str:
-    """How many cases stand out one by one, or why none could."""
+def single_records(
+    exposed: np.ndarray, member: np.ndarray, own_strangers: int, attack: str, wrong: tuple[int, int] | None = None
+) -> str:
+    """How many cases stand out one by one, or why none could, or why none is named (see `judged_exposed`)."""
     counts = exposed_counts(exposed, member)
     level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
+    if wrong is not None:
+        return (
+            f"Single records cannot be judged {level}: of {plural(wrong[1], 'case')} that {attack} would name, "
+            f"{wrong[0]} are strangers, so the sets differ too much for it."
+        )
     if not exposed.any() and not can_discover(own_strangers, counts[0][1], len(member)):
         return (
             f"Single records cannot be judged {level}: {plural(own_strangers, 'stranger')} of the adversary's own "
@@ -208,9 +219,10 @@ def single_records(exposed: np.ndarray, member: np.ndarray, own_strangers: int, 
 def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -> str:
     """What was attacked, how, how many cases there are, and what they share: two lines or three."""
     positives, sets = int(answers.cases.member.sum()), len(answers.utility)
+    asked = f"{positives} {'strangers in the place of deleted records' if settings.placebo else 'deleted'}"
     lines = [
         described_study(title, settings),
-        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, {positives} deleted, "
+        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, {asked}, "
         f"{len(answers.cases) - positives} strangers",
     ]
     if shared.overlap > OVERLAP:
@@ -232,10 +244,16 @@ def described_study(title: str, settings: Settings) -> str:
     seen = published(settings.top_k, settings.temperature, settings.round_digits, settings.defense)
     return (
         f"{title}, {target.original_model} target, {origin}"
-        f"{settings.unlearning_method}, {settings.samples_to_evaluate}, {settings.attack_model} attack, "
+        f"{settings.unlearning_method}{_randomness(settings)}, {settings.samples_to_evaluate}, "
+        f"{settings.attack_model} attack, "
         f"{seen}{known(settings.budget)}, seed {settings.seed}"
         f"{', placebo' if settings.placebo else ''}"
     )
+
+
+def _randomness(settings: Settings) -> str:
+    """What retraining of networks shares with the original, in a word; it says little of other families."""
+    return f" ({settings.retrain_randomness})" if "num_epochs" in settings.flat() else ""
 
 
 def published(
@@ -383,7 +401,7 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
         return f"{figures}. So few separate sample sets allow no interval, so no verdict: {mend}."
     if settings.placebo:
         if auc.low <= 0.5 <= auc.high:
-            return f"Placebo: {figures} holds 0.5, as 19 of 20 placebos do; up to {auc.high:.2f} is not excluded."
+            return f"Placebo: {figures} holds 0.5, as 19 of 20 placebos do; up to {outwards(auc)[1]} is not excluded."
         return f"Placebo: {figures} misses 0.5; one placebo in twenty does, more mean a leak in the evaluation."
     found = judge(auc, sets, settings.margin, overlap)
     if found.verdict is Verdict.LEAKS:
@@ -400,6 +418,9 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
             f"Undecided: {figures}; the data allow anything from {' to '.join(outwards(auc))}, "
             f"against a margin of {settings.margin:g}; {more}."
         )
+    if settings.budget.versions != "both":
+        classical = results[BASELINE]["auc"].value
+        return f"{sentence} The classical attack on the {settings.budget.versions} model reads {classical:.3f}."
     return f"{sentence} {_against_classical(results, gain, effective_sets(sets, overlap))}"
 
 
@@ -415,6 +436,8 @@ def three_class_table(found: ThreeClasses, attack: str) -> list[str]:
 
 def still_there_sentence(found: StillThere, settings: Settings, sets: int, overlap: float) -> str:
     """Whether the record is still in the unlearned model, told by that model alone."""
+    if settings.budget.versions == "original":
+        return "Unlearned model alone: this adversary never sees it."
     if settings.placebo or settings.samples_to_evaluate == "in_in":
         return f"Unlearned model alone: AUC {with_interval(found.alone)}."
     told = f"Unlearned model alone (deleted against strangers): AUC {with_interval(found.alone)}"
@@ -422,7 +445,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
         told += f", models retrained without them {with_interval(found.retrained)}"
     if found.efficacy is not None:
         told += f"; telling one from the other by their answers to deleted records {with_interval(found.efficacy)}"
-    if found.unchanged:
+    if found.unchanged and settings.budget.versions == "both":
         if (settings.top_k, settings.round_digits, settings.defense) == (None, None, None):
             return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
         return f"{told}. What is published of both versions is alike in every case: nothing can be told from it."
@@ -457,15 +480,19 @@ class Exposure:
     """What one attack shows of single records, and of the mechanism.
 
     Attributes:
-        exposed: [m] cases that stand out from the adversary's own strangers at a false discovery rate of 5 %.
-        epsilon, one_run: lower bounds on the deletion's epsilon, of a rule and of the surest guesses.
+        exposed: [m] cases that stand out from the adversary's own strangers at a false discovery rate of 5 %; none
+            where the target's strangers show that the rate is not kept.
+        epsilon, one_run: lower bounds on the deletion's epsilon, of a rule and of the surest guesses; of each record
+            one case counts.
         own_strangers: how many of these there were.
+        wrong: strangers among the cases that would stand out, and how many these would be, where the rate is not kept.
     """
 
     exposed: np.ndarray
     epsilon: EpsilonBound
     one_run: EpsilonBound
     own_strangers: int
+    wrong: tuple[int, int] | None = None
 
     def columns(self, member: np.ndarray) -> dict[str, Any]:
         """Columns of a result row (see `EXPOSURE`)."""
@@ -482,12 +509,15 @@ def exposed_counts(exposed: np.ndarray, member: np.ndarray) -> list[tuple[int, i
 
 def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> Exposure:
     """What scores [m] of target cases show, beside those of the adversary's own strangers [n]."""
-    chosen_on = halves(cases.set, cases.request)
+    exposed, wrong = judged_exposed(discoveries(conformal_p_values(scores, strangers)), cases.member)
+    once = first_of_each(cases.record, cases.member)
+    chosen_on = halves(cases.set, cases.request)[once]
     return Exposure(
-        discoveries(conformal_p_values(scores, strangers)),
-        epsilon_bound(scores, cases.member, chosen_on),
-        one_run_epsilon(scores, cases.member, chosen_on),
+        exposed,
+        epsilon_bound(scores[once], cases.member[once], chosen_on),
+        one_run_epsilon(scores[once], cases.member[once], chosen_on),
         len(strangers),
+        wrong,
     )
 
 

@@ -104,7 +104,7 @@ class Dossier:
         if same_cases(cases):
             return "Single records are not judged without a shadow side."
         strangers = int((cases["shadow"].member == 0).sum())
-        return single_records(found.exposed, cases["target"].member, strangers, found.chosen)
+        return single_records(found.exposed, cases["target"].member, strangers, found.chosen, found.wrong)
 
     def remarks(self) -> list[str]:
         """What explains the verdict beyond its figures."""

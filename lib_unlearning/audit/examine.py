@@ -24,7 +24,7 @@ from lib_unlearning.statistics.metrics import (
     evaluate_all,
     range_of,
 )
-from lib_unlearning.statistics.privacy import conformal_p_values, discoveries, halves
+from lib_unlearning.statistics.privacy import conformal_p_values, discoveries, halves, judged_exposed
 from lib_unlearning.statistics.verdict import Verdict, judge
 
 Views = Mapping[str, View]
@@ -90,6 +90,7 @@ class Examination:
         results: attack -> metric -> estimate.
         chosen: the attack that the shadow side chose. scores: [m] what it gives target cases.
         exposed: [m] target cases that stand out one by one at a false discovery rate of 5 %.
+        wrong: see `judged_exposed`: where the rate is not kept, strangers among so many that would stand out.
         unchanged: whether both versions answered alike in every case, and retrained models do not.
         silent: whether both versions answered alike, and so do retrained models, as far as there are any.
         verdict: "leaks", "equivalent", "below", "undecided", or "no verdict" where a control failed.
@@ -99,6 +100,7 @@ class Examination:
     chosen: str
     scores: np.ndarray
     exposed: np.ndarray
+    wrong: tuple[int, int] | None
     questions: list[Question]
     controls: list[Control]
     unchanged: bool
@@ -176,13 +178,16 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
     controls = run_controls(learned, options)
     strangers = found.tried[found.chosen][shadow.member == 0]
+    exposed, wrong = np.zeros(len(target), dtype=bool), None
+    if not alone:
+        named = discoveries(conformal_p_values(found.scores[found.chosen], strangers))
+        exposed, wrong = judged_exposed(named, target.member)
     return Examination(
         results,
         found.chosen,
         found.scores[found.chosen],
-        np.zeros(len(target), dtype=bool)
-        if alone
-        else discoveries(conformal_p_values(found.scores[found.chosen], strangers)),
+        exposed,
+        wrong,
         questions,
         controls,
         unchanged,

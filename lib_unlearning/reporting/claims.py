@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import EQUIVALENCE, plural, with_interval
+from lib_unlearning.report import EQUIVALENCE, outwards, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
@@ -141,8 +141,9 @@ def _placebo_sentence(findings: Sequence[Finding]) -> str:
     if not ends:
         return ""
     held = sum(low <= 0.5 <= high for low, high in ends)
-    highest = max(high for _, high in ends)
-    return f"Placebo: {held} of {plural(len(ends), 'interval')} hold 0.5; up to {highest:.2f} is not excluded."
+    highest = max((auc for auc in aucs if auc.high is not None), key=lambda auc: auc.high or 0.0)
+    told = f"Placebo: {held} of {plural(len(ends), 'interval')} hold 0.5"
+    return f"{told}; up to {outwards(highest)[1]} is not excluded."
 
 
 def _described(finding: Finding) -> str:
@@ -240,9 +241,14 @@ def _defended(found: Sequence[Panel], kind: str) -> list[_Pair]:
     for panel in found:
         bare = [finding for name, finding in panel.points if name == "none"]
         for name, finding in panel.points:
-            if bare and str(name).startswith(kind) and finding.settings.get("defense") is None:
+            if bare and str(name).startswith(kind) and finding.settings.get("defense") is None and _defends(finding):
                 pairs.append(_Pair(f"{_named(finding)}, {name}", _difference(bare[0], finding)))
     return pairs
+
+
+def _defends(finding: Finding) -> bool:
+    """Temperature 1 changes nothing but the last digits, so that two runs of it are no pair of a comparison."""
+    return finding.settings["temperature"] != 1 or finding.settings["top_k"] is not None
 
 
 # ---------------------------------------------------------------- claims

@@ -147,7 +147,8 @@ def _base(settings: Settings) -> bool:
 
 
 def model_label(settings: Settings) -> str:
-    """A target family with what makes it another one: "MLPTorch, 30 epochs"."""
+    """A target family with what makes it another one: "MLPTorch, 30 epochs, matched"; networks name the randomness of
+    their retraining, the largest factor there is for them."""
     name = str(settings["original_model"])
     if "num_epochs" in settings:
         name += f", {settings['num_epochs']} epochs"
@@ -159,6 +160,8 @@ def model_label(settings: Settings) -> str:
         name += f", {settings['solver']}"
     if settings.get("accelerate"):
         name += ", accelerated"
+    if "num_epochs" in settings and "retrain_randomness" in settings:
+        name += f", {settings['retrain_randomness']}"
     return name
 
 

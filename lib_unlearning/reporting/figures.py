@@ -278,7 +278,7 @@ def _matrix_inches(panel: Panel) -> float:
 
 def _defense(panel: Panel, place: Any) -> None:
     """What an attack still sees behind each defense, and in words the accuracy that it leaves."""
-    found = [(value, finding.outcomes["unlearned_held_out_accuracy"]) for value, finding in panel.points]
+    found = [(value, finding.outcomes["original_held_out_accuracy"]) for value, finding in panel.points]
     _rows(panel, place, [f"{value}\naccuracy {accuracy:.3f}" for value, accuracy in found])
 
 
@@ -293,7 +293,7 @@ def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
     for number, (panel, title) in enumerate(zip(shown, titles(shown), strict=True)):
         figure, (place,) = canvas([3.6])
         points = sorted(panel.points, key=lambda point: point[1].outcomes["epsilon"] or float("inf"))
-        accuracy = [finding.outcomes["unlearned_held_out_accuracy"] for _, finding in points]
+        accuracy = [finding.outcomes["original_held_out_accuracy"] for _, finding in points]
         for feature in (CHOSEN, BASELINE):
             _bars(place, feature, accuracy, [_auc(finding, feature) for _, finding in points], lying=False)
         for x, (value, finding) in zip(accuracy, points, strict=True):
@@ -303,7 +303,7 @@ def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
             at = (x, _auc(finding, CHOSEN).estimate.value)
             place.annotate(label, at, textcoords="offset points", xytext=(5, 6), fontsize=8)
         place.margins(x=0.25)
-        place.set_xlabel("held-out accuracy of the unlearned models")
+        place.set_xlabel("held-out accuracy of the original models")
         place.set_ylabel(_AXIS)
         place.set_title(title.replace(", ", "\n", 1), fontsize=9)
         place.legend(fontsize=8)

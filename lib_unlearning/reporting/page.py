@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import plural, with_interval
+from lib_unlearning.report import EXPOSED, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
@@ -26,6 +26,7 @@ from lib_unlearning.reporting.comparisons import (
 )
 from lib_unlearning.reporting.tables import all_attacks, batch_plan, describe, panel_table
 from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.privacy import FALSE_DISCOVERIES
 from lib_unlearning.statistics.verdict import MARGIN
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -155,7 +156,8 @@ def headline(audited: Sequence[Finding]) -> str:
         f"{data_label(found.settings)}, {_target(found)}: AUC {with_interval(found.features[CHOSEN]['auc'].estimate)}"
     )
     if not leaks:
-        undecided = f", {len(judged) - below} are undecided" if below < len(judged) else ""
+        open_ones = len(judged) - below
+        undecided = f"; undecided in {open_ones}" if open_ones else ""
         shown = f"In none of {whole} a deletion is shown to be visible (AUC above {MARGIN:g})"
         return f"{shown}{undecided}; highest, {highest}."
     ahead = sum(map(_beats_classical, judged))
@@ -197,7 +199,7 @@ def _best_defense(pairs: Sequence[tuple[Finding, Finding]]) -> list[dict[str, st
     if not shown:
         return []
     less, before, after = max(shown, key=lambda found: found[0].value)
-    cost = before.outcomes["unlearned_held_out_accuracy"] - after.outcomes["unlearned_held_out_accuracy"]
+    cost = before.outcomes["original_held_out_accuracy"] - after.outcomes["original_held_out_accuracy"]
     told = f"defense that takes most off, {with_interval(less)}: {defense_label(after.settings)}, "
     told += f"{data_label(after.settings)}, {_target(after)}; accuracy {round(-100 * cost, 1) + 0.0:+.1f} points"
     return [_card(f"{strength(before):.2f} to {strength(after):.2f}", told)]
@@ -224,7 +226,7 @@ def _holds_half(auc: Estimate) -> bool:
 
 def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
     """The deleted records with the highest scores under the strongest undefended attack, first seed, and a word on how
-    many more are as sure as the last of them."""
+    many cases of either kind score as high as the last of them."""
     names = ["data", "record", "sample set", "request", "score"]
     if not audited:
         return pd.DataFrame(columns=names), ""
@@ -236,8 +238,14 @@ def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
         [data_label(best.settings), int(row["record"]), int(row["set"]), int(row["request"]), f"{row[attack]:.3f}"]
         for _, row in found.iterrows()
     ]
-    more = int((deleted[attack] >= found[attack].min()).sum()) - len(found)
-    return pd.DataFrame(rows, columns=names), f" {more:,} more score as high as the last of them." if more else ""
+    high = table[table[attack] >= found[attack].min()]
+    counts = [int((high["member"] == kind).sum()) for kind in (1, 0)]
+    told = (
+        f" Of the cases that score as high as the last of them, {counts[0]:,} are deleted records and {counts[1]:,} "
+        f"strangers; {int(deleted[EXPOSED].sum()):,} of the former stand out at a false discovery rate of "
+        f"{FALSE_DISCOVERIES:.0%}."
+    )
+    return pd.DataFrame(rows, columns=names), told
 
 
 def _runs(findings: Sequence[Finding]) -> pd.DataFrame:

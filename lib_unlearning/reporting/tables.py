@@ -14,6 +14,7 @@ from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
+from lib_unlearning.statistics.intervals import OVERLAP
 from lib_unlearning.statistics.metrics import TPR_NAMES
 from lib_unlearning.statistics.planner import smallest_batch
 from lib_unlearning.terminal import fitted, table_lines
@@ -51,7 +52,8 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",
-            "accuracy, training / held out": f"{outcomes['original_training_accuracy']:.3f} / "
+            "unlearned model alone": f"{outcomes['still_there_auc']:.3f}",
+            "original's accuracy, training / held out": f"{outcomes['original_training_accuracy']:.3f} / "
             f"{outcomes['original_held_out_accuracy']:.3f}",
         }
         if spent:
@@ -113,7 +115,7 @@ def batch_plan(panel: Panel, limit: float) -> str | None:
     if found.size is None:
         return f"Batch planner: none of the measured sizes (up to {sizes[-1]:,}) stays under an AUC of {limit:g}."
     if sizes[0] == found.size:
-        return f"Batch planner: {sizes[0]:,} or fewer stay under an AUC of {limit:g}; smaller was not measured."
+        return f"Batch planner: already {sizes[0]:,}, the smallest measured, stays under an AUC of {limit:g}."
     told = f"Batch planner: delete at least {found.size:,} together to stay under an AUC of {limit:g}"
     if found.low is None:
         return f"{told} (without intervals)."
@@ -162,6 +164,9 @@ def describe(panel: Panel) -> str:
             f"{settings['target_set_num']} target sets of {settings['target_set_size']:,} records, "
             f"{settings['target_unlearning_size']} requests each"
         )
+    overlap = max(finding.overlap for finding in findings)
+    if overlap > OVERLAP:
+        words.append(f"two sets share {overlap:.0%} of their records, so intervals are wider or not given")
     seeds = sorted({seed for finding in findings for seed in finding.seeds})
     words.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
     return "; ".join(words)

@@ -152,6 +152,32 @@ def discoveries(p_values: np.ndarray, level: float = FALSE_DISCOVERIES) -> np.nd
     return found
 
 
+def contradicted(exposed: np.ndarray, member: np.ndarray, level: float = FALSE_DISCOVERIES) -> bool:
+    """Whether more of the cases [m] that stand out are strangers than a false discovery rate allows.
+
+    The rate supposes that the adversary's strangers and the target's answer alike; sets that differ, and strangers who
+    are asked about again and again, break that, and the target's own strangers show it (one-sided, at 5 %).
+    """
+    from scipy.special import bdtrc
+
+    strangers, all_found = int((exposed & (member == 0)).sum()), int(exposed.sum())
+    return strangers > 0 and float(bdtrc(strangers - 1, all_found, level)) < 1 - CONFIDENCE
+
+
+def judged_exposed(exposed: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Cases [m] that stand out, none where too many of them are strangers: then how many were, and of how many."""
+    if not contradicted(exposed, member):
+        return exposed, None
+    return np.zeros_like(exposed), (int((exposed & (member == 0)).sum()), int(exposed.sum()))
+
+
+def first_of_each(records: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Mask [m] of the first case about each record of either kind: the others tell nothing of their own."""
+    found = np.zeros(len(records), dtype=bool)
+    found[np.unique(np.column_stack([records, member]), axis=0, return_index=True)[1]] = True
+    return found
+
+
 def can_discover(strangers: int, promising: int, cases: int, level: float = FALSE_DISCOVERIES) -> bool:
     """Whether `promising` of the cases could stand out, were all of them above every one of so many own strangers."""
     return promising > 0 and 1 / (strangers + 1) <= level * promising / cases + 1e-12

@@ -145,7 +145,12 @@ POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
             ["--original_model=LRTorch", "--num_epochs=60"],
             ["--original_model=LRTorch", "--num_epochs=60", "--batch_size=256"],
         ],
-        ["DT / DT", "DT / RF", "LRTorch, 60 epochs / DT", "LRTorch, 60 epochs of batches of 256 / DT"],
+        [
+            "DT / DT",
+            "DT / RF",
+            "LRTorch, 60 epochs of batches of 256, matched / DT",
+            "LRTorch, 60 epochs, matched / DT",
+        ],
     ),
     "overfitting": ([["--max_leaf_nodes=50"], ["--max_leaf_nodes=2"]], [2, 10, 50]),
     "sisa": ([["--unlearning_method=sisa", *sized("num_shard", count)] for count in (20, 5)], [5, 20]),

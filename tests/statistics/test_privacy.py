@@ -84,3 +84,22 @@ def test_the_smallest_batch_by_hand() -> None:
     assert found == Batch(size=32, low=18, high=None)  # half way between log 10 and log 100 is 31.6
     assert smallest_batch([1, 10], curve[:2], 0.6).size is None
     assert smallest_batch([1, 10], [curve[2], curve[2]], 0.63) == Batch(1, 1, 1)
+
+
+def test_a_list_full_of_strangers_is_no_list() -> None:
+    """A false discovery rate of 5 % is contradicted by 40 % of strangers, not by one in twelve."""
+    member = np.repeat([1, 0], 100)
+    exposed = np.zeros(200, dtype=bool)
+    exposed[:11] = exposed[100] = True
+    kept, wrong = privacy.judged_exposed(exposed, member)
+    assert wrong is None
+    assert np.array_equal(kept, exposed)
+    exposed[100:107] = True
+    kept, wrong = privacy.judged_exposed(exposed, member)
+    assert wrong == (7, 18)
+    assert not kept.any()
+
+
+def test_a_record_that_is_asked_about_twice_counts_once() -> None:
+    records, member = np.array([3, 4, 3, 3, 4]), np.array([0, 1, 0, 1, 1])
+    assert privacy.first_of_each(records, member).tolist() == [True, True, False, True, False]
