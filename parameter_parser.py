@@ -125,7 +125,7 @@ def _flags() -> Iterator[Flag]:
 
     sizes: tuple[tuple[str, int | None, str, int], ...] = (
         ("set_num", 10, "sample sets, one original model each", 1),
-        ("set_size", None, "records a sample set (auto: 2000, fewer where sets would share more than a sixth)", 2),
+        ("set_size", None, "records a sample set (auto: 2000, down to 20 where sets would share more than a sixth)", 2),
         ("unlearning_size", 20, "deletion requests a set", 1),
         ("unlearning_num", 1, "records a deletion request", 1),
     )

@@ -45,7 +45,8 @@ class SampleSet:
     Attributes:
         records: [set_size] training records.
         requests: [unlearning_size, unlearning_num] records to delete, one row per deletion request.
-        replacements: [unlearning_size, unlearning_num] new records that online learning adds in their place.
+        replacements: [unlearning_size, unlearning_num] new records that online learning adds in their place;
+            [unlearning_size, 0] where the pool holds too few of them.
     """
 
     records: np.ndarray
@@ -77,9 +78,10 @@ def mean_overlap(sample_sets: Sequence[SampleSet]) -> float:
 
 
 def suitable_size(num_records: int) -> int:
-    """Records a sample set for a data set of `num_records`: 2,000, or so few that two sets share about a sixth."""
+    """Records a sample set for a data set of `num_records`: 2,000, or so few that two sets share about a sixth, but 20
+    at the least, as far as there are so many."""
     pool = int(int(num_records * _SHADOW_SHARE) * _POSITIVE_SHARE)
-    return max(_SMALLEST_SET, min(_USUAL_SET, pool // 6))
+    return max(min(_SMALLEST_SET, pool), min(_USUAL_SET, pool // 6))
 
 
 def draw_without_replacement(
@@ -124,29 +126,33 @@ def draw_side(records: np.ndarray, side: str, settings: SideSettings, seed: int)
     positive, stranger = records[:num_positive], records[num_positive:]
     num_replacement = int(len(stranger) * _REPLACEMENT_SHARE)
     replacement, negative = stranger[:num_replacement], stranger[num_replacement:]
-    _check_pools(side, settings, positive, negative, replacement)
+    _check_pools(side, settings, positive, negative)
     sets = [_draw_set(side, index, settings, positive, replacement, seed) for index in range(settings.set_num)]
     return SideSplit(positive, negative, replacement, sets)
 
 
-def _check_pools(
-    side: str, settings: SideSettings, positive: np.ndarray, negative: np.ndarray, replacement: np.ndarray
-) -> None:
+def _check_pools(side: str, settings: SideSettings, positive: np.ndarray, negative: np.ndarray) -> None:
     complaints = []
     if (settings.set_size or 0) > len(positive):
         complaints.append(
             f"--{side}_set_size {settings.set_size}: the {side} positive pool holds {len(positive)} records; "
             f"lower --{side}_set_size"
         )
-    for pool_name, pool in (("replacement", replacement), ("negative", negative)):
-        if settings.unlearning_num > len(pool):
-            complaints.append(
-                f"--{side}_unlearning_num {settings.unlearning_num}: the {side} {pool_name} pool holds {len(pool)} "
-                f"records; lower --{side}_unlearning_num"
-            )
-            break
+    if settings.unlearning_num > len(negative):
+        complaints.append(_too_few(side, settings.unlearning_num, "negative", len(negative)))
     if complaints:
         raise UserError("; ".join(complaints))
+
+
+def check_replacements(side: str, settings: SideSettings, split: SideSplit) -> None:
+    """Raise `UserError` where online learning finds fewer new records than a request deletes."""
+    if settings.unlearning_num > len(split.replacement):
+        raise UserError(_too_few(side, settings.unlearning_num, "replacement", len(split.replacement)))
+
+
+def _too_few(side: str, wanted: int, pool: str, held: int) -> str:
+    mend = f"lower --{side}_unlearning_num" if wanted > 1 and held else "the data set is too small for it"
+    return f"--{side}_unlearning_num {wanted}: the {side} {pool} pool holds {held} records; {mend}"
 
 
 def _draw_set(
@@ -157,7 +163,11 @@ def _draw_set(
     return SampleSet(
         records=records,
         requests=_draw_groups(records, shape, seed, side, index, "requests"),
-        replacements=_draw_groups(replacement, shape, seed, side, index, "replacements"),
+        replacements=(
+            _draw_groups(replacement, shape, seed, side, index, "replacements")
+            if len(replacement) >= settings.unlearning_num
+            else np.zeros((settings.unlearning_size, 0), dtype=replacement.dtype)
+        ),
     )
 
 

@@ -175,7 +175,8 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
         asked = "" if different == negatives else f"{negatives} questions about "
         found.append(
             f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {asked}{different} strangers; the "
-            f"true rate of such a rule is below {100 * bound:.1f} % (95 %). Between thresholds the curve is interpolated."
+            f"true rate of such a rule is below {100 * bound:.1f} % (95 %). Between thresholds the curve is "
+            "interpolated."
         )
     if settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1:
         found.append("With one record a request there are no intermediate versions: this equals in_out.")

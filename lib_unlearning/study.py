@@ -21,6 +21,7 @@ from lib_unlearning.record_split import (
     SIDES,
     SampleSet,
     SideSplit,
+    check_replacements,
     draw_side,
     load_split,
     save_split,
@@ -79,6 +80,19 @@ class Study:
             )
         ]
         return sample_set.records, deletions, integer_seed(settings.seed, side, index, "model")
+
+    @property
+    def privacy_used(self) -> dict[str, float]:
+        """What DP-SGD of the target's original models draws and adds where settings leave it open: `sample_rate` and
+        `sigma`; nothing without DP-SGD."""
+        options, sample_set = self.settings.origins["target"].options, self.sample_set("target", 0)
+        if getattr(options, "privacy", None) is None:
+            return {}
+        from lib_unlearning.training.privacy_budget import Plan  # needs opacus
+
+        shards = getattr(self.method["target"], "num_shard", 1)
+        plan = Plan.of(-(-len(sample_set.records) // shards), options, options.privacy)
+        return {"sample_rate": round(plan.rate, 6), "sigma": round(plan.sigma, 6)}
 
     def keep_split(self) -> None:
         """Write who holds which records, for `--is_sample false`."""
@@ -228,7 +242,10 @@ def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> Si
         target = side_records(len(dataset["target"]), "target", settings.seed)
         known = records_found_in(dataset["shadow"], dataset["target"], target)
         records = records[~np.isin(records, known)]
-    return draw_side(records, side, settings.sides[side], settings.seed)
+    drawn = draw_side(records, side, settings.sides[side], settings.seed)
+    if settings.online:
+        check_replacements(side, settings.sides[side], drawn)
+    return drawn
 
 
 def _store(

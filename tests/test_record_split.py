@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, evaluation_cases
-from lib_unlearning.record_split import SIDES, SideSettings, draw_split, load_split, save_split
+from lib_unlearning.record_split import (
+    SIDES,
+    SideSettings,
+    check_replacements,
+    draw_split,
+    load_split,
+    save_split,
+    suitable_size,
+)
 
 SMALL = SideSettings(set_num=3, set_size=50, unlearning_size=4, unlearning_num=3)
 
@@ -79,12 +87,26 @@ def test_more_sets_leave_the_first_ones_as_they_were() -> None:
     ("asked", "complaint"),
     [
         (SideSettings(1, 500, 1, 1), "--target_set_size 500: the target positive pool holds 400"),
-        (SideSettings(1, 400, 1, 20), "--target_unlearning_num 20: the target replacement pool holds 15"),
+        (SideSettings(1, 400, 1, 90), "--target_unlearning_num 90: the target negative pool holds 85"),
     ],
 )
 def test_asking_for_too_much_names_pool_and_flag(asked: SideSettings, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         draw_split(1000, {"shadow": SMALL, "target": asked}, 0)
+
+
+def test_a_small_pool_of_replacements_is_in_the_way_of_online_learning_only() -> None:
+    asked = SideSettings(1, 400, 3, 20)
+    split = draw_split(1000, {"shadow": SMALL, "target": asked}, 0)["target"]
+    assert split.sample_sets[0].replacements.shape == (3, 0)
+    with pytest.raises(UserError, match="--target_unlearning_num 20: the target replacement pool holds 15"):
+        check_replacements("target", asked, split)
+
+
+@pytest.mark.parametrize(("records", "size"), [(20, 8), (60, 20), (178, 20), (600, 40), (100_000, 2000)])
+def test_automatic_sizes_fit_their_pool(records: int, size: int) -> None:
+    assert suitable_size(records) == size
+    draw_split(records, dict.fromkeys(SIDES, SideSettings(2, size, 2, 1)), 0)
 
 
 def test_saved_split_is_the_same(tmp_path: Path) -> None:
