@@ -24,7 +24,7 @@ import numpy as np
 
 import config
 from lib_unlearning import __version__
-from lib_unlearning.cache.files import digest_file, file_name, locked
+from lib_unlearning.cache.files import digest, digest_file, file_name, locked
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset, load_dataset, read_description, save_dataset
 from lib_unlearning.errors import LOGGER, UserError
@@ -345,6 +345,7 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
     counts = np.bincount(raw.labels, minlength=len(raw.classes)).tolist()
     description: dict[str, Any] = {
         "source": form.source,
+        "licence": form.licence,
         **raw.details,
         "name": name,
         "label": label,
@@ -354,13 +355,30 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
         "records": len(raw.labels),
         "shape": list(raw.features.shape[1:]),
         "source_file": path.name if form.recognise else None,
+        "source_place": None if form.recognise else _place(path),
         "source_sha256": digest_file(path) if form.recognise and path.is_file() else None,
-        "licence": form.licence,
         "citation": form.citation,
     }
     folder = _folder(name, label, layout)
     with locked(folder):
         save_dataset(folder, raw.features, raw.labels, description)
+
+
+def _place(path: Path) -> str:
+    """What tells a file's place from all others, without naming it."""
+    return digest([str(path.resolve())])
+
+
+def _check_not_another(folder: Path, name: str, source: Path) -> None:
+    """Raise `UserError` where a table of this name was made from another file."""
+    if (folder / "dataset.json").exists() and read_description(folder).get("source_place") not in (
+        None,
+        _place(source),
+    ):
+        raise UserError(
+            f"--name {name}: another file was prepared under this name; give this one another --name, or --force true "
+            "to put it in that one's place"
+        )
 
 
 def _form(name: str, label: str) -> Form:
@@ -436,6 +454,14 @@ def _column_table(folder: Path) -> Iterator[str]:
         yield f"{column['column'][:27]:<28}{column['kind']:<14}{column['distinct']:>10,}{column['missing']:>10,}{note}"
 
 
+def _separator(text: str) -> str:
+    """One character; a tab may be written as \\t."""
+    text = "\t" if text == "\\t" else text
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError("must be one character, or \\t for a tab")
+    return text
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = utils.OneLineParser(prog="data_prepare.py", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
@@ -456,7 +482,7 @@ def _build_parser() -> argparse.ArgumentParser:
     own("--name", help="what it is called (the file's name)")
     for flag, what in _COLUMN_FLAGS.items():
         own(f"--{flag}", action="append", default=[], metavar="COLUMN,...", help=f"columns {what}")
-    own("--delimiter", help="separator (found out)")
+    own("--delimiter", type=_separator, help="separator (found out)")
     own("--encoding", help="encoding of the text (UTF-8, or found out)")
     return parser
 
@@ -501,6 +527,8 @@ def run(arguments: Sequence[str]) -> None:
         if form.fetch is None:
             raise UserError(f"--download: {name} / {label} has nothing to fetch; it {form.get}")
         form.fetch(layout.raw_data, parsed.quiet)
+    if name not in DATASETS and parsed.source is not None and not parsed.force:
+        _check_not_another(folder, name, parsed.source)
     if parsed.force or parsed.source is not None or not _is_prepared(folder, name, label):
         prepare_dataset(name, label, layout, parsed.source, _options(parsed))
     load_dataset(folder)

@@ -54,7 +54,7 @@ _ALWAYS = (LABEL, "Start_Lat", "Start_Lng", "Distance(mi)", "State", "Weather_Co
 
 def recognise(path: Path) -> bool:
     """Whether a file is a release of US-Accidents."""
-    return {LABEL, "Start_Lat", "Start_Lng"} <= set(tables.first_fields(path)) or (
+    return len(tables.own_names(path, (LABEL, "Start_Lat", "Start_Lng"))) == 3 or (
         path.name.startswith("accident") and safe_pickle.is_pickle(path)
     )
 
@@ -65,7 +65,11 @@ def read(path: Path) -> RawDataset:
         return from_pickle(path)
     text = (*CATEGORICAL, LABEL)
     wanted = (*COLUMNS, LABEL)
-    table = tables.read_columns(path, wanted, _ALWAYS, text, max_rows=MAX_ROWS, limit=MAX_BYTES)
+    own = tables.own_names(path, wanted)
+    spelled, required = tuple(own.values()), [own.get(name, name) for name in _ALWAYS]
+    words = [own[name] for name in text if name in own]
+    found = tables.read_columns(path, spelled, required, words, max_rows=MAX_ROWS, limit=MAX_BYTES)
+    table = {name: found[spelling] for name, spelling in own.items()}
     columns = [name for name in COLUMNS if name in table]
     left_out = [name for name in COLUMNS if name not in table]
     if left_out:

@@ -34,6 +34,7 @@ _WORDS = tuple(name for name in COLUMNS if name not in NUMERIC)
 _ALIASES = {"educationalnum": "educationnum", "sex": "gender", "class": "income", "salary": "income"}
 # UCI's test file ends its labels with a dot.
 _SPELLINGS = {"<=50K": 0, ">50K": 1, "<=50K.": 0, ">50K.": 1}
+_NUMBERED = {"0": 0, "1": 1}  # in processed tables
 
 
 def recognise(path: Path) -> bool:
@@ -56,14 +57,14 @@ def read(path: Path) -> RawDataset:
         table = {name: tables.joined(table[name], other[name]) for name in COLUMNS}
     columns = [name for name in COLUMNS if name != "income"]
     features, codes = encode(table, columns, NUMERIC, path)
-    labels = class_labels(table["income"], _SPELLINGS, path, "income")
+    labels = class_labels(table["income"], _SPELLINGS | _NUMBERED, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes})
 
 
 def _from_pickle(path: Path) -> RawDataset:
     """The authors' processed table: numbers throughout, income as 0 and 1 or by name."""
     features, values, columns = safe_pickle.table(path, ("income", "label"), MAX_PICKLE)
-    labels = class_labels(tables.words_of(values), {**_SPELLINGS, "0": 0, "1": 1}, path, "income")
+    labels = class_labels(tables.words_of(values), _SPELLINGS | _NUMBERED, path, "income")
     return RawDataset(features, labels, CLASSES, {"columns": columns})
 
 
@@ -72,19 +73,12 @@ def _read_part(path: Path) -> dict[str, tables.Column]:
     if _is_uci(path):
         form = tables.Form(",", comment="|")
         return tables.read_columns(path, text=_WORDS, header=COLUMNS, form=form)
-    spelled = {_plain(name): name for name in tables.first_fields(path)}
-    own = {name: spelled[_plain(name)] for name in COLUMNS if _plain(name) in spelled}
+    own = tables.own_names(path, COLUMNS, _ALIASES)
     lacking = [name for name in COLUMNS if name not in own]
     if lacking:
         raise UserError(f"{path} lacks the column {', '.join(lacking)}; it has {', '.join(tables.first_fields(path))}")
     found = tables.read_columns(path, tuple(own.values()), text=[own[name] for name in _WORDS])
     return {name: found[own[name]] for name in COLUMNS}
-
-
-def _plain(name: str) -> str:
-    """A column's name as all of its spellings share it: capital.gain, Capital_Gain, capital-gain."""
-    short = "".join(letter for letter in name.lower() if letter.isalnum())
-    return _ALIASES.get(short, short)
 
 
 def _partner(path: Path) -> list[Path]:
@@ -95,7 +89,7 @@ def _partner(path: Path) -> list[Path]:
 
 
 def _has_header(path: Path) -> bool:
-    return {"age", "fnlwgt", "income"} <= {_plain(name) for name in tables.first_fields(path)}
+    return len(tables.own_names(path, ("age", "fnlwgt", "income"), _ALIASES)) == 3
 
 
 def _is_uci(path: Path) -> bool:

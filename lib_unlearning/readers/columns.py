@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,27 @@ from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text
 
 _CURRENCY = "$€£¥₹"
-# How people write numbers: (name, what a cell looks like, what is taken out of it before it is read).
-_STYLES: tuple[tuple[str, re.Pattern[str], str], ...] = (
-    ("thousands separators", re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), ","),
-    ("percent signs", re.compile(r"[+-]?\d{1,3}(,?\d{3})*(\.\d+)?\s?%"), ",%"),
+_CODES = r"[A-Z]{3}"  # EUR, CHF
+_GROUPS = r"\d{1,3}(?:[,' \u00a0\u2009\u202f]?\d{3})*(?:\.\d+)?"
+# How people write numbers: (name, what a cell looks like; its groups "number", "percent" and "money" say what is what).
+_STYLES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("thousands separators", re.compile(rf"(?P<number>[+-]?{_GROUPS})")),
+    ("percent signs", re.compile(rf"(?P<number>[+-]?{_GROUPS})\s?(?P<percent>%)")),
     (
         "currency signs",
         re.compile(
-            rf"[+-]?[{_CURRENCY}]\s?\d{{1,3}}(,?\d{{3}})*(\.\d+)?|[+-]?\d{{1,3}}(,?\d{{3}})*(\.\d+)?\s?[{_CURRENCY}]"
+            rf"(?P<sign>[+-]?)(?P<money>[{_CURRENCY}]|{_CODES})\s?(?P<number>{_GROUPS})"
+            rf"|(?P<number2>[+-]?{_GROUPS})\s?(?P<money2>[{_CURRENCY}]|{_CODES})"
         ),
-        f",{_CURRENCY}",
     ),
-    ("decimal commas", re.compile(r"[+-]?\d+,\d+"), ""),
+    ("decimal commas", re.compile(r"(?P<number>[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+)")),
 )
+_SEPARATORS = str.maketrans("", "", ",' \u00a0\u2009\u202f")
 CODE = re.compile(r"0\d+")  # 007 is a code: as a number it would be another
+_BEGINS_AS_NUMBER = re.compile(r"\W*\d")
 _STRAY_SHARE, _STRAY_WORDS = 0.01, 10  # up to so many words among numbers are a mistake, more are codes
 _KEPT = 0.95  # of the distinct values, after rounding to 32 bits
+LONG = re.compile(r"[+-]?(?:\d[.]?){16,}\d*(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,14 @@ class Encoded:
     missing: int
     categories: list[str] | None = None
     names: tuple[str, ...] = ()
+
+
+def must_stay_text(words: Sequence[str]) -> bool:
+    """Whether distinct cells would lose something as 64-bit numbers: leading zeros, or what tells two of them apart."""
+    if any(CODE.fullmatch(word) for word in words):
+        return True
+    long = [word for word in words if LONG.fullmatch(word)]
+    return len({float(word) for word in long}) < len(long)
 
 
 def parsed(word: str) -> float:
@@ -85,7 +99,28 @@ def numbers(column: Column, path: Path, name: str) -> np.ndarray:
             f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it"
             f"{_ways(name)}"
         )
+    if isinstance(column, Words) and len(np.unique(values[~absent])) < sum(map(bool, column.distinct)):
+        values = _less_a_constant(column, path, name)
     return _rounded(values, absent, path, name)
+
+
+def _less_a_constant(column: Words, path: Path, name: str) -> np.ndarray:
+    """Numbers [N] float64; where different ones have more digits than 64 bits hold and would be equal, the smallest is
+    taken off first, digit by digit."""
+    exact = {word: Decimal(word) for word in column.distinct if word}
+    plain = {word: float(value) for word, value in exact.items()}
+    if len(set(plain.values())) < len(set(exact.values())):
+        least = min(exact.values())
+        _say_taken_off(path, name, least)
+        with localcontext() as context:
+            context.prec = 60
+            plain = {word: float(value - least) for word, value in exact.items()}
+    found: np.ndarray = np.array([plain.get(word, np.nan) for word in column.distinct])[column.codes]
+    return found
+
+
+def _say_taken_off(path: Path, name: str, least: object) -> None:
+    LOGGER.warning("%s, column %s: %s was taken off, so that different values stay different", path, name, least)
 
 
 def _ways(name: str) -> str:
@@ -105,10 +140,19 @@ def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str) -> n
                 f"{path}, column {name}: {len(distinct)} different values would be "
                 f"{len(np.unique(distinct.astype(np.float32)))} in 32-bit numbers; scale it{_ways(name)}"
             )
-        LOGGER.warning("%s, column %s: %s was taken off, so that different values stay different", path, name, least)
+        _say_taken_off(path, name, least)
         values = values - least
         known = values[~absent]
     found = values.astype(np.float32)
+    lost = len(distinct) - len(np.unique(found[~absent]))
+    if lost:
+        LOGGER.warning(
+            "%s, column %s: %d of %d different values are equal to others in 32-bit numbers",
+            path,
+            name,
+            lost,
+            len(distinct),
+        )
     if absent.any():
         found[absent] = _code_below(float(known.min()))
     return found
@@ -122,19 +166,37 @@ def _code_below(least: float) -> np.float32:
     return np.float32(least - step)
 
 
-def written_as(words: Sequence[str]) -> tuple[str, list[float]] | None:
-    """How a column's words write numbers that Python does not read, and the numbers; None where they do not."""
-    for style, pattern, taken in _STYLES:
-        if any(pattern.fullmatch(word) for word in words) and all(
-            pattern.fullmatch(word) or is_number(word) for word in words
-        ):
-            table = str.maketrans("", "", taken)
-            plain = [word.replace(",", ".") if style == "decimal commas" else word.translate(table) for word in words]
-            scale = 0.01 if style == "percent signs" else 1.0
-            return style, [
-                float(text) * (scale if "%" in word else 1.0) for text, word in zip(plain, words, strict=True)
-            ]
-    return None
+def written_as(words: Sequence[str]) -> tuple[str, list[str]] | None:
+    """How a column's words write numbers that Python does not read, and the numbers as it would; None where they do
+    not, or in more than one currency."""
+    signed = [_with_plain_sign(word) for word in words]
+    for style, pattern in _STYLES:
+        found = [pattern.fullmatch(word) for word in signed]
+        if any(found) and all(match or is_number(word) for match, word in zip(found, signed, strict=True)):
+            parts = [match.groupdict() if match else {} for match in found]
+            if len({part.get("money") or part.get("money2") for part in parts} - {None}) > 1:
+                return None
+            return style, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
+    signs = [sign for sign, word in zip(signed, words, strict=True) if sign != word]
+    return ("signs of their own", signed) if signs and all(map(is_number, signed)) else None
+
+
+def _with_plain_sign(word: str) -> str:
+    """A typographic minus as "-", and bookkeepers' (12) as "-12"."""
+    if word.startswith("(") and word.endswith(")") and any(letter.isdigit() for letter in word):
+        word = f"-{word[1:-1].strip()}"
+    return word.replace("\u2212", "-")
+
+
+def _plain(style: str, part: Mapping[str, str | None], word: str) -> str:
+    """A cell as Python reads it: "-1,234 €" is "-1234", "5%" is "0.05"."""
+    number = part.get("number") or part.get("number2")
+    if number is None:
+        return word
+    if style == "decimal commas":
+        return number.replace(".", "").replace(",", ".")
+    text = (part.get("sign") or "") + number.translate(_SEPARATORS)
+    return str(Decimal(text) / 100) if part.get("percent") else text
 
 
 # ---------------------------------------------------------------- words
@@ -193,16 +255,13 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
     if not words:
         return as_numbers(column, path, name)
     if not wrong:
-        if sum(CODE.fullmatch(word) is not None for word in words) > len(words) / 2:
-            LOGGER.warning("%s, column %s: codes with leading zeros; kept as a category", path, name)
-            return as_category(column)
-        return as_numbers(column, path, name)
+        return _coded(column, words, path, name)
     found = written_as(words)
     if found is not None:
-        style, values = found
+        style, plain = found
         LOGGER.warning("%s, column %s: %s words with %s, read as numbers", path, name, f"{len(words):,}", style)
-        by_word = dict(zip(words, values, strict=True)) | {"": np.nan}
-        return as_numbers(Numbers(np.array([by_word[word] for word in column.distinct])[column.codes]), path, name)
+        by_word = dict(zip(words, plain, strict=True)) | {"": ""}
+        return as_numbers(Words([by_word[word] for word in column.distinct], column.codes), path, name)
     stray = np.isin(column.codes, [number for number, word in enumerate(column.distinct) if word in set(wrong)])
     if len(wrong) < len(words) / 2:
         if len(wrong) < _STRAY_WORDS and stray.mean() <= max(_STRAY_SHARE, 1 / len(column)):
@@ -215,7 +274,33 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
             wrong[0],
             name,
         )
+    elif sum(_BEGINS_AS_NUMBER.match(word) is not None for word in words) > len(words) / 2:
+        LOGGER.warning(
+            "%s, column %s: %d words such as %r have digits and are no numbers; kept as a category, in alphabetical "
+            "order",
+            path,
+            name,
+            len(words),
+            wrong[0],
+        )
     return as_category(column)
+
+
+def _coded(column: Words, words: Sequence[str], path: Path, name: str) -> Encoded:
+    """Numbers, unless their leading zeros mean something: most have them, or they alone tell two cells apart."""
+    codes = [word for word in words if CODE.fullmatch(word)]
+    merged = len({parsed(word) for word in words}) < len({_without_fraction(word) for word in words})
+    if codes and (len(codes) > len(words) / 2 or merged):
+        LOGGER.warning("%s, column %s: codes with leading zeros; kept as a category", path, name)
+        return as_category(column)
+    if codes:
+        LOGGER.warning("%s, column %s: leading zeros, as of %r, are dropped", path, name, codes[0])
+    return as_numbers(column, path, name)
+
+
+def _without_fraction(word: str) -> str | float:
+    """What tells cells apart if leading zeros do: 1.0 and 1 are the same, 01 and 1 are not."""
+    return word if CODE.fullmatch(word) else parsed(word)
 
 
 def as_numbers(column: Column, path: Path, name: str) -> Encoded:
@@ -239,13 +324,25 @@ def as_category(column: Column, one_hot: bool = False) -> Encoded:
     return Encoded(values, "one-hot", distinct, missing, names, tuple(names))
 
 
+_NUMERIC_DATE = re.compile(
+    r"(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})\b(?P<rest>.*)"
+)
+_HAS_YEAR = re.compile(r"(?<!\d)\d{4}|\d{1,2}\D+\d{1,2}\D+\d{2}")
+
+
 def as_date(column: Column, path: Path, name: str) -> Encoded:
     """A column of dates as days since 1970, with fractions; raises `UserError` for a cell that is no date."""
     import pandas as pd
 
     words = column.words() if isinstance(column, Numbers) else column
-    times = pd.to_datetime(pd.Series(words.distinct, dtype=object), errors="coerce", format="mixed", utc=True)
-    bad = [number for number, word in enumerate(words.distinct) if word and pd.isna(times[number])]
+    texts = pd.Series(_one_order(words.distinct, path, name), dtype=object)
+    times = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
+    # A cell without a year would be completed by today's.
+    bad = [
+        number
+        for number, word in enumerate(words.distinct)
+        if word and (pd.isna(times[number]) or not _HAS_YEAR.search(word))
+    ]
     if bad:
         first = int(np.flatnonzero(np.isin(words.codes, bad))[0])
         cell = words.distinct[words.codes[first]]
@@ -253,6 +350,32 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
     days = ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
     found = as_numbers(Numbers(days[words.codes]), path, name)
     return Encoded(found.values, "date, days", found.distinct, found.missing)
+
+
+def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
+    """Dates like 17/04/2020 as 2020-04-17, all of a column in the one order that fits them; other words as they are.
+
+    Raises:
+        UserError: no order fits all of them.
+    """
+    parts = [_NUMERIC_DATE.fullmatch(word) for word in words]
+    found = [part for part in parts if part]
+    if not found:
+        return list(words)
+    late = {place: any(int(part[place]) > 12 for part in found) for place in ("first", "second")}
+    if all(late.values()):
+        raise UserError(f"{path}, column {name}: day and month come in both orders; write them in one{_ways(name)}")
+    day_first = late["first"] or (not late["second"] and all(part["mark"] == "." for part in found))
+    if not any(late.values()):
+        order = "day before month" if day_first else "month before day"
+        LOGGER.warning("%s, column %s: %r is read as %s; nothing in it says which", path, name, found[0][0], order)
+
+    def written(part: re.Match[str]) -> str:
+        day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
+        year = part["year"] if len(part["year"]) == 4 else f"{'19' if int(part['year']) >= 69 else '20'}{part['year']}"
+        return f"{year}-{int(month):02d}-{int(day):02d}{part['rest']}"
+
+    return [written(part) if part else word for part, word in zip(parts, words, strict=True)]
 
 
 def _may_name_rows(found: Encoded) -> bool:

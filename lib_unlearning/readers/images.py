@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import math
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ _DIGITS = [str(digit) for digit in range(10)]
 _CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 _STL = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
 _MNIST_PARTS = ("train", "t10k")
+# Of MNIST's two parts: sum over their pictures, in any order, of SHA-256 of pixels and label (see `_fingerprint`).
+_MNIST_PRINTS = {
+    "3bafe639115ada3a4f6ea1b0e57c9dbb1f0c9a3254eec392fcafb4623efa5f5c",
+    "09035d9cd0383aa0d10d2029dce798b0baeb785bdcc429c7b578d760f7b08da1",
+}
 _CIFAR_PARTS = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 _STL_PARTS = ("train", "test")
 
@@ -82,7 +89,21 @@ def read_mnist(path: Path) -> RawDataset:
         if not files:
             raise UserError(f"{path} lacks {part}-images-idx3-ubyte or {part}-labels-idx1-ubyte; fetch MNIST again")
         parts.append((_idx(files[0], 3)[:, None], _idx(files[1], 1)))
-    return _pooled("mnist", path, parts, _DIGITS)
+    raw = _pooled("mnist", path, parts, _DIGITS)
+    if {_fingerprint(*part) for part in parts} == _MNIST_PRINTS:
+        return raw
+    LOGGER.warning("%s: its pictures are not MNIST as published; called what they are, pictures in its format", path)
+    unknown = {"source": "pictures in MNIST's format, not MNIST as published", "licence": "not stated"}
+    return replace(raw, details=raw.details | unknown)
+
+
+def _fingerprint(pixels: np.ndarray, labels: np.ndarray) -> str:
+    """What tells pictures [n, ...] with labels [n] from all others, whatever their order."""
+    digests = (
+        hashlib.sha256(picture.tobytes() + bytes([int(label)])).digest()
+        for picture, label in zip(pixels, labels, strict=False)
+    )
+    return f"{sum(int.from_bytes(found, 'big') for found in digests) % 2**256:064x}"
 
 
 def read_cifar10(path: Path) -> RawDataset:
@@ -218,6 +239,11 @@ def _cifar_batch(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"], dtype=np.int64)
         if pixels.dtype != np.uint8:
             raise UserError(f"{path} holds {pixels.dtype} numbers, not bytes of pictures; fetch CIFAR-10 again")
+        if pixels.shape[1:] == (32, 32, 3):
+            pixels = pixels.transpose(0, 3, 1, 2)  # channels come last
+        elif pixels.shape[1:] not in ((3072,), (3, 32, 32)):
+            shown = " x ".join(map(str, pixels.shape[1:]))
+            raise UserError(f"{path} holds pictures of {shown}, not 3 x 32 x 32; fetch CIFAR-10 again")
         return pixels.reshape(len(labels), 3, 32, 32), labels
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is no batch of CIFAR-10 ({error_text(error)}); fetch it again") from error

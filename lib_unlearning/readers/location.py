@@ -38,7 +38,8 @@ KAGGLE_COLUMNS = (
     "utcTimestamp",
 )
 _TABS = tables.Form("\t")
-SAMPLE_SOURCE = "Foursquare check-ins in New York, 2012-2013, PyPI package mat-data 0.1rc6"
+_SAMPLE = "Foursquare check-ins in New York, 2012-2013"
+SAMPLE_SOURCE = f"{_SAMPLE}, PyPI package mat-data 0.1rc6"
 _CITIES = {"New York": (40.3, 41.2, -74.6, -73.3), "Tokyo": (35.2, 36.1, 139.2, 140.4)}  # south, north, west, east
 
 
@@ -129,6 +130,7 @@ def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
     details = {
         "columns": HOUR_NAMES,
         "source": found.source,
+        **({} if found.source == SAMPLE_SOURCE else {"licence": "not stated; cite the paper"}),
         "min_checkins": options.min_checkins,
         "venues_before_min_checkins": len(np.unique(venue[kept])),
         "left_out": [*unmapped, *left_out],
@@ -142,9 +144,14 @@ def _checkins(path: Path) -> CheckIns:
 
     if _is_wheel(path) or _is_sample(path):
         names = ("lat_lon", "date_time", "root_type")
-        table = tables.read_columns(_extracted(path), names, names, names)
-        local = _times(table["date_time"], path, "date_time")
-        return CheckIns(_cells(table["lat_lon"]), _hour_of_week(local), _cells(table["root_type"]), SAMPLE_SOURCE)
+        member = _extracted(path)
+        own = tables.own_names(member, names)
+        found = tables.read_columns(member, tuple(own.values()), tuple(own.values()), tuple(own.values()))
+        local = _times(found[own["date_time"]], path, "date_time")
+        venue = _cells(found[own["lat_lon"]])
+        here = _source(local, *_middle(venue, path))
+        source = SAMPLE_SOURCE if here == _SAMPLE else here
+        return CheckIns(venue, _hour_of_week(local), _cells(found[own["root_type"]]), source)
     if not (_is_tsmc(path) or _is_kaggle(path)):
         raise UserError(
             f"{path} is no table of check-ins: neither Foursquare's 8 columns ({', '.join(KAGGLE_COLUMNS)}, with or "
@@ -153,7 +160,8 @@ def _checkins(path: Path) -> CheckIns:
     text = ("venue", "category", "utc_time")
     wanted = (*text, "offset_minutes", "latitude", "longitude")
     if _is_kaggle(path):
-        own = dict(zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True))
+        header = tables.own_names(path, KAGGLE_COLUMNS)
+        own = {name: header[theirs] for name, theirs in zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True)}
         spelled = tuple(own[name] for name in wanted)
         found = tables.read_columns(path, spelled, spelled, [own[name] for name in text])
         table = {name: found[own[name]] for name in wanted}
@@ -163,9 +171,23 @@ def _checkins(path: Path) -> CheckIns:
     utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
     local = utc + pd.to_timedelta(offset, unit="min")
     place = [float(np.median(numbers(table[name], path, name))) for name in ("latitude", "longitude")]
+    return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), _source(local, *place))
+
+
+def _source(local: pd.Series, latitude: float, longitude: float) -> str:
+    """Where and when check-ins were made, told by themselves."""
     years = "-".join(str(year) for year in dict.fromkeys((local.dt.year.min(), local.dt.year.max())))
-    source = f"Foursquare check-ins in {_city(*place)}, {years}"
-    return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), source)
+    return f"Foursquare check-ins in {_city(latitude, longitude)}, {years}"
+
+
+def _middle(venues: np.ndarray, path: Path) -> tuple[float, float]:
+    """Median latitude and longitude of cells "40.7 -74.0" [n]."""
+    try:
+        places = np.array([[float(part) for part in cell.split()] for cell in np.unique(venues)])
+        latitude, longitude = np.median(places, axis=0)
+    except ValueError as error:
+        raise UserError(f'{path}, column lat_lon: {error_text(error)}; give two numbers, "40.7 -74.0"') from error
+    return float(latitude), float(longitude)
 
 
 def _cells(column: tables.Column) -> np.ndarray:
@@ -230,7 +252,7 @@ def _venue_table(
 
 
 def _is_sample(path: Path) -> bool:
-    return {"lat_lon", "date_time", "root_type"} <= set(tables.first_fields(path))
+    return len(tables.own_names(path, ("lat_lon", "date_time", "root_type"))) == 3
 
 
 def _is_tsmc(path: Path) -> bool:
@@ -239,7 +261,7 @@ def _is_tsmc(path: Path) -> bool:
 
 
 def _is_kaggle(path: Path) -> bool:
-    return set(KAGGLE_COLUMNS) <= set(tables.first_fields(path))
+    return len(tables.own_names(path, KAGGLE_COLUMNS)) == len(KAGGLE_COLUMNS)
 
 
 def _is_wheel(path: Path) -> bool:

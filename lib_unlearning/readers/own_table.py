@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ def _looks_like_dates(column: Words) -> bool:
 def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     if options.label not in names:
-        raise UserError(f"--label_column {options.label}: {path} has no such column; it has {shown}")
+        cut = "; if that is several, --delimiter names what is between them" if len(names) == 1 else ""
+        raise UserError(f"--label_column {options.label}: {path} has no such column; it has {shown}{cut}")
     for flag, columns in options.named.items():
         for name in columns:
             if name not in names:
@@ -133,23 +135,38 @@ def _labels(column: Column, path: Path, name: str) -> tuple[np.ndarray, list[str
         merged = sorted({f"{word!r} as {text!r}" for word, text in pairs if word != text})
         LOGGER.warning("%s, column %s: read %s", path, name, ", ".join(merged[:5]))
     classes = sorted(set(plain))
-    by_case = {text.casefold() for text in classes}
-    if len(by_case) < len(classes):
-        LOGGER.warning("%s, column %s: classes differ in upper and lower case only; are they one?", path, name)
+    alike = _alike(classes)
+    if alike:
+        shown = " and ".join(repr(text) for text in alike)
+        LOGGER.warning("%s, column %s: classes %s differ in spelling only; are they one?", path, name, shown)
     if len(classes) > MAX_CLASSES:
         raise UserError(f"--label_column {name}: {len(classes)} classes; name a column of at most {MAX_CLASSES}")
     number = {text: code for code, text in enumerate(classes)}
     return np.array([number[text] for text in plain], dtype=np.int64)[words.codes], classes
 
 
+def _alike(classes: list[str]) -> list[str]:
+    """Classes that letters and digits alone, or their values, do not tell apart; none where all are."""
+    known: dict[str, list[str]] = {}
+    truths = {"true": "1", "yes": "1", "false": "0", "no": "0"}
+    for text in classes:
+        value = features_of.parsed(text)
+        signs = "".join(letter for letter in text if letter in "<>=+-") if len(text) > 1 and text[0] in "<>=+-" else ""
+        letters = "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
+        plain = f"{value:g}" if np.isfinite(value) else signs + letters
+        known.setdefault(truths.get(plain, plain) if signs + letters else text, []).append(text)
+    return next((found for found in known.values() if len(found) > 1), [])
+
+
 def _canonical(words: list[str]) -> list[str]:
-    """One spelling for each value: 0.0 is 0, TRUE is True, and a final dot goes where the same word stands without."""
+    """One spelling for each value: 0.0 is 0, TRUE is True, and a final dot goes where the same word stands without;
+    leading zeros stay."""
     known = set(words)
     booleans = {word.casefold() for word in words} <= {"true", "false"}
     plain = []
     for word in words:
         value = features_of.parsed(word)
-        if value.is_integer():
+        if value.is_integer() and not features_of.CODE.fullmatch(word):
             word = str(int(value)) if abs(value) < 2**53 else word
         elif booleans:
             word = word.capitalize()
@@ -178,13 +195,13 @@ def _table(path: Path, options: TableOptions) -> dict[str, Column]:
 
 
 def _codes(path: Path, form: Form) -> set[str]:
-    """Columns whose first cells have leading zeros, which numbers would lose."""
+    """Columns whose first cells have leading zeros or more digits than numbers would keep."""
     names = first_fields(path, form)
     sample = read_columns(path, text=[name or f"unnamed_{n}" for n, name in enumerate(names)], max_rows=1000, form=form)
     return {
         name
         for name, column in sample.items()
-        if isinstance(column, Words) and any(features_of.CODE.fullmatch(word) for word in column.distinct)
+        if isinstance(column, Words) and features_of.must_stay_text(column.distinct)
     }
 
 
@@ -213,6 +230,10 @@ def _read_parquet(path: Path) -> dict[str, Column]:
     for name in table.columns:
         part = table[name]
         if getattr(part.dtype, "kind", "O") in "iuf":
+            whole = part.dtype.kind in "iu" and part.isna().any() and bool((part.abs() >= 2**53).any())
+            if whole:  # floating-point numbers would round them
+                found[str(name)] = words_of("" if pd.isna(cell) else str(cell) for cell in part)
+                continue
             values = part.to_numpy(dtype=np.float64, na_value=np.nan) if part.isna().any() else part.to_numpy()
             found[str(name)] = Numbers(values)
         else:

@@ -28,13 +28,38 @@ if TYPE_CHECKING:
 # A table may unpack to this many bytes.
 MAX_BYTES = 2**30
 # Cells that say that there is no value.
-MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "-", "<NA>")
+MISSING = (
+    "",
+    "?",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "#NA",
+    "NaN",
+    "nan",
+    "NULL",
+    "null",
+    "None",
+    "-",
+    "--",
+    ".",
+    "<NA>",
+    "\\N",
+)
 _CHUNK = 50_000  # rows
+_EXACT = 2.0**53  # up to here, floating-point numbers hold every whole one
 _PROBE = 2**16  # bytes that tell encoding and separator
 _HEADER = 2**23  # bytes that a header may have
 _SEPARATORS = (",", ";", "\t", "|")
 LEGACY = "cp1252"  # of text that is not UTF-8 and does not say what it is
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 # What reading damaged or hostile bytes may raise, beside OSError.
 _DAMAGE = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, csv.Error, OverflowError)
 
@@ -196,6 +221,9 @@ def _encoding(start: bytes) -> str:
     for mark, name in _MARKS.items():
         if start.startswith(mark):
             return name
+    for name, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
+        if len(start) > 8 and zeros.count(0) > len(zeros) / 2:
+            return name  # without a mark: every other byte of Latin text is zero
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)  # a letter may be cut at the end
     except UnicodeDecodeError:
@@ -226,6 +254,22 @@ def first_fields(path: Path, asked: Form | None = None) -> list[str]:
             return [name.strip() for name in next(_rows(handle, form), [])]
     except (UserError, OSError, *_DAMAGE):
         return []
+
+
+def plain_name(name: str) -> str:
+    """A column's name as all of its spellings share it: capital.gain, Capital_Gain, capital-gain."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def own_names(path: Path, wanted: Iterable[str], aliases: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Name -> how the file's header spells it, of those that are there; aliases are other plain names of columns."""
+    known = dict(aliases or {})
+
+    def key(name: str) -> str:
+        return known.get(plain_name(name), plain_name(name))
+
+    spelled = {key(name): name for name in first_fields(path) if key(name)}
+    return {name: spelled[key(name)] for name in wanted if key(name) in spelled}
 
 
 # ---------------------------------------------------------------- reading
@@ -350,7 +394,7 @@ class _Reading:
                     names=names,
                     usecols=kept,
                     index_col=False,
-                    dtype=dict.fromkeys(text & set(kept or names), "category"),
+                    dtype=dict.fromkeys(text & set(kept or names), object),  # "category" would read numbers
                     na_values=list(MISSING),
                     keep_default_na=False,
                     skipinitialspace=True,
@@ -374,7 +418,12 @@ class _Reading:
     def _check_header(self, names: list[str], required: set[str]) -> None:
         if not names or any("\x00" in name for name in names):
             open_bytes(self.path, self.limit).close()  # says what is wrong with the file, if it is empty
-            raise UserError(f"{self.path} is not a text table; fetch it again or name another file with --source")
+            raise UserError(
+                f"{self.path} is not a text table in {self.form.encoding}; --encoding names another, --source another "
+                "file"
+            )
+        if names[0].lower().startswith("sep=") and not any(names[1:]):
+            raise UserError(f"{self.path} begins with a line for Excel, {names[0]}...; delete that line")
         repeated = sorted({name for name in names if name and names.count(name) > 1})
         if repeated:
             raise UserError(f"{self.path} has the column {repeated[0]!r} twice; correct its first line")
@@ -435,6 +484,8 @@ class _Builder:
             self._add_words(part)
         elif part.dtype.kind == "b" or (self.known and not part.isna().all()):
             self.mixed = self.mixed or not self.is_text
+        elif part.dtype.kind == "f" and bool((part.abs() >= _EXACT).any()):
+            self.mixed = True  # whole numbers that 64 bits would round: read again as they are written
         else:
             self.parts.append(part.to_numpy())
 

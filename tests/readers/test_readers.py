@@ -266,7 +266,7 @@ BAD_TABLES: list[tuple[bytes, str]] = [
     (b"a,b,label\n1,2,x\n3,4,x\n", "all 2 records are of class 'x'"),
     (b"a,b,label\n1,2,x\n3,4,x\n5,6,y\n", "class 'y' has 1 record"),
     (b"a,b,label\n1,2,x\n3,inf,x\n5,6,y\n7,8,y\n", "record 2, column b: 'inf' is no finite 32-bit number"),
-    (b"a,b,label\n1,2,x\n3,1e39,x\n5,6,y\n7,8,y\n", "record 2, column b: '1e.39' is no finite 32-bit number"),
+    (b"a,b,label\n1,2,x\n3,1e39,x\n5,6,y\n7,8,y\n", "record 2, column b: '1e.?39' is no finite 32-bit number"),
     (b"a,b,label\n1,2,x\n3,oops,x\n5,6,y\n7,8,y\n", "record 2, column b: 'oops' is no finite 32-bit number"),
     (b"a,b,label\n1,2,x\n3,4\n5,6,y\n", "record 2: 2 fields, not 3"),
     (b"a,b,label\n1,2,x\n3,4,x,9\n5,6,y\n", "record 2: 4 fields, not 3"),

@@ -1,0 +1,206 @@
+"""Kinds of columns, labels and files that once turned into something else in silence."""
+
+from __future__ import annotations
+
+import datetime
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib_unlearning.errors import UserError
+from lib_unlearning.readers import images, own_table
+from lib_unlearning.readers.own_table import TableOptions
+from lib_unlearning.readers.raw import RawDataset
+from tests.readers.test_readers import write_cifar10
+
+DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(number) for number in range(300)]
+BIG = 2**53
+
+
+def table(folder: Path, cells: list[str], delimiter: str = ",", **options: object) -> RawDataset:
+    lines = [f'"{cell}"{delimiter}{"ab"[number % 2]}' for number, cell in enumerate(cells)]
+    path = folder / "table.csv"
+    path.write_text("\n".join([f"x{delimiter}risk", *lines]) + "\n", encoding="utf-8")
+    return own_table.read(path, TableOptions(label="risk", **options))  # type: ignore[arg-type]
+
+
+LONG_NUMBERS = {
+    "twenty digits": [str(99999999999999999000 + number) for number in range(300)],
+    "decimals": [f"0.{1234567890123456000 + number}" for number in range(300)],
+    "exponents": [f"{1700000000000000000 + number}e0" for number in range(300)],
+    "with blanks": [str(BIG + number) if number % 9 else "" for number in range(300)],
+    "thousands": [f"{BIG + number:,}" for number in range(300)],
+    "with fractions": [f"{BIG + number}.0" for number in range(300)],
+    "currency": [f"${BIG + number}" for number in range(300)],
+}
+
+
+@pytest.mark.parametrize("name", LONG_NUMBERS)
+def test_numbers_longer_than_64_bits_stay_different_and_in_order(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cells = LONG_NUMBERS[name]
+    column = table(tmp_path, cells).features[:, 0]
+    assert len(np.unique(column)) == len(set(cells))
+    known = column[[number for number, cell in enumerate(cells) if cell]]
+    assert (np.diff(known) > 0).all()
+    assert "taken off, so that different values stay different" in caplog.text
+
+
+def test_whole_numbers_of_parquet_with_missing_ones_stay_different(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    values = pd.array([2**60 + number if number % 9 else None for number in range(300)], dtype="Int64")
+    pd.DataFrame({"x": values, "risk": ["a", "b"] * 150}).to_parquet(tmp_path / "t.parquet")
+    found = own_table.read(tmp_path / "t.parquet", TableOptions(label="risk"))
+    assert len(np.unique(found.features[:, 0])) == len(values.unique())
+
+
+def test_a_few_values_that_become_equal_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cells = [str(0.5 + number) for number in range(288)] + [str(30000000 + number) for number in range(12)]
+    table(tmp_path, cells)
+    assert "5 of 300 different values are equal to others in 32-bit numbers" in caplog.text
+
+
+@pytest.mark.parametrize("cells", [["0", "00001", "2", "00000", "1", "7"], ["01", "1", "001", "2"], ["007", "010"]])
+def test_codes_that_leading_zeros_tell_apart_are_kept(
+    cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = table(tmp_path, cells * 20)
+    assert found.details["summary"][0]["kind"] == "category"
+    assert len(np.unique(found.features[:, 0])) == len(cells)
+    assert "codes with leading zeros" in caplog.text
+
+
+def test_leading_zeros_that_say_nothing_are_dropped_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = table(tmp_path, [*map(str, range(100)), "0101", "102"])
+    assert found.details["summary"][0]["kind"] == "number"
+    assert "leading zeros, as of '0101', are dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (["5064.50 EUR", "1,005.00 EUR"], [5064.5, 1005]),
+        (["CHF 7975", "CHF 12.5"], [7975, 12.5]),
+        (["($8961)", "$12"], [-8961, 12]),
+        (["(8961)", "12"], [-8961, 12]),
+        (["9.544.979,50", "1,25"], [9544979.5, 1.25]),
+        (["4'422'383", "12"], [4422383, 12]),
+        (["4\u00a0422\u00a0383", "12"], [4422383, 12]),
+        (["4\u202f422\u202f383", "12"], [4422383, 12]),
+        (["\u2212383", "12"], [-383, 12]),
+        (["-1,234 €", "5 €"], [-1234, 5]),
+        (["12.5%", "3%"], [0.125, 0.03]),
+    ],
+)
+def test_numbers_as_people_write_them(cells: list[str], first: list[float], tmp_path: Path) -> None:
+    found = table(tmp_path, cells * 10, ";")
+    assert found.details["summary"][0]["kind"] == "number"
+    np.testing.assert_array_equal(found.features[:2, 0], np.array(first, dtype=np.float32))
+
+
+@pytest.mark.parametrize("cells", [["905k", "3M"], ["$5023", "€1786"], ["10-19", "20-29"]])
+def test_words_with_digits_are_categories_with_a_word(
+    cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert table(tmp_path, cells * 10).details["summary"][0]["kind"] == "category"
+    assert "have digits and are no numbers" in caplog.text
+
+
+@pytest.mark.parametrize("mark", ["None", "#N/A", "\\N", ".", "--", "NULL"])
+def test_marks_of_missing_leave_a_column_of_numbers(mark: str, tmp_path: Path) -> None:
+    found = table(tmp_path, [mark if number % 5 == 0 else str(number) for number in range(60)])
+    assert found.details["summary"][0] | {"column": ""} == {
+        "column": "",
+        "kind": "number",
+        "distinct": 48,
+        "missing": 12,
+        "identifier": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y", "%d.%m.%Y", "%m/%d/%Y", "%d-%m-%y", "%Y-%m-%d", "%d %B %Y", "%m/%d/%Y %H:%M"]
+)
+def test_dates_of_a_column_have_one_order(form: str, tmp_path: Path) -> None:
+    found = table(tmp_path, [day.strftime(form) for day in DAYS], date=("x",))
+    first = (DAYS[0] - datetime.date(1970, 1, 1)).days
+    np.testing.assert_array_equal(found.features[:, 0], np.arange(first, first + len(DAYS)))
+
+
+def test_dates_that_do_not_tell_day_from_month_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table(tmp_path, ["03/04/2020", "05/06/2020"] * 10, date=("x",))
+    assert "'03/04/2020' is read as month before day" in caplog.text
+    with pytest.raises(UserError, match="both orders"):
+        table(tmp_path, ["13/01/2020", "01/13/2020"] * 10, date=("x",))
+
+
+@pytest.mark.parametrize("cell", ["10:30", "Monday", "5 May"])
+def test_a_cell_without_a_year_is_no_date(cell: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no date"):
+        table(tmp_path, ["2020-01-01", cell] * 10, date=("x",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("True", "1"),
+        ("> 50K", ">50K"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("well-off", "well off"),
+        ("'a'", "a"),
+        ("01", "1"),
+    ],
+)
+def test_classes_that_spelling_alone_tells_apart_are_named(
+    one: str, other: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x,risk\n" + f"1,{one}\n2,{other}\n3,z\n" * 5, encoding="utf-8")
+    assert len(own_table.read(path, TableOptions(label="risk")).classes) == 3
+    assert "differ in spelling only; are they one?" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_recognised(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(("x,risk\n" + "1,a\n2,b\n" * 20).encode(encoding))
+    assert own_table.read(path, TableOptions(label="risk")).features[:2, 0].tolist() == [1, 2]
+
+
+def test_excels_first_line_and_other_separators_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\nx;risk\n1;a\n2;b\n")
+    with pytest.raises(UserError, match="delete that line"):
+        own_table.read(path, TableOptions(label="risk"))
+    path.write_text("x^risk\n1^a\n2^b\n")
+    with pytest.raises(UserError, match="--delimiter names what is between them"):
+        own_table.read(path, TableOptions(label="risk"))
+
+
+def test_pictures_in_mnists_format_are_not_called_mnist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 20)):
+        pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        for kind, values in (("images-idx3", pixels), ("labels-idx1", np.arange(count, dtype=np.uint8) % 10)):
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, dtype=">u4").tobytes()
+            (tmp_path / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    found = images.read_mnist(tmp_path)
+    assert found.details["licence"] == "not stated"
+    assert "not MNIST as published" in caplog.text
+
+
+def test_pictures_with_channels_last_are_turned(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 3, 32, 32), dtype=np.uint8)
+    labels = np.arange(60) % 10
+    write_cifar10(tmp_path / "plain", pixels, labels)
+    for part in (tmp_path / "plain").iterdir():
+        batch = pickle.loads(part.read_bytes())
+        batch[b"data"] = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        part.write_bytes(pickle.dumps(batch))
+    np.testing.assert_array_equal(images.read_cifar10(tmp_path / "plain").features, pixels)
