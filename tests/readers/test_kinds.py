@@ -196,11 +196,11 @@ def test_pictures_in_mnists_format_are_not_called_mnist(tmp_path: Path, caplog: 
 
 
 def test_pictures_with_channels_last_are_turned(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 3, 32, 32), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(60) % 10
     write_cifar10(tmp_path / "plain", pixels, labels)
     for part in (tmp_path / "plain").iterdir():
         batch = pickle.loads(part.read_bytes())
         batch[b"data"] = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         part.write_bytes(pickle.dumps(batch))
-    np.testing.assert_array_equal(images.read_cifar10(tmp_path / "plain").features, pixels)
+    np.testing.assert_array_equal(images.read_cifar10(tmp_path / "plain").features, pixels.transpose(0, 3, 1, 2))
