@@ -47,7 +47,8 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
     unfinished = archive.read_unfinished(layout)
     whole = page.render(findings, sections, verdicts, _details(folder, findings), unfinished)
     write_text(folder / "report.html", whole)
-    told = f"{plural(len(runs), 'attack')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
+    counted = sum(len(finding.runs) for finding in findings)
+    told = f"{plural(counted, 'attack')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
     say(f"{told}:\n{folder / 'report.html'}")
 
 

@@ -117,9 +117,11 @@ def _scope(findings: Sequence[Finding]) -> str:
     methods = list(dict.fromkeys(str(finding.settings["unlearning_method"]) for finding in findings))
     seeds = sorted({seed for finding in findings for seed in finding.seeds})
     runs = sum(len(finding.runs) for finding in findings)
+    placebos = sum(bool(finding.settings["placebo"]) for finding in findings)
+    controls = f" ({plural(placebos, 'placebo')} among them)" if placebos else ""
     return (
         f"Audited: deletions from {', '.join(families)} models by {' and '.join(methods)}, trained on "
-        f"{', '.join(data)}; {plural(len(findings), 'setting')}, {plural(runs, 'attack')}, "
+        f"{', '.join(data)}; {plural(len(findings), 'setting')}{controls}, {plural(runs, 'attack')}, "
         f"{plural(sum(finding.cases for finding in findings), 'case')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}."
     )

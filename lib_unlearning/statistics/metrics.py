@@ -198,7 +198,12 @@ def evaluate(
     weights = leave_one_out(len(names))
     positives, negatives = int((member == 1).sum()), int((member == 0).sum())
     values = roc_metrics(scores, member, columns, weights)
-    floors = {name: of_share(float(found[0]), positives) for name, found in values.items()}
+    curve = roc_points(scores, member)
+    floors = {
+        TPR_NAMES[level]: of_share(float(values[TPR_NAMES[level]][0]), positives)
+        + _of_threshold(level, *curve, negatives)
+        for level in resolvable_levels(negatives)
+    }
     floors["auc"] = of_auc(float(values["auc"][0]), positives, negatives)
     at_half = _rates_above(scores, 0.5, member, columns, weights)
     values["accuracy"] = weighted_mean((scores > 0.5) == (member == 1), columns, weights)
@@ -217,6 +222,14 @@ def evaluate(
         values["auc_gain"] = values["auc"] - other
         floors["auc_gain"] = _gain_floor(scores, baseline, member, (float(values["auc"][0]), float(other[0])))
     return {name: estimate(found, floors[name], *range_of(name), overlap) for name, found in values.items()}
+
+
+def _of_threshold(level: float, fpr: np.ndarray, tpr: np.ndarray, negatives: int) -> float:
+    """Least variance of a TPR from where so many strangers put the threshold of an FPR (Hsieh and Turnbull, Annals of
+    Statistics 1996): half the rise of the curve over two standard errors of the FPR, squared."""
+    error = np.sqrt(level * (1 - level) / negatives)
+    rise = _at(min(level + error, 1.0), fpr, tpr) - _at(max(level - error, 0.0), fpr, tpr)
+    return float((rise / 2) ** 2)
 
 
 def _of_rates(rates: tuple[np.ndarray, np.ndarray], positives: int, negatives: int) -> float:
