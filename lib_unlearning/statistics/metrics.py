@@ -227,7 +227,7 @@ def evaluate(
 def _of_threshold(level: float, fpr: np.ndarray, tpr: np.ndarray, negatives: int) -> float:
     """Least variance of a TPR from where so many strangers put the threshold of an FPR (Hsieh and Turnbull, Annals of
     Statistics 1996): half the rise of the curve over two standard errors of the FPR, squared."""
-    error = np.sqrt(level * (1 - level) / negatives)
+    error = float(np.sqrt(of_share(level, negatives)))
     rise = _at(min(level + error, 1.0), fpr, tpr) - _at(max(level - error, 0.0), fpr, tpr)
     return float((rise / 2) ** 2)
 
