@@ -403,7 +403,9 @@ class Sweep:
         except UserError as error:
             LOGGER.warning("location / foursquare cannot be had here (%s): synthetic venues take its place", error)
             real = False
-        return Scope(self.settings.small, real, data_prepare.is_at_hand("accident", "severity", layout))
+        pictures = {"mnist": "digit", "cifar10": "object"}
+        images = tuple(name for name, label in pictures.items() if data_prepare.is_at_hand(name, label, layout))
+        return Scope(self.settings.small, real, data_prepare.is_at_hand("accident", "severity", layout), images)
 
     def _cost(self, plan: Sequence[Settings]) -> str:
         from lib_unlearning.estimate import Estimator, asked, told

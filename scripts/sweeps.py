@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,11 +18,13 @@ class Scope:
         small: a minute or two instead of the full form.
         real_location: whether Foursquare's check-ins are at hand; invented venues take their place otherwise.
         accident: whether US-Accidents is at hand.
+        images: which of mnist and cifar10 are.
     """
 
     small: bool
     real_location: bool
     accident: bool
+    images: tuple[str, ...] = ()
 
     def pick(self, full: tuple, small: tuple) -> tuple:
         """Values of the full or of the small form."""
@@ -43,6 +46,16 @@ SLOW = (
 )
 QUESTIONS = (1, 15, 200, 2000, 19000)  # d + 1 is 15 on Adult
 NETWORKS = ("LRTorch --num_epochs 60", "MLPTorch --num_epochs 30")
+_LARGE = (
+    " --num_epochs 2 --batch_size 16 --shadow_set_num 5 --target_set_num 5 --shadow_set_size 200 --target_set_size 200"
+    " --shadow_unlearning_size 2 --target_unlearning_size 2"
+)
+# Convolutional networks, at sizes that two cores carry.
+IMAGE_NETWORKS = (
+    "scnn --num_epochs 3 --shadow_set_size 500 --target_set_size 500",
+    f"resnet50{_LARGE}",
+    f"densenet{_LARGE}",
+)
 
 
 def both_sides(name: str, value: object) -> str:
@@ -51,11 +64,16 @@ def both_sides(name: str, value: object) -> str:
 
 
 def scratch(scope: Scope) -> Iterator[str]:
-    """Target families, attack models."""
+    """Target families, attack models; accidents and pictures, where they are at hand, with one attack model."""
     for data in scope.data:
         for target in scope.pick(("DT", "LR", "RF", "MLP", *NETWORKS), ("DT", "LR")):
             for attack in ("DT", "LR", "RF", "MLP"):
                 yield f"{data} --original_model {target} --attack_model {attack}"
+    if scope.accident:
+        for target in scope.pick(("DT", "LR", *SLOW, NETWORKS[0]), ("DT",)):
+            yield f"--dataset_name accident --original_model {target} --attack_model RF"
+    for data, target in scope.pick(tuple(itertools.product(scope.images, IMAGE_NETWORKS)), ()):
+        yield f"--dataset_name {data} --original_model {target} --attack_model RF"
 
 
 def overfitting(scope: Scope) -> Iterator[str]:
