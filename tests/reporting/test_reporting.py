@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import Answers, PosteriorSet
-from lib_unlearning.reporting import archive, claims, style
+from lib_unlearning.reporting import archive, claims, style, tables
 from lib_unlearning.reporting.archive import CHOSEN
 from lib_unlearning.reporting.build import build_report
 from lib_unlearning.reporting.comparisons import COMPARISONS, panels
@@ -409,3 +410,25 @@ def test_looks_tell_all_features_apart_and_know_those_from_elsewhere() -> None:
     looks = [style.look_of(name) for name in (*FEATURES, CHOSEN, "somebodys_attack", "another")]
     assert len({look.colour for look in looks}) == len(looks)
     assert style.look_of("somebodys_attack").label == "somebodys_attack"
+
+
+def test_a_data_set_that_was_prepared_anew_has_a_panel_of_its_own(tmp_path: Path) -> None:
+    """Runs on other records under the same name are no repetition, and never stand in one row with the first."""
+    for seed in range(3):
+        write_run(tmp_path, 2.0, f"--seed={seed}")
+    runs = archive.read_runs(Layout(tmp_path).attack_data)
+    digests = ["a", "b", "a"]
+    sides = [{side: {"dataset_digest": name, "cache_version": 8} for side in ("shadow", "target")} for name in digests]
+    apart = archive.combine_runs([replace(run, origin=origin) for run, origin in zip(runs, sides, strict=True)])
+    found = panels(COMPARISONS["scratch"], apart)
+    assert sorted(len(finding.seeds) for panel in found for _, finding in panel.points) == [1, 2]
+    table = tables.short_markdown(found)
+    assert table.count("scratch (1)") == table.count("scratch (2)") == 1
+
+
+def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path: Path) -> None:
+    for flags in ([], ["--temperature=1"], ["--original_model=LRTorch", "--num_epochs=3"]):
+        write_run(tmp_path, 2.0, *flags)
+    found = findings(tmp_path)
+    assert not [verdict for verdict in claims.judge(found) if verdict.claim == "Temperature scaling helps"]
+    assert "LRTorch, 3 epochs, matched" in tables.all_attacks(found)["target"].tolist()
