@@ -423,7 +423,7 @@ def test_a_data_set_that_was_prepared_anew_has_a_panel_of_its_own(tmp_path: Path
     found = panels(COMPARISONS["scratch"], apart)
     assert sorted(len(finding.seeds) for panel in found for _, finding in panel.points) == [1, 2]
     table = tables.short_markdown(found)
-    assert table.count("scratch (1)") == table.count("scratch (2)") == 1
+    assert table.count("2,000 (1)") == table.count("2,000 (2)") == 1
 
 
 def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path: Path) -> None:
