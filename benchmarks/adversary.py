@@ -58,16 +58,17 @@ def cells(name: str, finding: Finding) -> list[str]:
     row = [name]
     for attack in ATTACKS:
         found = finding.features.get(attack)
-        row.append(f"{found['auc'].estimate.value:.3f} / {_tpr(finding, attack):.2f}" if found else "-")
+        row.append(f"{found['auc'].estimate.value:.3f} / {_tpr(finding, attack)}" if found else "-")
     gain = paired_difference(finding, CHOSEN, "direct_diff")
-    row.append(f"{with_interval(finding.features[CHOSEN]['auc'].estimate)} / {_tpr(finding, CHOSEN):.2f}")
+    row.append(f"{with_interval(finding.features[CHOSEN]['auc'].estimate)} / {_tpr(finding, CHOSEN)}")
     row.append(with_interval(gain.estimate, "+"))
     row.append(f"{finding.features[BASELINE]['auc'].estimate.value:.3f}")
     return row
 
 
-def _tpr(finding: Finding, attack: str) -> float:
-    return finding.features[attack][TPR_NAMES[0.01]].estimate.value
+def _tpr(finding: Finding, attack: str) -> str:
+    found = finding.features[attack].get(TPR_NAMES[0.01])
+    return f"{found.estimate.value:.2f}" if found is not None else "-"  # too few strangers for it
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ class Finding:
         settings: what they agree in, without the seed.
         runs: in the order of their seeds.
         outcomes: means over the runs (cases: sums; epsilon: the largest).
-        features: feature -> metric -> mean with interval.
+        features: feature -> metric -> mean with interval, of the features that all runs have.
     """
 
     settings: dict[str, Any]
@@ -225,6 +225,7 @@ def _finding(runs: list[Run]) -> Finding:
             if all(metric in run.features.get(feature, {}) for run in runs)
         }
         for feature, found in runs[0].features.items()
+        if all(feature in run.features for run in runs)  # an attack may apply to the models of some seeds only
     }
     return Finding(
         settings={name: value for name, value in runs[0].settings.items() if name != "seed"},

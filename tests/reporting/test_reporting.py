@@ -426,6 +426,16 @@ def test_a_data_set_that_was_prepared_anew_has_a_panel_of_its_own(tmp_path: Path
     assert table.count("2,000 (1)") == table.count("2,000 (2)") == 1
 
 
+def test_an_attack_that_one_seed_alone_has_is_left_out_over_seeds(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, 2.0, f"--seed={seed}") for seed in range(2)]
+    runs = archive.read_runs(Layout(tmp_path).attack_data)
+    less = {name: found for name, found in runs[1].features.items() if name != "l2_distance"}
+    (finding,) = archive.combine_runs([runs[0], replace(runs[1], features=less)])
+    assert "l2_distance" not in finding.features
+    assert all("auc" in found for found in finding.features.values())
+    assert "l2_distance" in "\n".join(archive.seed_summary(folders))
+
+
 def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path: Path) -> None:
     for flags in ([], ["--temperature=1"], ["--original_model=LRTorch", "--num_epochs=3"]):
         write_run(tmp_path, 2.0, *flags)
