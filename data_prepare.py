@@ -355,7 +355,7 @@ def prepare_dataset(name: str, label: str, layout: Layout, source: Path | None, 
         "records": len(raw.labels),
         "shape": list(raw.features.shape[1:]),
         "source_file": path.name if form.recognise else None,
-        "source_place": None if form.recognise else _place(path),
+        "source_place": None if name in DATASETS else _place(path),
         "source_sha256": digest_file(path) if form.recognise and path.is_file() else None,
         "citation": form.citation,
     }
@@ -522,6 +522,7 @@ def run(arguments: Sequence[str]) -> None:
         say("\n".join(list_datasets(layout)))
         return
     name, label = _asked_for(parsed, layout)
+    _check_flags(parsed, name)
     folder, form = _folder(name, label, layout), _form(name, label)
     if parsed.download:
         if form.fetch is None:
@@ -535,7 +536,17 @@ def run(arguments: Sequence[str]) -> None:
     print(_summary(folder))
     print("\n".join(_column_table(folder)), end="")
     if name not in DATASETS:
-        print(f"\nTrain and attack: python main.py --exp mem_inf --train_missing --dataset_name {shlex.quote(name)}")
+        named = f"--dataset_name {shlex.quote(name)}"
+        if sum(known == name for known, _ in own_tables(layout)) > 1:
+            named += f" --original_label {shlex.quote(label)}"
+        print(f"\nTrain and attack: python main.py --exp mem_inf --train_missing {named}")
+
+
+def _check_flags(parsed: argparse.Namespace, name: str) -> None:
+    """Raise `UserError` where flags of an own table are given for a data set whose columns are known."""
+    given = [flag for flag in (*_COLUMN_FLAGS, "delimiter", "encoding", "name") if getattr(parsed, flag)]
+    if name in DATASETS and given:
+        raise UserError(f"--{given[0]}: of your own table (--dataset_name {OWN}), not of {name}; leave it out")
 
 
 def _asked_for(parsed: argparse.Namespace, layout: Layout) -> tuple[str, str]:

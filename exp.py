@@ -37,6 +37,7 @@ from lib_unlearning.reconstruct import lines, may_be_drawn, reconstruct, save_re
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
+from lib_unlearning.statistics.privacy import distinct_strangers
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
 from lib_unlearning.terminal import say, table_lines, terminal_width
@@ -149,12 +150,11 @@ class MemInf:
             reference = _retrained(source, watch)
             alone = still_there(views, reference, settings.attack_model, settings.seed, sharing.overlap)
             target = views["target"].cases
-            exposures = {
-                name: report.exposure(found, target, tried[name][member == 0]) for name, found in scores.items()
-            }
+            strangers = distinct_strangers(views["shadow"].cases.record, member)
+            exposures = {name: report.exposure(found, target, tried[name][strangers]) for name, found in scores.items()}
         fixed = described["settings"] | report.outcomes(answers["target"], sharing, alone)
         rows = report.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
-        report.save_run(folder, rows, described, target, scores, exposures[headline].exposed)
+        report.save_run(folder, rows, described, target, scores, exposures[headline])
         report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
         _keep_timing(folder, source.study, watch)
         title = source.study.dataset["target"].title

@@ -38,9 +38,9 @@ from lib_unlearning.statistics.privacy import (
     conformal_p_values,
     discoveries,
     epsilon_bound,
-    first_of_each,
     halves,
     judged_exposed,
+    one_of_each,
     one_run_epsilon,
 )
 from lib_unlearning.statistics.verdict import Verdict, judge
@@ -172,9 +172,10 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
     if 0.01 * negatives >= 1 - 1e-9:
         allowed = int(0.01 * negatives + 1e-9)
         bound = upper_rate(math.ceil(allowed * different / negatives), different)
-        asked = "" if different == negatives else f"{negatives} questions about "
+        among = plural(different, "stranger")
+        among = among if different == negatives else f"{negatives} questions about {among}"
         found.append(
-            f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {asked}{different} strangers; the "
+            f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {among}; the "
             f"true rate of such a rule is below {100 * bound:.1f} % (95 %). Between thresholds the curve is "
             "interpolated."
         )
@@ -204,7 +205,7 @@ def single_records(
     if wrong is not None:
         return (
             f"Single records cannot be judged {level}: of {plural(wrong[1], 'case')} that {attack} would name, "
-            f"{wrong[0]} are strangers, so the sets differ too much for it."
+            f"{wrong[0]} are strangers: sets differ, or strangers repeat, too much for it."
         )
     if not exposed.any() and not can_discover(own_strangers, counts[0][1], len(member)):
         return (
@@ -220,7 +221,8 @@ def single_records(
 def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -> str:
     """What was attacked, how, how many cases there are, and what they share: two lines or three."""
     positives, sets = int(answers.cases.member.sum()), len(answers.utility)
-    asked = f"{positives} {'strangers in the place of deleted records' if settings.placebo else 'deleted'}"
+    kept = "deleted" if settings.samples_to_evaluate != "in_in" else "remaining"
+    asked = f"{positives} {'strangers in the place of deleted records' if settings.placebo else kept}"
     lines = [
         described_study(title, settings),
         f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, {asked}, "
@@ -370,7 +372,7 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
 
 
 def _plain(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.3f}"
+    return "-" if estimate is None else f"{round(estimate.value, 6):.3f}"
 
 
 def _with_interval(estimate: Estimate | None) -> str:
@@ -379,9 +381,10 @@ def _with_interval(estimate: Estimate | None) -> str:
 
 def with_interval(estimate: Estimate, sign: str = "") -> str:
     """A value with its interval, e.g. 0.853 [0.81, 0.90]; ends are rounded outwards, so that they hold the value."""
+    value = round(estimate.value, 6)  # as it is stored, so that console and report agree to the last digit
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:{sign}.3f}"
-    return f"{estimate.value:{sign}.3f} [{', '.join(outwards(estimate, sign))}]"
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{', '.join(outwards(estimate, sign))}]"
 
 
 def outwards(estimate: Estimate, sign: str = "") -> tuple[str, str]:
@@ -495,9 +498,15 @@ class Exposure:
     own_strangers: int
     wrong: tuple[int, int] | None = None
 
+    def may_name(self, member: np.ndarray) -> bool:
+        """Whether single records can be judged at all."""
+        return self.wrong is None and (
+            bool(self.exposed.any()) or can_discover(self.own_strangers, int((member == 1).sum()), len(member))
+        )
+
     def columns(self, member: np.ndarray) -> dict[str, Any]:
-        """Columns of a result row (see `EXPOSURE`)."""
-        counts = (found for found, _ in exposed_counts(self.exposed, member))
+        """Columns of a result row (see `EXPOSURE`); numbers of cases are None where none may be named."""
+        counts = [found if self.may_name(member) else None for found, _ in exposed_counts(self.exposed, member)]
         return dict(
             zip(EXPOSURE, (round(self.epsilon.epsilon, 4), round(self.one_run.epsilon, 4), *counts), strict=True)
         )
@@ -511,7 +520,7 @@ def exposed_counts(exposed: np.ndarray, member: np.ndarray) -> list[tuple[int, i
 def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> Exposure:
     """What scores [m] of target cases show, beside those of the adversary's own strangers [n]."""
     exposed, wrong = judged_exposed(discoveries(conformal_p_values(scores, strangers)), cases.member)
-    once = first_of_each(cases.record, cases.member)
+    once = one_of_each(cases.record, cases.member)
     chosen_on = halves(cases.set, cases.request)[once]
     return Exposure(
         exposed,
@@ -563,7 +572,7 @@ def save_run(
     settings: Mapping[str, Any],
     cases: PosteriorSet,
     scores: Mapping[str, np.ndarray],
-    exposed: np.ndarray,
+    exposed: Exposure,
 ) -> None:
     """Write results.csv, results.json, settings.json and scores.csv, all of them equal for equal settings."""
     write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
@@ -581,11 +590,13 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray], exposed: np.ndarray) -> None:
-    """A row a target case: where it comes from, its truth, whether it stands out, and its score under each feature."""
+def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarray], exposed: Exposure) -> None:
+    """A row a target case: where it comes from, its truth, whether it stands out (empty where that cannot be judged),
+    and its score under each feature."""
     names = ["set", "request", "record", "label", "member"]
     columns = [getattr(cases, name).tolist() for name in names]
-    columns.append(exposed.astype(int).tolist())
+    may_name = exposed.may_name(cases.member)
+    columns.append(exposed.exposed.astype(int).tolist() if may_name else [""] * len(cases))
     columns += [np.round(values, 6).tolist() for values in scores.values()]
     write_text(path, csv_text([*names, EXPOSED, *scores], zip(*columns, strict=True)))
 

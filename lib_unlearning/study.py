@@ -174,6 +174,7 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
             raise UserError(
                 f"--is_sample false: {path} names records that {dataset[side].name} lacks; run with --is_sample true"
             )
+        _check_online(settings, side, split[side])
     return split
 
 
@@ -243,9 +244,13 @@ def _draw_side(settings: Settings, side: str, dataset: dict[str, Dataset]) -> Si
         known = records_found_in(dataset["shadow"], dataset["target"], target)
         records = records[~np.isin(records, known)]
     drawn = draw_side(records, side, settings.sides[side], settings.seed)
-    if settings.online:
-        check_replacements(side, settings.sides[side], drawn)
+    _check_online(settings, side, drawn)
     return drawn
+
+
+def _check_online(settings: Settings, side: str, split: SideSplit) -> None:
+    if settings.online:
+        check_replacements(side, settings.sides[side], split)
 
 
 def _store(

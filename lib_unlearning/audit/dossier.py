@@ -17,6 +17,7 @@ from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records, with_interval
+from lib_unlearning.statistics.privacy import distinct_strangers
 
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
@@ -103,7 +104,7 @@ class Dossier:
         cases, found = self.evidence.cases, self.examination
         if same_cases(cases):
             return "Single records are not judged without a shadow side."
-        strangers = int((cases["shadow"].member == 0).sum())
+        strangers = len(distinct_strangers(cases["shadow"].record, cases["shadow"].member))
         return single_records(found.exposed, cases["target"].member, strangers, found.chosen, found.wrong)
 
     def remarks(self) -> list[str]:

@@ -24,7 +24,13 @@ from lib_unlearning.statistics.metrics import (
     evaluate_all,
     range_of,
 )
-from lib_unlearning.statistics.privacy import conformal_p_values, discoveries, halves, judged_exposed
+from lib_unlearning.statistics.privacy import (
+    conformal_p_values,
+    discoveries,
+    distinct_strangers,
+    halves,
+    judged_exposed,
+)
 from lib_unlearning.statistics.verdict import Verdict, judge
 
 Views = Mapping[str, View]
@@ -177,7 +183,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     else:
         questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
     controls = run_controls(learned, options)
-    strangers = found.tried[found.chosen][shadow.member == 0]
+    strangers = found.tried[found.chosen][distinct_strangers(shadow.record, shadow.member)]
     exposed, wrong = np.zeros(len(target), dtype=bool), None
     if not alone:
         named = discoveries(conformal_p_values(found.scores[found.chosen], strangers))

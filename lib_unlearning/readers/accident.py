@@ -49,6 +49,7 @@ CATEGORICAL = (
 )
 # The 29 columns of the 2016-2020 releases; later ones dropped some.
 COLUMNS = (*NUMERIC, *CATEGORICAL)
+_SEVERITIES = {f"{level}{dot}": int(level > 2) for dot in ("", ".0") for level in range(1, 5)}
 _ALWAYS = (LABEL, "Start_Lat", "Start_Lng", "Distance(mi)", "State", "Weather_Condition")
 
 
@@ -74,7 +75,7 @@ def read(path: Path) -> RawDataset:
     left_out = [name for name in COLUMNS if name not in table]
     if left_out:
         LOGGER.warning("%s: this release lacks %s; left out", path, ", ".join(left_out))
-    labels = class_labels(table[LABEL], {"1": 0, "2": 0, "3": 1, "4": 1}, path, LABEL)
+    labels = class_labels(table[LABEL], _SEVERITIES, path, LABEL)
     features, codes = encode(table, columns, NUMERIC, path)
     details = {"columns": columns, "category_codes": codes, "left_out": left_out}
     return RawDataset(features, labels, CLASSES, details)

@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib_unlearning.errors import LOGGER, UserError
-from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text
+from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text, words_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CURRENCY = "$€£¥₹"
-_CODES = r"[A-Z]{3}"  # EUR, CHF
-_GROUPS = r"\d{1,3}(?:[,' \u00a0\u2009\u202f]?\d{3})*(?:\.\d+)?"
+_CODES = r"AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|SGD|TRY|USD|ZAR"  # ISO 4217
+# Whole numbers in groups of three, all with one mark between them, or in none.
+_GROUPS = r"(?:[1-9]\d{0,2}(?:(?:,\d{3})+|(?:'\d{3})+|(?:[ \u00a0\u2009\u202f]\d{3})+)|0|[1-9]\d*)(?:\.\d+)?"
 # How people write numbers: (name, what a cell looks like; its groups "number", "percent" and "money" say what is what).
 _STYLES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("thousands separators", re.compile(rf"(?P<number>[+-]?{_GROUPS})")),
@@ -28,14 +32,16 @@ _STYLES: tuple[tuple[str, re.Pattern[str]], ...] = (
             rf"|(?P<number2>[+-]?{_GROUPS})\s?(?P<money2>[{_CURRENCY}]|{_CODES})"
         ),
     ),
-    ("decimal commas", re.compile(r"(?P<number>[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+)")),
+    ("decimal commas", re.compile(r"(?P<number>[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|\d+,\d+))")),
 )
-_SEPARATORS = str.maketrans("", "", ",' \u00a0\u2009\u202f")
+_MARKS = ",' \u00a0\u2009\u202f"
+_SEPARATORS = str.maketrans("", "", _MARKS)
+_SURE = 15  # letters of a number that 64 bits tell from all others
 CODE = re.compile(r"0\d+")  # 007 is a code: as a number it would be another
 _BEGINS_AS_NUMBER = re.compile(r"\W*\d")
 _STRAY_SHARE, _STRAY_WORDS = 0.01, 10  # up to so many words among numbers are a mistake, more are codes
 _KEPT = 0.95  # of the distinct values, after rounding to 32 bits
-LONG = re.compile(r"[+-]?(?:\d[.]?){16,}\d*(?:[eE][+-]?\d+)?")
+LONG = re.compile(r"[+-]?(?=(?:\.?\d){16})\d*\.?\d+(?:[eE][+-]?\d+)?|[+-]?\d{16,}\.")
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def must_stay_text(words: Sequence[str]) -> bool:
     if any(CODE.fullmatch(word) for word in words):
         return True
     long = [word for word in words if LONG.fullmatch(word)]
-    return len({float(word) for word in long}) < len(long)
+    return len({parsed(word) for word in long}) < len(long)
 
 
 def parsed(word: str) -> float:
@@ -109,12 +115,18 @@ def _less_a_constant(column: Words, path: Path, name: str) -> np.ndarray:
     taken off first, digit by digit."""
     exact = {word: Decimal(word) for word in column.distinct if word}
     plain = {word: float(value) for word, value in exact.items()}
-    if len(set(plain.values())) < len(set(exact.values())):
+    different = len(set(exact.values()))
+    if len(set(plain.values())) < different:
         least = min(exact.values())
-        _say_taken_off(path, name, least)
         with localcontext() as context:
             context.prec = 60
             plain = {word: float(value - least) for word, value in exact.items()}
+        if len(set(plain.values())) < different:
+            raise UserError(
+                f"{path}, column {name}: {different} different values would be {len(set(plain.values()))} in 64-bit "
+                f"numbers, also less the smallest; scale it{_ways(name)}"
+            )
+        _say_taken_off(path, name, least)
     found: np.ndarray = np.array([plain.get(word, np.nan) for word in column.distinct])[column.codes]
     return found
 
@@ -170,15 +182,22 @@ def written_as(words: Sequence[str]) -> tuple[str, list[str]] | None:
     """How a column's words write numbers that Python does not read, and the numbers as it would; None where they do
     not, or in more than one currency."""
     signed = [_with_plain_sign(word) for word in words]
+    if signed != list(words) and all(map(is_number, signed)):
+        return "signs of their own", signed
+    if any(CODE.fullmatch(word) for word in signed):
+        return None  # leading zeros mean something
     for style, pattern in _STYLES:
         found = [pattern.fullmatch(word) for word in signed]
+        if style == "thousands separators" and not any(mark in word for word in signed for mark in _MARKS):
+            continue  # plain numbers, which this style matches as well
         if any(found) and all(match or is_number(word) for match, word in zip(found, signed, strict=True)):
             parts = [match.groupdict() if match else {} for match in found]
             if len({part.get("money") or part.get("money2") for part in parts} - {None}) > 1:
                 return None
+            if style == "percent signs" and not all(found):
+                return None  # 5% beside 7: nobody can tell what 7 is
             return style, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
-    signs = [sign for sign, word in zip(signed, words, strict=True) if sign != word]
-    return ("signs of their own", signed) if signs and all(map(is_number, signed)) else None
+    return None
 
 
 def _with_plain_sign(word: str) -> str:
@@ -250,20 +269,19 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
     """
     if isinstance(column, Numbers):
         return as_numbers(column, path, name)
+    column = _without_none(column, path, name)
     words = [word for word in column.distinct if word]
     wrong = [word for word in words if not is_number(word)]
     if not words:
         return as_numbers(column, path, name)
     if not wrong:
         return _coded(column, words, path, name)
-    found = written_as(words)
-    if found is not None:
-        style, plain = found
-        LOGGER.warning("%s, column %s: %s words with %s, read as numbers", path, name, f"{len(words):,}", style)
-        by_word = dict(zip(words, plain, strict=True)) | {"": ""}
-        return as_numbers(Words([by_word[word] for word in column.distinct], column.codes), path, name)
-    stray = np.isin(column.codes, [number for number, word in enumerate(column.distinct) if word in set(wrong)])
+    plain = _plainly(column, path, name)
+    if plain is not None:
+        return as_numbers(plain, path, name)
     if len(wrong) < len(words) / 2:
+        bad = set(wrong)
+        stray = np.isin(column.codes, [number for number, word in enumerate(column.distinct) if word in bad])
         if len(wrong) < _STRAY_WORDS and stray.mean() <= max(_STRAY_SHARE, 1 / len(column)):
             return Encoded(numbers(column, path, name), "number", len(words), 0)  # names the cell that is no number
         LOGGER.warning(
@@ -286,6 +304,15 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
     return as_category(column)
 
 
+def _without_none(column: Words, path: Path, name: str) -> Words:
+    """A column whose cells are numbers but for "None", which then says that there is none."""
+    others = [word for word in column.distinct if word and not is_number(word)]
+    if not others or {word.casefold() for word in others} != {"none"} or len(others) == len(column.distinct):
+        return column
+    LOGGER.warning("%s, column %s: %r among numbers is taken for a missing one", path, name, others[0])
+    return words_of("" if word in others else word for word in column.cells().tolist())
+
+
 def _coded(column: Words, words: Sequence[str], path: Path, name: str) -> Encoded:
     """Numbers, unless their leading zeros mean something: most have them, or they alone tell two cells apart."""
     codes = [word for word in words if CODE.fullmatch(word)]
@@ -303,6 +330,25 @@ def _without_fraction(word: str) -> str | float:
     return word if CODE.fullmatch(word) else parsed(word)
 
 
+def _plainly(column: Words, path: Path, name: str) -> Words | None:
+    """A column whose cells write numbers as people do, as Python writes them; None where they do not."""
+    words = [word for word in column.distinct if word]
+    found = written_as(words)
+    if found is None:
+        return None
+    style, plain = found
+    LOGGER.warning("%s, column %s: numbers with %s, such as %r, read as numbers", path, name, style, words[0])
+    by_word = dict(zip(words, plain, strict=True)) | {"": ""}
+    return Words([by_word[word] for word in column.distinct], column.codes)
+
+
+def as_stated(column: Column, path: Path, name: str) -> Encoded:
+    """A column that a person says is of numbers, however they are written; raises `UserError` as `numbers` does."""
+    if isinstance(column, Words) and not all(map(is_number, filter(None, column.distinct))):
+        return as_numbers(_plainly(column, path, name) or column, path, name)
+    return as_numbers(column, path, name)
+
+
 def as_numbers(column: Column, path: Path, name: str) -> Encoded:
     """A column as numbers; raises `UserError` as `numbers` does."""
     values = numbers(column, path, name)
@@ -310,7 +356,14 @@ def as_numbers(column: Column, path: Path, name: str) -> Encoded:
         missing = int((column.codes == column.distinct.index("")).sum()) if "" in column.distinct else 0
     else:
         missing = int(np.isnan(column.values).sum()) if column.values.dtype.kind == "f" else 0
-    return Encoded(values, "number", len(np.unique(values)) - (missing > 0), missing)
+    return Encoded(values, "number", _different(column), missing)
+
+
+def _different(column: Column) -> int:
+    """Distinct values before any rounding, missing ones aside."""
+    if isinstance(column, Words):
+        return len({parsed(word) if len(word) < _SURE else word for word in column.distinct if word})
+    return len(np.unique(column.values[~np.isnan(column.values)] if column.values.dtype.kind == "f" else column.values))
 
 
 def as_category(column: Column, one_hot: bool = False) -> Encoded:
@@ -327,7 +380,7 @@ def as_category(column: Column, one_hot: bool = False) -> Encoded:
 _NUMERIC_DATE = re.compile(
     r"(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})\b(?P<rest>.*)"
 )
-_HAS_YEAR = re.compile(r"(?<!\d)\d{4}|\d{1,2}\D+\d{1,2}\D+\d{2}")
+_HAS_YEAR = re.compile(r"(?<!\d)\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{2}")
 
 
 def as_date(column: Column, path: Path, name: str) -> Encoded:
@@ -336,7 +389,7 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
 
     words = column.words() if isinstance(column, Numbers) else column
     texts = pd.Series(_one_order(words.distinct, path, name), dtype=object)
-    times = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
+    times = _times(texts)
     # A cell without a year would be completed by today's.
     bad = [
         number
@@ -350,6 +403,25 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
     days = ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
     found = as_numbers(Numbers(days[words.codes]), path, name)
     return Encoded(found.values, "date, days", found.distinct, found.missing)
+
+
+def _times(texts: pd.Series) -> pd.Series:
+    """Points in time, NaT for what is none, a year beyond 2262 included."""
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
+    except (ValueError, OverflowError):  # of a single cell, in spite of "coerce"
+        return texts.map(lambda text: _time(text))
+
+
+def _time(text: str) -> pd.Timestamp:
+    import pandas as pd
+
+    try:
+        return pd.to_datetime(text, errors="coerce", utc=True)
+    except (ValueError, OverflowError):
+        return pd.NaT
 
 
 def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
@@ -366,9 +438,9 @@ def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
     if all(late.values()):
         raise UserError(f"{path}, column {name}: day and month come in both orders; write them in one{_ways(name)}")
     day_first = late["first"] or (not late["second"] and all(part["mark"] == "." for part in found))
-    if not any(late.values()):
-        order = "day before month" if day_first else "month before day"
-        LOGGER.warning("%s, column %s: %r is read as %s; nothing in it says which", path, name, found[0][0], order)
+    if not any(late.values()) or any(len(part["year"]) == 2 for part in found):
+        order = "day, month, year" if day_first else "month, day, year"
+        LOGGER.warning("%s, column %s: %r is read as %s; nothing in it says so", path, name, found[0][0], order)
 
     def written(part: re.Match[str]) -> str:
         day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
@@ -383,6 +455,11 @@ def _may_name_rows(found: Encoded) -> bool:
     return found.kind != "number" or bool(np.array_equal(found.values, np.round(found.values)))
 
 
+def _one_each(found: Encoded, records: int) -> bool:
+    """Whether as good as every row has a value of its own."""
+    return found.distinct + found.missing == records and found.missing <= records // 20
+
+
 def summary(name: str, found: Encoded, records: int) -> dict[str, Any]:
     """What became of a column, for people and for dataset.json."""
     return {
@@ -390,5 +467,5 @@ def summary(name: str, found: Encoded, records: int) -> dict[str, Any]:
         "kind": found.kind,
         "distinct": found.distinct,
         "missing": found.missing,
-        "identifier": found.distinct == records and _may_name_rows(found),
+        "identifier": _one_each(found, records) and _may_name_rows(found),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ KAGGLE_COLUMNS = (
     "timezoneOffset",
     "utcTimestamp",
 )
+_PLACE = re.compile(r"\s*(-?\d+(?:\.\d+)?)[\s,;]+(-?\d+(?:\.\d+)?)\s*")  # latitude and longitude of a cell
 _TABS = tables.Form("\t")
 _SAMPLE = "Foursquare check-ins in New York, 2012-2013"
 SAMPLE_SOURCE = f"{_SAMPLE}, PyPI package mat-data 0.1rc6"
@@ -149,7 +151,7 @@ def _checkins(path: Path) -> CheckIns:
         found = tables.read_columns(member, tuple(own.values()), tuple(own.values()), tuple(own.values()))
         local = _times(found[own["date_time"]], path, "date_time")
         venue = _cells(found[own["lat_lon"]])
-        here = _source(local, *_middle(venue, path))
+        here = _source(local, *_middle(venue))
         source = SAMPLE_SOURCE if here == _SAMPLE else here
         return CheckIns(venue, _hour_of_week(local), _cells(found[own["root_type"]]), source)
     if not (_is_tsmc(path) or _is_kaggle(path)):
@@ -180,13 +182,11 @@ def _source(local: pd.Series, latitude: float, longitude: float) -> str:
     return f"Foursquare check-ins in {_city(latitude, longitude)}, {years}"
 
 
-def _middle(venues: np.ndarray, path: Path) -> tuple[float, float]:
-    """Median latitude and longitude of cells "40.7 -74.0" [n]."""
-    try:
-        places = np.array([[float(part) for part in cell.split()] for cell in np.unique(venues)])
-        latitude, longitude = np.median(places, axis=0)
-    except ValueError as error:
-        raise UserError(f'{path}, column lat_lon: {error_text(error)}; give two numbers, "40.7 -74.0"') from error
+def _middle(venues: np.ndarray) -> tuple[float, float]:
+    """Median latitude and longitude of cells "40.7 -74.0" [n]; NaN where none is of that form."""
+    found = [_PLACE.fullmatch(str(cell)) for cell in np.unique(venues)]
+    places = [(float(part[1]), float(part[2])) for part in found if part]
+    latitude, longitude = np.median(places, axis=0) if places else (np.nan, np.nan)
     return float(latitude), float(longitude)
 
 
@@ -199,7 +199,7 @@ def _city(latitude: float, longitude: float) -> str:
     for name, (south, north, west, east) in _CITIES.items():
         if south < latitude < north and west < longitude < east:
             return name
-    return f"a city at {latitude:.1f}, {longitude:.1f}"
+    return f"a city at {latitude:.1f}, {longitude:.1f}" if np.isfinite(latitude) else "an unnamed city"
 
 
 def _times(column: tables.Column, path: Path, name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:

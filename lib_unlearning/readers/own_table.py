@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,23 @@ from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import columns as features_of
 from lib_unlearning.readers.columns import Encoded
 from lib_unlearning.readers.raw import RawDataset
-from lib_unlearning.readers.tables import Column, Form, Numbers, Words, first_fields, form_of, read_columns, words_of
+from lib_unlearning.readers.tables import (
+    LEGACY,
+    Column,
+    Form,
+    Numbers,
+    Words,
+    first_fields,
+    form_of,
+    open_bytes,
+    read_columns,
+    words_of,
+)
 
 MAX_CLASSES = 1000
 _DATE_SAMPLE = 50
+_CODE_ROWS = 1000  # that tell whether a column's leading zeros mean something
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[-_ ]+(?=[^\W\d_])")
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> En
     if name in options.categorical:
         return features_of.as_category(column)
     if name in options.numeric:
-        return features_of.as_numbers(column, path, name)
+        return features_of.as_stated(column, path, name)
     found = features_of.guessed(column, path, name)
     if found.kind == "category" and isinstance(column, Words) and _looks_like_dates(column):
         LOGGER.warning("%s, column %s: looks like dates; kept as a category (--date %s)", path, name, name)
@@ -100,8 +114,11 @@ def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
     if options.label not in names:
         cut = "; if that is several, --delimiter names what is between them" if len(names) == 1 else ""
         raise UserError(f"--label_column {options.label}: {path} has no such column; it has {shown}{cut}")
+    told: dict[str, str] = {}
     for flag, columns in options.named.items():
         for name in columns:
+            if told.setdefault(name, flag) != flag:
+                raise UserError(f"--{flag} {name}: --{told[name]} names it as well; leave one out")
             if name not in names:
                 raise UserError(f"--{flag} {name}: {path} has no such column; it has {shown}")
             if name == options.label:
@@ -135,8 +152,7 @@ def _labels(column: Column, path: Path, name: str) -> tuple[np.ndarray, list[str
         merged = sorted({f"{word!r} as {text!r}" for word, text in pairs if word != text})
         LOGGER.warning("%s, column %s: read %s", path, name, ", ".join(merged[:5]))
     classes = sorted(set(plain))
-    alike = _alike(classes)
-    if alike:
+    for alike in _alike(classes):
         shown = " and ".join(repr(text) for text in alike)
         LOGGER.warning("%s, column %s: classes %s differ in spelling only; are they one?", path, name, shown)
     if len(classes) > MAX_CLASSES:
@@ -145,17 +161,17 @@ def _labels(column: Column, path: Path, name: str) -> tuple[np.ndarray, list[str
     return np.array([number[text] for text in plain], dtype=np.int64)[words.codes], classes
 
 
-def _alike(classes: list[str]) -> list[str]:
-    """Classes that letters and digits alone, or their values, do not tell apart; none where all are."""
+def _alike(classes: list[str]) -> list[list[str]]:
+    """Groups of classes that case, accents' form, blanks, quotes or hyphens between letters alone tell apart, or that
+    are one number or truth value."""
     known: dict[str, list[str]] = {}
-    truths = {"true": "1", "yes": "1", "false": "0", "no": "0"}
+    truths = {"true": "1.0", "yes": "1.0", "false": "0.0", "no": "0.0"}
     for text in classes:
         value = features_of.parsed(text)
-        signs = "".join(letter for letter in text if letter in "<>=+-") if len(text) > 1 and text[0] in "<>=+-" else ""
-        letters = "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
-        plain = f"{value:g}" if np.isfinite(value) else signs + letters
-        known.setdefault(truths.get(plain, plain) if signs + letters else text, []).append(text)
-    return next((found for found in known.values() if len(found) > 1), [])
+        plain = unicodedata.normalize("NFC", text).casefold()
+        plain = _BETWEEN_LETTERS.sub("", re.sub(r"[\s'\"]", " ", plain)).replace(" ", "")
+        known.setdefault(repr(value) if np.isfinite(value) else truths.get(plain, plain), []).append(text)
+    return [found for found in known.values() if len(found) > 1]
 
 
 def _canonical(words: list[str]) -> list[str]:
@@ -197,12 +213,29 @@ def _table(path: Path, options: TableOptions) -> dict[str, Column]:
 def _codes(path: Path, form: Form) -> set[str]:
     """Columns whose first cells have leading zeros or more digits than numbers would keep."""
     names = first_fields(path, form)
-    sample = read_columns(path, text=[name or f"unnamed_{n}" for n, name in enumerate(names)], max_rows=1000, form=form)
+    _warn_of_late_codes(path, form)
+    text = [name or f"unnamed_{n}" for n, name in enumerate(names)]
+    sample = read_columns(path, text=text, max_rows=_CODE_ROWS, form=form)
     return {
         name
         for name, column in sample.items()
         if isinstance(column, Words) and features_of.must_stay_text(column.distinct)
     }
+
+
+def _warn_of_late_codes(path: Path, form: Form) -> None:
+    """Say so where whole numbers with leading zeros stand further down than columns are looked at for them."""
+    if form.encoding not in ("utf-8", "utf-8-sig", LEGACY):
+        return
+    mark = re.escape((form.delimiter or ",").encode())
+    code = re.compile(rb'(?:^|%b)"?(0\d+)"?(?=%b|\r?$)' % (mark, mark))
+    with open_bytes(path) as handle:
+        for number, line in enumerate(handle):
+            found = code.search(line.rstrip(b"\n")) if number > _CODE_ROWS else None
+            if found:
+                told = "has leading zeros, which a column of numbers loses (--categorical COLUMN keeps them)"
+                LOGGER.warning("%s, line %d: %s %s", path, number + 1, found[1].decode(), told)
+                return
 
 
 def _is_parquet(path: Path) -> bool:

@@ -32,19 +32,26 @@ MISSING = (
     "",
     "?",
     "NA",
+    "na",
+    "Na",
     "N/A",
     "n/a",
+    "N.A.",
     "#N/A",
     "#NA",
+    "#DIV/0!",
+    "<NA>",
     "NaN",
     "nan",
+    "Nan",
+    "NAN",
+    "NaT",
     "NULL",
     "null",
-    "None",
+    "Null",
     "-",
     "--",
     ".",
-    "<NA>",
     "\\N",
 )
 _CHUNK = 50_000  # rows
@@ -262,14 +269,25 @@ def plain_name(name: str) -> str:
 
 
 def own_names(path: Path, wanted: Iterable[str], aliases: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Name -> how the file's header spells it, of those that are there; aliases are other plain names of columns."""
+    """Name -> how the file's header spells it, of those that are there; aliases are other plain names of columns.
+
+    Raises:
+        UserError: two of its columns are spellings of one name, and neither is that name itself.
+    """
     known = dict(aliases or {})
 
     def key(name: str) -> str:
         return known.get(plain_name(name), plain_name(name))
 
-    spelled = {key(name): name for name in first_fields(path) if key(name)}
-    return {name: spelled[key(name)] for name in wanted if key(name) in spelled}
+    header = first_fields(path)
+    found = {}
+    for name in wanted:
+        spelled = [own for own in header if own and key(own) == key(name)]
+        if len(spelled) > 1 and name not in spelled:
+            raise UserError(f"{path}: {' and '.join(spelled)} are both {name}; leave one out")
+        if spelled:
+            found[name] = name if name in spelled else spelled[0]
+    return found
 
 
 # ---------------------------------------------------------------- reading
@@ -480,7 +498,7 @@ class _Builder:
         self.has_missing = self.has_missing or bool(part.isna().any())
         if self.mixed:
             return
-        if str(part.dtype) == "category" or part.dtype.kind not in "iufb":
+        if part.dtype.kind not in "iufb":
             self._add_words(part)
         elif part.dtype.kind == "b" or (self.known and not part.isna().all()):
             self.mixed = self.mixed or not self.is_text

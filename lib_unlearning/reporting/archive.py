@@ -265,7 +265,7 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
-    agreed = stability(_exposed(folder) for folder in folders)
+    agreed = stability(judged for folder in folders if (judged := _exposed(folder)) is not None)
     header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>9}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
     for feature, found in finding.features.items():
@@ -279,9 +279,11 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     return lines
 
 
-def _exposed(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Deleted records of a run, and which of them stand out."""
+def _exposed(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Deleted records of a run, and which of them stand out; None where that could not be judged."""
     table = read_scores(folder)
+    if table[EXPOSED].isna().any():
+        return None
     deleted = table[table["member"] == 1]
     return deleted["record"].to_numpy(), deleted[EXPOSED].to_numpy(dtype=bool)
 

@@ -9,7 +9,15 @@ from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
 from lib_unlearning.report import plural
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
-from lib_unlearning.reporting.comparisons import COMPARISONS, Panel, data_label, panels
+from lib_unlearning.reporting.comparisons import (
+    COMPARISONS,
+    OTHERS,
+    Comparison,
+    Panel,
+    data_label,
+    others,
+    panels,
+)
 from lib_unlearning.reporting.page import Figure, Section
 from lib_unlearning.terminal import say, terminal_width
 
@@ -33,13 +41,15 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
         found = panels(COMPARISONS[only], findings)
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
-        _write_files(folder, only, found, limit)
+        _write_files(folder, only, COMPARISONS[only], found, limit)
         where = folder / "tables" / f"{only}.md"
         print("\n".join(tables.comparison_lines(COMPARISONS[only].title, found, limit, terminal_width(), where)))
         say(f"Table and figure: {folder / 'tables' / only}.md, {folder / 'figures' / only}.png")
         return
+    asked = {name: (comparison, panels(comparison, findings)) for name, comparison in COMPARISONS.items()}
+    asked["others"] = (OTHERS, others(findings, [panel for _, found in asked.values() for panel in found]))
     sections = [
-        _section(folder, name, found, limit) for name in COMPARISONS if (found := panels(COMPARISONS[name], findings))
+        _section(folder, name, comparison, found, limit) for name, (comparison, found) in asked.items() if found
     ]
     verdicts = claims.judge(findings)
     write_text(folder / "tables" / "claims.md", tables.claims_markdown(verdicts))
@@ -52,19 +62,19 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
     say(f"{told}:\n{folder / 'report.html'}")
 
 
-def _write_files(folder: Path, name: str, found: list[Panel], limit: float) -> None:
-    write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(COMPARISONS[name].title, found, limit))
+def _write_files(folder: Path, name: str, comparison: Comparison, found: list[Panel], limit: float) -> None:
+    write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(comparison.title, found, limit))
     write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
     write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
-    style.save(figures.draw(name, COMPARISONS[name], found), folder / "figures")
+    style.save(figures.draw(name, comparison, found), folder / "figures")
 
 
-def _section(folder: Path, name: str, found: list[Panel], limit: float) -> Section:
-    _write_files(folder, name, found, limit)
-    drawings = figures.draw_panels(name, COMPARISONS[name], found)
+def _section(folder: Path, name: str, comparison: Comparison, found: list[Panel], limit: float) -> Section:
+    _write_files(folder, name, comparison, found, limit)
+    drawings = figures.draw_panels(name, comparison, found)
     drawings += figures.draw_trade("privacy_utility", found) if name == "defense" else []
     shown = [Figure(style.inline_svg(drawing), drawing.caption) for drawing in drawings]
-    return Section(name, COMPARISONS[name], found, shown, limit)
+    return Section(name, comparison, found, shown, limit)
 
 
 def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:

@@ -419,6 +419,37 @@ COMPARISONS: dict[str, Comparison] = {
 }
 
 
+OTHERS = Comparison(
+    "Other settings",
+    "What stands beside none of the others: one row a setting.",
+    "dots",
+    lambda settings: True,
+    (),
+    least=1,
+)
+
+
+def others(findings: Sequence[Finding], shown: Sequence[Panel]) -> list[Panel]:
+    """A panel of the findings that no panel shows; none where there are none."""
+    known = {id(finding) for panel in shown for _, finding in panel.points}
+    left = [finding for finding in findings if id(finding) not in known]
+    if not left:
+        return []
+    free = tuple(dict.fromkeys(name for finding in left for name in finding.settings))
+    axis = Axis("setting", free, _setting)
+    return [Panel(axis, sorted(((axis.value(finding.settings), finding) for finding in left), key=_position))]
+
+
+def _setting(settings: Settings) -> str:
+    words = [data_label(settings), model_label(settings), settings["unlearning_method"]]
+    words += [settings["samples_to_evaluate"], f"{settings['attack_model']} attack"]
+    if not same_data(settings) or not same_model(settings):
+        words.append(f"learned on {data_label(settings, 'shadow_')} with {settings['shadow_original_model']}")
+    defense = defense_label(settings)
+    words += [] if defense == "none" else [defense]
+    return ", ".join([*words, *(["placebo"] if settings["placebo"] else [])])
+
+
 def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
     """The panels of a comparison that have enough points, those with the most cases first."""
     found = []

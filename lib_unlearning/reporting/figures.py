@@ -50,7 +50,7 @@ def draw_panels(name: str, comparison: Comparison, found: Sequence[Panel]) -> li
 def _caption(comparison: Comparison, found: Sequence[Panel], shown: Sequence[Panel]) -> str:
     more = len(found) - len(shown)
     left_out = f" {plural(more, 'more panel')} in the tables." if more else ""
-    return f"{comparison.title}: AUC with 95 % intervals; {cases_of(shown)}.{left_out}"
+    return f"{comparison.title}: AUC with 95 % intervals, where there are any; {cases_of(shown)}.{left_out}"
 
 
 def main_panels(found: Sequence[Panel]) -> list[Panel]:

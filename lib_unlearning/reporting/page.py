@@ -92,7 +92,7 @@ def render(
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scope=_scope(findings),
         verdict=headline(audited),
-        cards=_cards(audited, sections),
+        cards=_cards(_judged(audited), sections),
         sections=sections,
         verdicts=verdicts,
         details=details,
@@ -146,13 +146,15 @@ def headline(audited: Sequence[Finding]) -> str:
     """One sentence from all undefended settings."""
     if not audited:
         return "No attack on an undefended model is among these results, hence no verdict."
-    judged = [finding for finding in audited if finding.features[CHOSEN]["auc"].estimate.low is not None]
+    judged = _judged(audited)
     if not judged:
-        return "One sample set and one seed allow no verdict: raise --target_set_num."
+        return "So few separate sample sets allow no verdict: raise --target_set_num, or lower --target_set_size."
     aucs = [finding.features[CHOSEN]["auc"].estimate for finding in judged]
     leaks = sum((auc.low or 0.0) > MARGIN for auc in aucs)
     below = sum((auc.high or 1.0) < MARGIN for auc in aucs)
     whole = plural(len(judged), "undefended setting")
+    silent = len(audited) - len(judged)
+    rest = f" Of {silent} more, too few separate sample sets allow no verdict." if silent else ""
     found = max(judged, key=strength)
     highest = (
         f"{data_label(found.settings)}, {_target(found)}: AUC {with_interval(found.features[CHOSEN]['auc'].estimate)}"
@@ -160,19 +162,24 @@ def headline(audited: Sequence[Finding]) -> str:
     if not leaks:
         open_ones = len(judged) - below
         undecided = f"; undecided in {open_ones}" if open_ones else ""
-        shown = f"In none of {whole} a deletion is shown to be visible (AUC above {MARGIN:g})"
-        return f"{shown}{undecided}; highest, {highest}."
+        shown = f"No deletion is shown to be visible (AUC above {MARGIN:g}) in {whole}"
+        return f"{shown}{undecided}; highest, {highest}.{rest}"
     ahead = sum(map(_beats_classical, judged))
     classical = found.features[BASELINE]["auc"].estimate.value
     return (
         f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, undecided in "
         f"{len(judged) - leaks - below}, below that in {below}; in {ahead} the attack is shown to beat the classical "
-        f"one. Highest, {highest}, the classical attack {classical:.3f}."
+        f"one. Highest, {highest}, the classical attack {classical:.3f}.{rest}"
     )
 
 
+def _judged(audited: Sequence[Finding]) -> list[Finding]:
+    """Those whose sets allow an interval, and so a verdict."""
+    return [finding for finding in audited if finding.features[CHOSEN]["auc"].estimate.low is not None]
+
+
 def _target(finding: Finding) -> str:
-    return f"{model_label(finding.settings)} unlearned by {finding.settings['unlearning_method']}"
+    return f"{model_label(finding.settings)}, unlearned by {finding.settings['unlearning_method']}"
 
 
 def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict[str, str]]:
@@ -227,27 +234,27 @@ def _holds_half(auc: Estimate) -> bool:
 
 
 def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
-    """The deleted records with the highest scores under the strongest undefended attack, first seed, and a word on how
-    many cases of either kind score as high as the last of them."""
+    """The deleted records that stand out under the strongest undefended attack, first seed, and a sentence on them."""
     names = ["data", "record", "sample set", "request", "score"]
+    nobody = pd.DataFrame(columns=names)
     if not audited:
-        return pd.DataFrame(columns=names), ""
+        return nobody, "No attack on an undefended model is among these results."
     best = max(audited, key=strength)
     attack, table = best.chosen[0], read_scores(best.folders[0])
-    deleted = table[table["member"] == 1]
+    where = f"{data_label(best.settings)}, {_target(best)}, {attack}, seed {best.seeds[0]}"
+    level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
+    if table[EXPOSED].isna().any():
+        return nobody, f"Single records cannot be judged {level} ({where}); the console of the run says why."
+    out = table[table[EXPOSED] == 1]
+    deleted = out[out["member"] == 1]
+    told = f"{len(deleted):,} deleted records and {len(out) - len(deleted):,} strangers stand out {level} ({where})."
     found = deleted.nlargest(_MOST_EXPOSED, attack)
     rows = [
         [data_label(best.settings), int(row["record"]), int(row["set"]), int(row["request"]), f"{row[attack]:.3f}"]
         for _, row in found.iterrows()
     ]
-    high = table[table[attack] >= found[attack].min()]
-    counts = [int((high["member"] == kind).sum()) for kind in (1, 0)]
-    told = (
-        f" Of the cases that score as high as the last of them, {counts[0]:,} are deleted records and {counts[1]:,} "
-        f"strangers; {int(deleted[EXPOSED].sum()):,} of the former stand out at a false discovery rate of "
-        f"{FALSE_DISCOVERIES:.0%}."
-    )
-    return pd.DataFrame(rows, columns=names), told
+    more = len(deleted) - len(found)
+    return pd.DataFrame(rows, columns=names), f"{told} The first {len(found)} are shown." if more else told
 
 
 def _runs(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
 from lib_unlearning.reporting.figures import main_panels, panel_title, titles
-from lib_unlearning.statistics.intervals import OVERLAP
+from lib_unlearning.statistics.intervals import OVERLAP, Estimate
 from lib_unlearning.statistics.metrics import TPR_NAMES
 from lib_unlearning.statistics.planner import smallest_batch
 from lib_unlearning.terminal import fitted, table_lines
@@ -52,7 +52,7 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",
-            "unlearned model alone": f"{outcomes['still_there_auc']:.3f}",
+            "unlearned model alone": _alone(finding),
             "original's accuracy, training / held out": f"{outcomes['original_training_accuracy']:.3f} / "
             f"{outcomes['original_held_out_accuracy']:.3f}",
         }
@@ -60,6 +60,12 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             row["epsilon"] = epsilon_text(finding)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _alone(finding: Finding) -> str:
+    """AUC on the unlearned model alone; over seeds, means of values and of the ends of intervals."""
+    value, low, high = (finding.outcomes[f"still_there_auc{end}"] for end in ("", "_low", "_high"))
+    return with_interval(Estimate(value, low, high, None))
 
 
 def epsilon_text(finding: Finding) -> str:
@@ -166,10 +172,10 @@ def describe(panel: Panel) -> str:
         )
     overlap = max(finding.overlap for finding in findings)
     if overlap > OVERLAP:
-        words.append(f"two sets share {overlap:.0%} of their records, so intervals are wider or not given")
+        words.append(f"two sets share up to {overlap:.0%} of their records, so intervals are wider or not given")
     seeds = sorted({seed for finding in findings for seed in finding.seeds})
     words.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
-    return "; ".join(words)
+    return "; ".join(filter(None, words))
 
 
 def comparison_csv(found: Sequence[Panel]) -> str:

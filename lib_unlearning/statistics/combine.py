@@ -64,7 +64,8 @@ def combine(estimates: Sequence[Estimate], sets: Sequence[int], metric: str, ove
     if len(errors) < count:  # runs of a single sample set, or of sets that are worth no more
         if count == 1 or overlap > intervals.OVERLAP:
             return Combined(Estimate(value, None, None, None), 0, count, total, metric)
-        spread = _few_seeds(count) * float(values.var(ddof=1))
+        low, high = range_of(metric)
+        spread = max(_few_seeds(count) * float(values.var(ddof=1)), (intervals.UNSEEN * (high - low)) ** 2)
         found = interval(value, float(np.sqrt(spread / count)), count - 1, *range_of(metric))
         return Combined(found, count - 1, count, total, metric)
     worth = effective_sets(total, overlap)

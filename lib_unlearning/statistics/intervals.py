@@ -20,7 +20,7 @@ _INSIDE = 0.7
 CAUTION = 1.3
 # Near an end of its range a metric hides how much sets differ until a bad one is drawn: two sets are never taken to
 # differ less than this (standard deviation, share of the range; nothing in the middle, where differences show).
-_UNSEEN = 0.02
+UNSEEN = 0.02
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def estimate(values: np.ndarray, floor: float, lowest: float, highest: float, ov
 def _unseen_variance(value: float, sets: int, lowest: float, highest: float) -> float:
     """Least variance of a metric near an end of its range, from how much sets may differ unseen."""
     from_middle = abs(2 * value - lowest - highest)
-    return (_UNSEEN * from_middle) ** 2 / sets
+    return (UNSEEN * from_middle) ** 2 / sets
 
 
 def effective_sets(sets: int, overlap: float) -> float:

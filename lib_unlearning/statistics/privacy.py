@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib_unlearning.seeds import spawn
 from lib_unlearning.statistics.intervals import CONFIDENCE
 
 DELTA = 1e-5
@@ -171,10 +172,23 @@ def judged_exposed(exposed: np.ndarray, member: np.ndarray) -> tuple[np.ndarray,
     return np.zeros_like(exposed), (int((exposed & (member == 0)).sum()), int(exposed.sum()))
 
 
-def first_of_each(records: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Mask [m] of the first case about each record of either kind: the others tell nothing of their own."""
-    found = np.zeros(len(records), dtype=bool)
-    found[np.unique(np.column_stack([records, member]), axis=0, return_index=True)[1]] = True
+def one_of_each(records: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Numbers of one case about each record of either kind: the others tell nothing of their own.
+
+    Which one, and their order, are drawn by lot: the first ones would empty late sample sets of strangers, and their
+    order would decide between equal scores.
+    """
+    rng = spawn(0, "one case a record")
+    drawn = rng.permutation(len(records))
+    pairs = np.column_stack([records, member])[drawn]
+    found: np.ndarray = rng.permutation(drawn[np.unique(pairs, axis=0, return_index=True)[1]])
+    return found
+
+
+def distinct_strangers(records: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Numbers of one case about each stranger (see `one_of_each`)."""
+    once = one_of_each(records, member)
+    found: np.ndarray = once[member[once] == 0]
     return found
 
 

@@ -135,7 +135,7 @@ def test_dates_of_a_column_have_one_order(form: str, tmp_path: Path) -> None:
 
 def test_dates_that_do_not_tell_day_from_month_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table(tmp_path, ["03/04/2020", "05/06/2020"] * 10, date=("x",))
-    assert "'03/04/2020' is read as month before day" in caplog.text
+    assert "'03/04/2020' is read as month, day, year" in caplog.text
     with pytest.raises(UserError, match="both orders"):
         table(tmp_path, ["13/01/2020", "01/13/2020"] * 10, date=("x",))
 

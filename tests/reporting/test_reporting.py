@@ -61,7 +61,7 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
         exposures,
         member,
     )
-    report.save_run(folder, rows, {}, cases, scores, exposures["label_diff"].exposed)
+    report.save_run(folder, rows, {}, cases, scores, exposures["label_diff"])
     return folder
 
 

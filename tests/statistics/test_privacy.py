@@ -100,6 +100,26 @@ def test_a_list_full_of_strangers_is_no_list() -> None:
     assert not kept.any()
 
 
-def test_a_record_that_is_asked_about_twice_counts_once() -> None:
+def test_one_case_about_each_record_counts() -> None:
     records, member = np.array([3, 4, 3, 3, 4]), np.array([0, 1, 0, 1, 1])
-    assert privacy.first_of_each(records, member).tolist() == [True, True, False, True, False]
+    kept = privacy.one_of_each(records, member)
+    assert sorted(zip(records[kept], member[kept], strict=True)) == [(3, 0), (3, 1), (4, 1)]
+    assert len(privacy.distinct_strangers(records, member)) == 1
+
+
+@pytest.mark.parametrize("score", ["constant", "number of the set"])
+def test_repeated_strangers_make_no_epsilon(score: str) -> None:
+    """Late sets ask about strangers that early ones asked about; which set a case is from must tell nothing."""
+    found = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        sets = np.repeat(np.arange(10), 40)
+        member = np.tile(np.repeat([1, 0], 20), 10)
+        strangers = np.concatenate([rng.permutation(34)[:20] for _ in range(10)])
+        records = np.where(member == 1, 1000 + np.arange(400), 0)
+        records[member == 0] = strangers
+        scores = np.full(400, 0.5) if score == "constant" else sets + 0.5 * rng.random(400)
+        once = privacy.one_of_each(records, member)
+        half = privacy.halves(sets, sets)[once]
+        found.append(privacy.one_run_epsilon(scores[once], member[once], half).epsilon)
+    assert np.mean(np.array(found) > 0) <= 0.15
