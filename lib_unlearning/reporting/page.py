@@ -66,6 +66,11 @@ def strength(finding: Finding) -> float:
     return finding.features[CHOSEN]["auc"].estimate.value
 
 
+def _shown(finding: Finding) -> float:
+    """What is shown of that AUC: the lower end of its interval; without one, nothing."""
+    return finding.features[CHOSEN]["auc"].estimate.low or 0.0
+
+
 def render(
     findings: Sequence[Finding],
     sections: Sequence[Section],
@@ -155,21 +160,21 @@ def headline(audited: Sequence[Finding]) -> str:
     whole = plural(len(judged), "undefended setting")
     silent = len(audited) - len(judged)
     rest = f" Of {silent} more, too few separate sample sets allow no verdict." if silent else ""
-    found = max(judged, key=strength)
-    highest = (
+    found = max(judged, key=_shown)
+    clearest = (
         f"{data_label(found.settings)}, {_target(found)}: AUC {with_interval(found.features[CHOSEN]['auc'].estimate)}"
     )
     if not leaks:
         open_ones = len(judged) - below
         undecided = f"; undecided in {open_ones}" if open_ones else ""
         shown = f"No deletion is shown to be visible (AUC above {MARGIN:g}) in {whole}"
-        return f"{shown}{undecided}; highest, {highest}.{rest}"
+        return f"{shown}{undecided}; clearest, {clearest}.{rest}"
     ahead = sum(map(_beats_classical, judged))
     classical = found.features[BASELINE]["auc"].estimate.value
     return (
         f"Deletions are visible (AUC above {MARGIN:g}) in {leaks} of {whole}, undecided in "
         f"{len(judged) - leaks - below}, below that in {below}; in {ahead} the attack is shown to beat the classical "
-        f"one. Highest, {highest}, the classical attack {classical:.3f}.{rest}"
+        f"one. Clearest, {clearest}, the classical attack {classical:.3f}.{rest}"
     )
 
 
@@ -185,9 +190,9 @@ def _target(finding: Finding) -> str:
 def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict[str, str]]:
     cards = []
     if audited:
-        best = max(audited, key=strength)
+        best = max(audited, key=_shown)
         where = f"{data_label(best.settings)}, {_target(best)}"
-        told = f"strongest attack: {best.usual_choice} with {best.settings['attack_model']}, {where}"
+        told = f"clearest attack: {best.usual_choice} with {best.settings['attack_model']}, {where}"
         cards.append(_card(with_interval(best.features[CHOSEN]["auc"].estimate), told))
         ahead = sum(map(_beats_classical, audited))
         told = "undefended settings in which the attack is shown to beat the classical one"
@@ -239,7 +244,7 @@ def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
     nobody = pd.DataFrame(columns=names)
     if not audited:
         return nobody, "No attack on an undefended model is among these results."
-    best = max(audited, key=strength)
+    best = max(audited, key=_shown)
     attack, table = best.chosen[0], read_scores(best.folders[0])
     where = f"{data_label(best.settings)}, {_target(best)}, {attack}, seed {best.seeds[0]}"
     level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
