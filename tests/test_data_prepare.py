@@ -133,6 +133,27 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.npy"))
 
 
+def test_a_second_table_of_one_name_and_flags_of_own_tables_are_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "people.csv").write_text("x,risk\n" + "1,a\n2,b\n" * 20)
+    flags = ["--dataset_name", "csv", "--label_column", "risk", "--temp_data", str(tmp_path / "td"), "--source"]
+    assert command("data_prepare.py", [*flags, str(tmp_path / "one" / "people.csv")], PROJECT).returncode == 0
+    assert command("data_prepare.py", [*flags, str(tmp_path / "one" / "people.csv")], PROJECT).returncode == 0
+    assert command("data_prepare.py", [*flags, str(tmp_path / "two" / "people.csv")], PROJECT).returncode == 2
+    assert (
+        command("data_prepare.py", [*flags, str(tmp_path / "two" / "people.csv"), "--force"], PROJECT).returncode == 0
+    )
+    assert (
+        command(
+            "data_prepare.py",
+            ["--dataset_name", "adult", "--drop", "age", "--temp_data", str(tmp_path / "td")],
+            PROJECT,
+        ).returncode
+        == 2
+    )
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "processed_dataset").write_text("a file where a folder should be")
     assert f"cannot lock {tmp_path}" in prepare(tmp_path, code=2)

@@ -337,7 +337,8 @@ def _plainly(column: Words, path: Path, name: str) -> Words | None:
     if found is None:
         return None
     style, plain = found
-    LOGGER.warning("%s, column %s: numbers with %s, such as %r, read as numbers", path, name, style, words[0])
+    shown = next(word for word in words if not is_number(word))
+    LOGGER.warning("%s, column %s: numbers with %s, such as %r, read as numbers", path, name, style, shown)
     by_word = dict(zip(words, plain, strict=True)) | {"": ""}
     return Words([by_word[word] for word in column.distinct], column.codes)
 
@@ -400,7 +401,8 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
         first = int(np.flatnonzero(np.isin(words.codes, bad))[0])
         cell = words.distinct[words.codes[first]]
         raise UserError(f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no date; correct it{_ways(name)}")
-    days = ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+    micros = times.dt.tz_convert(None).astype("datetime64[us]").astype("int64").to_numpy()
+    days = np.where(times.isna(), np.nan, micros / 86_400e6)
     found = as_numbers(Numbers(days[words.codes]), path, name)
     return Encoded(found.values, "date, days", found.distinct, found.missing)
 
@@ -412,16 +414,17 @@ def _times(texts: pd.Series) -> pd.Series:
     try:
         return pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
     except (ValueError, OverflowError):  # of a single cell, in spite of "coerce"
-        return texts.map(lambda text: _time(text))
+        return pd.to_datetime(pd.Series([_iso(text) for text in texts]), errors="coerce", utc=True)
 
 
-def _time(text: str) -> pd.Timestamp:
+def _iso(text: str) -> str | None:
+    """A cell as ISO writes it, None where pandas finds no time in it."""
     import pandas as pd
 
     try:
-        return pd.to_datetime(text, errors="coerce", utc=True)
+        return str(pd.Timestamp(text))
     except (ValueError, OverflowError):
-        return pd.NaT
+        return None
 
 
 def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:

@@ -14,7 +14,7 @@ import lzma
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -201,11 +201,21 @@ def _decompressed(path: Path, start: bytes) -> IO[bytes]:
 
 @dataclass(frozen=True)
 class Form:
-    """How a table is written; what is None is found out."""
+    """How a table is written; what is None is found out.
+
+    Attributes:
+        quoted: whether a quotation mark is more than a letter, in tab-separated files too.
+    """
 
     delimiter: str | None = None
     encoding: str | None = None
     comment: str | None = None
+    quoted: bool | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether a quotation mark is a letter like any other."""
+        return self.delimiter == "\t" and not self.quoted
 
 
 def form_of(path: Path, asked: Form) -> Form:
@@ -220,7 +230,7 @@ def form_of(path: Path, asked: Form) -> Form:
         text = start.decode(encoding, errors="replace")
     except LookupError as error:
         raise UserError(f"--encoding {encoding}: there is no such encoding") from error
-    return Form(asked.delimiter or _separator(text), encoding, asked.comment)
+    return Form(asked.delimiter or _separator(text), encoding, asked.comment, _whole_quoted(text))
 
 
 def _encoding(start: bytes) -> str:
@@ -236,6 +246,12 @@ def _encoding(start: bytes) -> str:
     except UnicodeDecodeError:
         return LEGACY
     return "utf-8"
+
+
+def _whole_quoted(text: str) -> bool:
+    """Whether the first line holds a field that is quoted as a whole, as R writes them."""
+    first = text.lstrip().split("\n", 1)[0].rstrip("\r").split("\t")
+    return any(len(field) > 1 and field.startswith('"') and field.endswith('"') for field in first)
 
 
 def _separator(text: str) -> str:
@@ -330,7 +346,7 @@ def read_columns(
     LOGGER.warning(
         "%s is not UTF-8 (line %s): read as Windows-1252; --encoding names another", path, _line_of(path, limit)
     )
-    legacy = Form(found.delimiter, LEGACY, found.comment)
+    legacy = replace(found, encoding=LEGACY)
     return read_columns(path, wanted, required, text, max_rows, header, legacy, limit)
 
 
@@ -351,8 +367,9 @@ def _exactly(pandas: Any) -> dict[str, Any]:
 
 
 def _rows(handle: IO[str], form: Form) -> Iterator[list[str]]:
-    """Rows of fields; in tab-separated files a quotation mark is a letter like any other."""
-    if form.delimiter == "\t":
+    """Rows of fields; in tab-separated files a quotation mark is a letter like any other, unless whole fields are
+    quoted."""
+    if form.plain:
         return csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
     return csv.reader(handle, delimiter=form.delimiter or ",", skipinitialspace=True)
 
@@ -397,7 +414,6 @@ class _Reading:
         """Data frames of the columns to be kept, None for all."""
         import pandas as pd
 
-        tabs = self.form.delimiter == "\t"
         try:
             with warnings.catch_warnings(), open_bytes(self.path, self.limit) as handle:
                 warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -407,7 +423,7 @@ class _Reading:
                     sep=self.form.delimiter,
                     encoding=self.form.encoding,
                     comment=self.form.comment,
-                    quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+                    quoting=csv.QUOTE_NONE if self.form.plain else csv.QUOTE_MINIMAL,
                     header=0 if skip else None,
                     names=names,
                     usecols=kept,

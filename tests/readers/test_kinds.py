@@ -96,6 +96,9 @@ def test_leading_zeros_that_say_nothing_are_dropped_with_a_word(
         (["\u2212383", "12"], [-383, 12]),
         (["-1,234 €", "5 €"], [-1234, 5]),
         (["12.5%", "3%"], [0.125, 0.03]),
+        (["0,125", "2,375"], [0.125, 2.375]),
+        (["1234,567", "1500"], [1234.567, 1500]),
+        (["1.234,50", "1.250"], [1234.5, 1250]),
     ],
 )
 def test_numbers_as_people_write_them(cells: list[str], first: list[float], tmp_path: Path) -> None:
@@ -104,7 +107,15 @@ def test_numbers_as_people_write_them(cells: list[str], first: list[float], tmp_
     np.testing.assert_array_equal(found.features[:2, 0], np.array(first, dtype=np.float32))
 
 
-@pytest.mark.parametrize("cells", [["905k", "3M"], ["$5023", "€1786"], ["10-19", "20-29"]])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["905k", "3M"],
+        ["$5023", "€1786"],
+        ["10-19", "20-29"],
+        ["1.3.6.1.4.1.311.21.8.12345671", "2020.01.01.12.30.45.123"],
+    ],
+)
 def test_words_with_digits_are_categories_with_a_word(
     cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,7 +151,52 @@ def test_dates_that_do_not_tell_day_from_month_are_named(tmp_path: Path, caplog:
         table(tmp_path, ["13/01/2020", "01/13/2020"] * 10, date=("x",))
 
 
-@pytest.mark.parametrize("cell", ["10:30", "Monday", "5 May"])
+def test_dates_beyond_2262_are_days_too(tmp_path: Path) -> None:
+    found = table(tmp_path, ["9999-12-31", "1066-10-14"] * 10, date=("x",))
+    epoch = datetime.date(1970, 1, 1)
+    days = [(datetime.date(*date) - epoch).days for date in ((9999, 12, 31), (1066, 10, 14))]
+    assert found.features[:2, 0].tolist() == days
+
+
+@pytest.mark.parametrize("cells", [["SKU001", "SKU01", "SKU1", "SKU2"], ["AAA 1", "AAA 10"], ["5%", "7", "0.5"]])
+def test_codes_and_mixtures_are_no_numbers(cells: list[str], tmp_path: Path) -> None:
+    found = table(tmp_path, cells * 10)
+    assert found.details["summary"][0]["kind"] == "category"
+    assert len(np.unique(found.features[:, 0])) == len(cells)
+
+
+def test_numbers_that_no_constant_saves_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="3 different values would be 2"):
+        table(tmp_path, [str(BIG), str(BIG + 1), "0"] * 10)
+
+
+def test_leading_zeros_far_down_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table(tmp_path, [*map(str, range(1, 1200)), "0001"])
+    assert "line 1201: 0001 has leading zeros" in caplog.text
+
+
+def test_numeric_reads_what_is_read_without_it(tmp_path: Path) -> None:
+    cells = ["1,234", "5", "7"] * 10
+    plain, stated = table(tmp_path, cells, ";"), table(tmp_path, cells, ";", numeric=("x",))
+    np.testing.assert_array_equal(plain.features, stated.features)
+    with pytest.raises(UserError, match="--numeric x: --categorical names it as well"):
+        table(tmp_path, cells, categorical=("x",), numeric=("x",))
+
+
+def test_quoted_fields_of_tab_separated_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('"x"\t"risk"\n' + '1\t"a"\n2\t"b"\n' * 10)
+    found = own_table.read(path, TableOptions(label="risk"))
+    assert (found.classes, found.features[:2, 0].tolist()) == (["a", "b"], [1, 2])
+
+
+def test_an_identifier_is_seen_before_rounding(tmp_path: Path) -> None:
+    cells = [str(10**9 + 7 * number) for number in range(500)]
+    found = table(tmp_path, [*cells, "NA"])
+    assert found.details["summary"][0]["identifier"]
+
+
+@pytest.mark.parametrize("cell", ["10:30", "10:30:15", "Monday", "5 May"])
 def test_a_cell_without_a_year_is_no_date(cell: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no date"):
         table(tmp_path, ["2020-01-01", cell] * 10, date=("x",))
