@@ -224,6 +224,16 @@ def evaluate(
     return {name: estimate(found, floors[name], *range_of(name), overlap) for name, found in values.items()}
 
 
+def _roc_floor(
+    metric: str, value: float, curve: tuple[np.ndarray, np.ndarray], positives: int, negatives: int
+) -> float:
+    """Least variance of one of the `roc_metrics`, from its value and the curve that it was read off."""
+    if metric == "auc":
+        return of_auc(value, positives, negatives)
+    (level,) = (level for level, name in TPR_NAMES.items() if name == metric)
+    return of_share(value, positives) + _of_threshold(level, *curve, negatives)
+
+
 def _of_threshold(level: float, fpr: np.ndarray, tpr: np.ndarray, negatives: int) -> float:
     """Least variance of a TPR from where so many strangers put the threshold of an FPR (Hsieh and Turnbull, Annals of
     Statistics 1996): half the rise of the curve over two standard errors of the FPR, squared."""
@@ -258,8 +268,8 @@ def change(first: Scored, second: Scored, metric: str = "auc", overlap: float = 
             return None
         values.append(found[metric])
         positives, negatives = int((member == 1).sum()), int((member == 0).sum())
-        value = float(values[-1][0])
-        floors.append(of_auc(value, positives, negatives) if metric == "auc" else of_share(value, positives))
+        curve = roc_points(scores, member)
+        floors.append(_roc_floor(metric, float(values[-1][0]), curve, positives, negatives))
     same = all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
     return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap)
 
