@@ -199,12 +199,7 @@ def evaluate(
     positives, negatives = int((member == 1).sum()), int((member == 0).sum())
     values = roc_metrics(scores, member, columns, weights)
     curve = roc_points(scores, member)
-    floors = {
-        TPR_NAMES[level]: of_share(float(values[TPR_NAMES[level]][0]), positives)
-        + _of_threshold(level, *curve, negatives)
-        for level in resolvable_levels(negatives)
-    }
-    floors["auc"] = of_auc(float(values["auc"][0]), positives, negatives)
+    floors = {name: _roc_floor(name, float(found[0]), curve, positives, negatives) for name, found in values.items()}
     at_half = _rates_above(scores, 0.5, member, columns, weights)
     values["accuracy"] = weighted_mean((scores > 0.5) == (member == 1), columns, weights)
     floors["accuracy"] = of_share(float(values["accuracy"][0]), len(member))

@@ -72,7 +72,8 @@ def test_retraining_a_linear_model_leaks(tmp_path: Path) -> None:
     assert all(control.passed for control in audit.examination_.controls)
     scores = audit.scores_
     assert scores["deleted"].sum() == 6 * 12
-    assert scores[scores["exposed"]]["deleted"].mean() > 0.8
+    exposed = scores[scores["exposed"]]  # nobody, where too many strangers would be named as well
+    assert not len(exposed) or exposed["deleted"].mean() > 0.9
     with pytest.raises(DeletionLeakError, match="gives away more than"):
         audit.check()
     named = audit.to_html(tmp_path / "named.html", show_ids=True).read_text(encoding="utf-8")
