@@ -270,6 +270,7 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
     if isinstance(column, Numbers):
         return as_numbers(column, path, name)
     column = _without_none(column, path, name)
+    column = _one_spelling(column, path, name)
     words = [word for word in column.distinct if word]
     wrong = [word for word in words if not is_number(word)]
     if not words:
@@ -302,6 +303,15 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
             wrong[0],
         )
     return as_category(column)
+
+
+def _one_spelling(column: Words, path: Path, name: str) -> Words:
+    """true, TRUE and True are one value, where a column holds nothing else but false."""
+    known = {word for word in column.distinct if word}
+    if not {word.casefold() for word in known} <= {"true", "false"} or {word.capitalize() for word in known} == known:
+        return column
+    LOGGER.warning("%s, column %s: %s are read as True and False", path, name, ", ".join(sorted(known)))
+    return words_of(word.capitalize() for word in column.cells().tolist())
 
 
 def _without_none(column: Words, path: Path, name: str) -> Words:

@@ -30,6 +30,9 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     beside = place.get_xaxis_transform()
     place.text(floor / 3.16, 0.5, "not resolvable", rotation=90, ha="center", va="center", fontsize=8, transform=beside)
     place.set(xscale="log", yscale="log", xlim=(floor / 10, 1), ylim=(floor / 2, 1.05))
+    for axis in (place.xaxis, place.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")  # exponents would be too small to read on a phone
+        axis.set_minor_formatter("")
     place.set_xlabel("false positive rate (log scale)")
     place.set_ylabel("true positive rate (log scale)")
     place.legend(loc="lower right", fontsize=8)

@@ -151,6 +151,12 @@ def test_dates_that_do_not_tell_day_from_month_are_named(tmp_path: Path, caplog:
         table(tmp_path, ["13/01/2020", "01/13/2020"] * 10, date=("x",))
 
 
+def test_spellings_of_true_are_one_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = table(tmp_path, ["true", "TRUE", "False", "false"] * 5)
+    assert len(np.unique(found.features[:, 0])) == 2
+    assert "are read as True and False" in caplog.text
+
+
 def test_dates_beyond_2262_are_days_too(tmp_path: Path) -> None:
     found = table(tmp_path, ["9999-12-31", "1066-10-14"] * 10, date=("x",))
     epoch = datetime.date(1970, 1, 1)
