@@ -302,10 +302,21 @@ def paired_difference(finding: Finding, feature: str, other: str) -> Combined:
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain", finding.overlap)
 
 
+def common_seeds(first: Finding, second: Finding) -> list[int]:
+    """Seeds that both findings have, ascending."""
+    return sorted(set(first.seeds) & set(second.seeds))
+
+
+def _of_common_seeds(first: Finding, second: Finding) -> list[tuple[Run, Run]]:
+    runs = [dict(zip(finding.seeds, finding.runs, strict=True)) for finding in (first, second)]
+    return [(runs[0][seed], runs[1][seed]) for seed in common_seeds(first, second)]
+
+
 def paired_between(first: Finding, second: Finding) -> Combined:
-    """AUC of the chosen attack in one finding less that in another of the same seeds and sets, set by set."""
+    """AUC of the chosen attack in one finding less that in another of the same sets, set by set, over the seeds that
+    both have."""
     parts, overlap = [], max(first.overlap, second.overlap)
-    for one, other in zip(first.runs, second.runs, strict=True):
+    for one, other in _of_common_seeds(first, second):
         tables = [read_scores(run.folder) for run in (one, other)]
         scored = [
             (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())

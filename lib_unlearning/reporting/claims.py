@@ -2,10 +2,10 @@
 
 A claim about pairs of findings (with and without shards, a defense, ...) is counted pair by pair: a pair speaks for
 it where the difference of AUCs has the claimed sign and its 95 % interval excludes 0, and against it where the
-interval lies on the other side or two one-sided tests show the difference within a margin. Findings of the same seeds
-are compared set by set. Pairs that cannot differ (top-k of two classes, temperature 1) are left out. Three quarters of
-the pairs for it make it "holds", three quarters against it "does not hold"; where more than half speak neither way it
-is "undecided", all else is "partly". A claim that something does not help is held by differences within the margin,
+interval lies on the other side or two one-sided tests show the difference within a margin. Findings are compared set
+by set over the seeds that both have. Pairs that cannot differ (top-k of two classes, temperature 1) are left out.
+Three quarters of the pairs for it make it "holds", three quarters against it "does not hold"; where more than half
+speak neither way it is "undecided", all else is "partly". A claim that something does not help is held by differences within the margin,
 and spoken against by those whose whole interval lies beyond it. A wide interval never says anything.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import EQUIVALENCE, outwards, plural, with_interval
-from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, paired_difference
+from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
     Panel,
@@ -158,8 +158,9 @@ Panels = dict[str, list[Panel]]
 
 
 def _difference(more: Finding, less: Finding) -> Combined:
-    """AUC of the chosen attack in one finding less that in another: set by set where seeds and sets are the same."""
-    same = more.seeds == less.seeds and all(
+    """AUC of the chosen attack in one finding less that in another: where sets are the same, set by set over the seeds
+    that both have."""
+    same = bool(common_seeds(more, less)) and all(
         more.settings[name] == less.settings[name] for name in ("target_set_num", "target_set_size")
     )
     if same:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import EXPOSED, plural, with_interval
-from lib_unlearning.reporting.archive import CHOSEN, Finding, paired_between, read_scores
+from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     Comparison,
@@ -224,10 +224,10 @@ def _card(figure: str, text: str) -> dict[str, str]:
 
 
 def _defended(panel: Panel) -> list[tuple[Finding, Finding]]:
-    """Without and with each defense of a panel, where both were run with the same seeds."""
+    """Without and with each defense of a panel, where both were run with a seed in common."""
     bare = [finding for value, finding in panel.points if value == "none"]
     return [
-        (bare[0], found) for value, found in panel.points if bare and value != "none" and found.seeds == bare[0].seeds
+        (bare[0], found) for value, found in panel.points if bare and value != "none" and common_seeds(bare[0], found)
     ]
 
 

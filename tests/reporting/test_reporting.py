@@ -436,6 +436,17 @@ def test_an_attack_that_one_seed_alone_has_is_left_out_over_seeds(tmp_path: Path
     assert "l2_distance" in "\n".join(archive.seed_summary(folders))
 
 
+def test_settings_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, 2.0, f"--seed={seed}")
+    for seed in range(2):
+        write_run(tmp_path, 2.0, "--top_k=1", f"--seed={seed}")
+    bare, defended = sorted(findings(tmp_path), key=lambda finding: -len(finding.seeds))
+    assert archive.common_seeds(bare, defended) == [0, 1]
+    assert archive.paired_between(bare, defended).estimate.value == 0.0
+    assert archive.paired_between(bare, defended).seeds == 2
+
+
 def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path: Path) -> None:
     for flags in ([], ["--temperature=1"], ["--original_model=LRTorch", "--num_epochs=3"]):
         write_run(tmp_path, 2.0, *flags)
