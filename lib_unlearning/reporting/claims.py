@@ -5,8 +5,9 @@ it where the difference of AUCs has the claimed sign and its 95 % interval exclu
 interval lies on the other side or two one-sided tests show the difference within a margin. Findings are compared set
 by set over the seeds that both have. Pairs that cannot differ (top-k of two classes, temperature 1) are left out.
 Three quarters of the pairs for it make it "holds", three quarters against it "does not hold"; where more than half
-speak neither way it is "undecided", all else is "partly". A claim that something does not help is held by differences within the margin,
-and spoken against by those whose whole interval lies beyond it. A wide interval never says anything.
+speak neither way it is "undecided", all else is "partly". A claim that something does not help is held by differences
+within the margin, and spoken against by those whose whole interval lies beyond it. A wide interval never says
+anything.
 """
 
 from __future__ import annotations
