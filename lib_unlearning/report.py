@@ -345,6 +345,7 @@ def utility_table(utility: np.ndarray) -> list[str]:
     lines = [f"{'accuracy':<12}{'training':>10}{'held out':>10}{'gap':>9}"]
     for name, part in (("original", utility[:, :1]), ("unlearned", utility[:, 1:])):
         training, held_out = np.nanmean(part[..., :2], axis=(0, 1))
+        training, held_out = round(float(training), 6), round(float(held_out), 6)  # as they are stored
         lines.append(f"{name:<12}{training:>10.3f}{held_out:>10.3f}{training - held_out:>+9.3f}")
     if not np.isnan(utility[..., 2]).all():
         spent = [np.nanmax(part[..., 2]) for part in (utility[:, :1], utility[:, 1:])]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lib_unlearning.cache.files import digest
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import EQUIVALENCE, outwards, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, paired_difference
@@ -225,7 +226,13 @@ def _named(finding: Finding) -> str:
 
 
 def _all(found: Iterable[Panel]) -> list[Finding]:
-    return [finding for panel in found for _, finding in panel.points]
+    """Each setting once: of several on data or code of their own, the one with most seeds."""
+    kept: dict[str, Finding] = {}
+    for finding in (finding for panel in found for _, finding in panel.points):
+        asked = digest({name: value for name, value in finding.settings.items() if value not in (None, False)})
+        if asked not in kept or len(finding.seeds) > len(kept[asked].seeds):
+            kept[asked] = finding
+    return list(kept.values())
 
 
 def _ends(found: Sequence[Panel]) -> list[_Pair]:

@@ -114,7 +114,8 @@ def comparison_lines(title: str, found: Sequence[Panel], limit: float, width: in
 
 def batch_plan(panel: Panel, limit: float) -> str | None:
     """How many records to delete together to stay under an AUC, from a panel over the size of a request."""
-    if panel.axis.free[0] != REQUEST_SIZE or len(panel.points) < _CURVE:
+    together = panel.settings.get("samples_to_evaluate") == "in_out"  # all of a request, with nothing in their place
+    if panel.axis.free[0] != REQUEST_SIZE or not together or len(panel.points) < _CURVE:
         return None
     sizes = [int(value) for value, _ in panel.points]
     found = smallest_batch(sizes, [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points], limit)
