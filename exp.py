@@ -124,9 +124,8 @@ class MemInf:
             return folder
         source = StudySource(study, report.answers_name(settings), watch)
         source.check()
-        plain = (
-            settings.flat() | study.privacy_used | {"synthetic": any(data.synthetic for data in study.dataset.values())}
-        )
+        synthetic = any(data.synthetic for data in study.dataset.values())
+        plain = settings.flat() | study.privacy_used | {"synthetic": synthetic}
         with unfinished(marker, plain):
             self._attack_and_save(source, folder, {"settings": plain, **described}, watch)
         return folder

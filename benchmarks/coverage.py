@@ -137,13 +137,10 @@ def main() -> None:
     worst: dict[float, tuple[float, str]] = {}
     with ProcessPoolExecutor(options.processes) as workers:
         cells = workers.map(_cell, [(*row, area, options.studies) for row in rows for area in AREAS])
-        for (spread, num_sets, cases, tied), found in zip(
-            rows, zip(*[iter(cells)] * len(AREAS), strict=True), strict=True
-        ):
+        fives = zip(*[iter(cells)] * len(AREAS), strict=True)
+        for (spread, num_sets, cases, tied), found in zip(rows, fives, strict=True):
             kind = "yes / no" if tied else "continuous"
-            least = {
-                name: min(part[name][0] for part in found if name in part) for name in MEASURES if name in found[0]
-            }
+            least = {name: min(part[name][0] for part in found) for name in MEASURES if name in found[0]}
             flat = max(part[name][1] for part in found for name in part)
             shares = " | ".join(f"{least[name]:.3f}" if name in least else "-" for name in MEASURES)
             print(f"| {spread:g} | {num_sets} | {cases} | {kind} | {shares} | {flat:.3f} |", flush=True)

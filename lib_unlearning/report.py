@@ -35,11 +35,9 @@ from lib_unlearning.statistics.privacy import (
     FALSE_DISCOVERIES,
     EpsilonBound,
     can_discover,
-    conformal_p_values,
-    discoveries,
     epsilon_bound,
+    exposed_by,
     halves,
-    judged_exposed,
     one_of_each,
     one_run_epsilon,
 )
@@ -520,7 +518,7 @@ def exposed_counts(exposed: np.ndarray, member: np.ndarray) -> list[tuple[int, i
 
 def exposure(scores: np.ndarray, cases: PosteriorSet, strangers: np.ndarray) -> Exposure:
     """What scores [m] of target cases show, beside those of the adversary's own strangers [n]."""
-    exposed, wrong = judged_exposed(discoveries(conformal_p_values(scores, strangers)), cases.member)
+    exposed, wrong = exposed_by(scores, strangers, cases.member)
     once = one_of_each(cases.record, cases.member)
     chosen_on = halves(cases.set, cases.request)[once]
     return Exposure(

@@ -24,13 +24,7 @@ from lib_unlearning.statistics.metrics import (
     evaluate_all,
     range_of,
 )
-from lib_unlearning.statistics.privacy import (
-    conformal_p_values,
-    discoveries,
-    distinct_strangers,
-    halves,
-    judged_exposed,
-)
+from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
 from lib_unlearning.statistics.verdict import Verdict, judge
 
 Views = Mapping[str, View]
@@ -186,8 +180,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     strangers = found.tried[found.chosen][distinct_strangers(shadow.record, shadow.member)]
     exposed, wrong = np.zeros(len(target), dtype=bool), None
     if not alone:
-        named = discoveries(conformal_p_values(found.scores[found.chosen], strangers))
-        exposed, wrong = judged_exposed(named, target.member)
+        exposed, wrong = exposed_by(found.scores[found.chosen], strangers, target.member)
     return Examination(
         results,
         found.chosen,

@@ -64,13 +64,8 @@ def read(path: Path) -> RawDataset:
     """Features [N <= 600,000, d <= 29] and severity, {1, 2} against {3, 4}."""
     if safe_pickle.is_pickle(path):
         return from_pickle(path)
-    text = (*CATEGORICAL, LABEL)
-    wanted = (*COLUMNS, LABEL)
-    own = tables.own_names(path, wanted)
-    spelled, required = tuple(own.values()), [own.get(name, name) for name in _ALWAYS]
-    words = [own[name] for name in text if name in own]
-    found = tables.read_columns(path, spelled, required, words, max_rows=MAX_ROWS, limit=MAX_BYTES)
-    table = {name: found[spelling] for name, spelling in own.items()}
+    own = tables.own_names(path, (*COLUMNS, LABEL))
+    table = tables.read_spelled(path, own, _ALWAYS, (*CATEGORICAL, LABEL), max_rows=MAX_ROWS, limit=MAX_BYTES)
     columns = [name for name in COLUMNS if name in table]
     left_out = [name for name in COLUMNS if name not in table]
     if left_out:

@@ -77,8 +77,7 @@ def _read_part(path: Path) -> dict[str, tables.Column]:
     lacking = [name for name in COLUMNS if name not in own]
     if lacking:
         raise UserError(f"{path} lacks the column {', '.join(lacking)}; it has {', '.join(tables.first_fields(path))}")
-    found = tables.read_columns(path, tuple(own.values()), text=[own[name] for name in _WORDS])
-    return {name: found[own[name]] for name in COLUMNS}
+    return tables.read_spelled(path, own, text=_WORDS)
 
 
 def _partner(path: Path) -> list[Path]:

@@ -326,12 +326,13 @@ def _without_none(column: Words, path: Path, name: str) -> Words:
 def _coded(column: Words, words: Sequence[str], path: Path, name: str) -> Encoded:
     """Numbers, unless their leading zeros mean something: most have them, or they alone tell two cells apart."""
     codes = [word for word in words if CODE.fullmatch(word)]
+    if not codes:
+        return as_numbers(column, path, name)
     merged = len({parsed(word) for word in words}) < len({_without_fraction(word) for word in words})
-    if codes and (len(codes) > len(words) / 2 or merged):
+    if merged or len(codes) > len(words) / 2:
         LOGGER.warning("%s, column %s: codes with leading zeros; kept as a category", path, name)
         return as_category(column)
-    if codes:
-        LOGGER.warning("%s, column %s: leading zeros, as of %r, are dropped", path, name, codes[0])
+    LOGGER.warning("%s, column %s: leading zeros, as of %r, are dropped", path, name, codes[0])
     return as_numbers(column, path, name)
 
 

@@ -147,13 +147,12 @@ def _checkins(path: Path) -> CheckIns:
     if _is_wheel(path) or _is_sample(path):
         names = ("lat_lon", "date_time", "root_type")
         member = _extracted(path)
-        own = tables.own_names(member, names)
-        found = tables.read_columns(member, tuple(own.values()), tuple(own.values()), tuple(own.values()))
-        local = _times(found[own["date_time"]], path, "date_time")
-        venue = _cells(found[own["lat_lon"]])
+        found = tables.read_spelled(member, tables.own_names(member, names), names, names)
+        local = _times(found["date_time"], path, "date_time")
+        venue = _cells(found["lat_lon"])
         here = _source(local, *_middle(venue))
         source = SAMPLE_SOURCE if here == _SAMPLE else here
-        return CheckIns(venue, _hour_of_week(local), _cells(found[own["root_type"]]), source)
+        return CheckIns(venue, _hour_of_week(local), _cells(found["root_type"]), source)
     if not (_is_tsmc(path) or _is_kaggle(path)):
         raise UserError(
             f"{path} is no table of check-ins: neither Foursquare's 8 columns ({', '.join(KAGGLE_COLUMNS)}, with or "
@@ -163,10 +162,10 @@ def _checkins(path: Path) -> CheckIns:
     wanted = (*text, "offset_minutes", "latitude", "longitude")
     if _is_kaggle(path):
         header = tables.own_names(path, KAGGLE_COLUMNS)
-        own = {name: header[theirs] for name, theirs in zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True)}
-        spelled = tuple(own[name] for name in wanted)
-        found = tables.read_columns(path, spelled, spelled, [own[name] for name in text])
-        table = {name: found[own[name]] for name in wanted}
+        own = {
+            ours: header[theirs] for ours, theirs in zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True) if ours in wanted
+        }
+        table = tables.read_spelled(path, own, wanted, text)
     else:
         table = tables.read_columns(path, wanted, text=text, header=TSMC_COLUMNS, form=_TABS)
     offset = numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)

@@ -204,13 +204,13 @@ class Form:
     """How a table is written; what is None is found out.
 
     Attributes:
-        quoted: whether a quotation mark is more than a letter, in tab-separated files too.
+        quoted: whether a quotation mark is more than a letter, in tab-separated files too; always found out.
     """
 
     delimiter: str | None = None
     encoding: str | None = None
     comment: str | None = None
-    quoted: bool | None = None
+    quoted: bool = False
 
     @property
     def plain(self) -> bool:
@@ -279,21 +279,17 @@ def first_fields(path: Path, asked: Form | None = None) -> list[str]:
         return []
 
 
-def plain_name(name: str) -> str:
-    """A column's name as all of its spellings share it: capital.gain, Capital_Gain, capital-gain."""
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
 def own_names(path: Path, wanted: Iterable[str], aliases: Mapping[str, str] | None = None) -> dict[str, str]:
     """Name -> how the file's header spells it, of those that are there; aliases are other plain names of columns.
 
     Raises:
         UserError: two of its columns are spellings of one name, and neither is that name itself.
     """
-    known = dict(aliases or {})
 
     def key(name: str) -> str:
-        return known.get(plain_name(name), plain_name(name))
+        """As all spellings share it: capital.gain, Capital_Gain, capital-gain."""
+        plain = "".join(letter for letter in name.lower() if letter.isalnum())
+        return plain if aliases is None else aliases.get(plain, plain)
 
     header = first_fields(path)
     found = {}
@@ -348,6 +344,15 @@ def read_columns(
     )
     legacy = replace(found, encoding=LEGACY)
     return read_columns(path, wanted, required, text, max_rows, header, legacy, limit)
+
+
+def read_spelled(
+    path: Path, own: Mapping[str, str], required: Iterable[str] = (), text: Iterable[str] = (), **more: Any
+) -> dict[str, Column]:
+    """Columns under names of ours, `own` saying how the file's header spells each (see `own_names`, `read_columns`)."""
+    words = [own[name] for name in text if name in own]
+    found = read_columns(path, tuple(own.values()), [own.get(name, name) for name in required], words, **more)
+    return {name: found[spelled] for name, spelled in own.items()}
 
 
 def _line_of(path: Path, limit: int) -> int:

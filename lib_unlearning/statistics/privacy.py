@@ -153,23 +153,26 @@ def discoveries(p_values: np.ndarray, level: float = FALSE_DISCOVERIES) -> np.nd
     return found
 
 
-def contradicted(exposed: np.ndarray, member: np.ndarray, level: float = FALSE_DISCOVERIES) -> bool:
-    """Whether more of the cases [m] that stand out are strangers than a false discovery rate allows.
+def judged_exposed(exposed: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Cases [m] that stand out, none where too many of them are strangers: then how many were, and of how many.
 
-    The rate supposes that the adversary's strangers and the target's answer alike; sets that differ, and strangers who
-    are asked about again and again, break that, and the target's own strangers show it (one-sided, at 5 %).
+    A false discovery rate supposes that the adversary's strangers and the target's answer alike; sets that differ, and
+    strangers who are asked about again and again, break that, and the target's own strangers show it (one-sided, at
+    5 %).
     """
     from scipy.special import bdtrc
 
-    strangers, all_found = int((exposed & (member == 0)).sum()), int(exposed.sum())
-    return strangers > 0 and float(bdtrc(strangers - 1, all_found, level)) < 1 - CONFIDENCE
-
-
-def judged_exposed(exposed: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Cases [m] that stand out, none where too many of them are strangers: then how many were, and of how many."""
-    if not contradicted(exposed, member):
+    strangers, named = int((exposed & (member == 0)).sum()), int(exposed.sum())
+    if not strangers or float(bdtrc(strangers - 1, named, FALSE_DISCOVERIES)) >= 1 - CONFIDENCE:
         return exposed, None
-    return np.zeros_like(exposed), (int((exposed & (member == 0)).sum()), int(exposed.sum()))
+    return np.zeros_like(exposed), (strangers, named)
+
+
+def exposed_by(
+    scores: np.ndarray, strangers: np.ndarray, member: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Cases [m] whose scores stand out from those of the adversary's own strangers [n] (see `judged_exposed`)."""
+    return judged_exposed(discoveries(conformal_p_values(scores, strangers)), member)
 
 
 def one_of_each(records: np.ndarray, member: np.ndarray) -> np.ndarray:
