@@ -7,41 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.readers.cells import CODE, is_number, parsed, written_as
 from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text, words_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_CURRENCY = "$€£¥₹"
-_CODES = r"AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|SGD|TRY|USD|ZAR"  # ISO 4217
-# Whole numbers in groups of three, all with one mark between them, or in none.
-_GROUPS = r"(?:[1-9]\d{0,2}(?:(?:,\d{3})+|(?:'\d{3})+|(?:[ \u00a0\u2009\u202f]\d{3})+)|0|[1-9]\d*)(?:\.\d+)?"
-# How people write numbers: (name, what a cell looks like; its groups "number", "percent" and "money" say what is what).
-_STYLES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("thousands separators", re.compile(rf"(?P<number>[+-]?{_GROUPS})")),
-    ("percent signs", re.compile(rf"(?P<number>[+-]?{_GROUPS})\s?(?P<percent>%)")),
-    (
-        "currency signs",
-        re.compile(
-            rf"(?P<sign>[+-]?)(?P<money>[{_CURRENCY}]|{_CODES})\s?(?P<number>{_GROUPS})"
-            rf"|(?P<number2>[+-]?{_GROUPS})\s?(?P<money2>[{_CURRENCY}]|{_CODES})"
-        ),
-    ),
-    ("decimal commas", re.compile(r"(?P<number>[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|\d+,\d+))")),
-)
-_MARKS = ",' \u00a0\u2009\u202f"
-_SEPARATORS = str.maketrans("", "", _MARKS)
 _SURE = 15  # letters of a number that 64 bits tell from all others
-CODE = re.compile(r"0\d+")  # 007 is a code: as a number it would be another
 _BEGINS_AS_NUMBER = re.compile(r"\W*\d")
 _STRAY_SHARE, _STRAY_WORDS = 0.01, 10  # up to so many words among numbers are a mistake, more are codes
 _KEPT = 0.95  # of the distinct values, after rounding to 32 bits
-LONG = re.compile(r"[+-]?(?=(?:\.?\d){16})\d*\.?\d+(?:[eE][+-]?\d+)?|[+-]?\d{16,}\.")
 
 
 @dataclass(frozen=True)
@@ -54,31 +31,6 @@ class Encoded:
     missing: int
     categories: list[str] | None = None
     names: tuple[str, ...] = ()
-
-
-def must_stay_text(words: Sequence[str]) -> bool:
-    """Whether distinct cells would lose something as 64-bit numbers: leading zeros, or what tells two of them apart."""
-    if any(CODE.fullmatch(word) for word in words):
-        return True
-    long = [word for word in words if LONG.fullmatch(word)]
-    return len({parsed(word) for word in long}) < len(long)
-
-
-def parsed(word: str) -> float:
-    """A cell as a number, NaN if it is none; Python would read 1_000 as one, people do not."""
-    try:
-        return float(word) if "_" not in word else float("nan")
-    except ValueError:
-        return float("nan")
-
-
-def is_number(word: str) -> bool:
-    """Whether a cell is meant as a number, be it finite or not."""
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return "_" not in word
 
 
 # ---------------------------------------------------------------- numbers
@@ -103,7 +55,7 @@ def numbers(column: Column, path: Path, name: str) -> np.ndarray:
         cell = column.distinct[column.codes[first]] if isinstance(column, Words) else plain_text(values[first].item())
         raise UserError(
             f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it"
-            f"{_ways(name)}"
+            f"{ways_out(name)}"
         )
     if isinstance(column, Words) and len(np.unique(values[~absent])) < sum(map(bool, column.distinct)):
         values = _less_a_constant(column, path, name)
@@ -124,7 +76,7 @@ def _less_a_constant(column: Words, path: Path, name: str) -> np.ndarray:
         if len(set(plain.values())) < different:
             raise UserError(
                 f"{path}, column {name}: {different} different values would be {len(set(plain.values()))} in 64-bit "
-                f"numbers, also less the smallest; scale it{_ways(name)}"
+                f"numbers, also less the smallest; scale it{ways_out(name)}"
             )
         _say_taken_off(path, name, least)
     found: np.ndarray = np.array([plain.get(word, np.nan) for word in column.distinct])[column.codes]
@@ -135,7 +87,8 @@ def _say_taken_off(path: Path, name: str, least: object) -> None:
     LOGGER.warning("%s, column %s: %s was taken off, so that different values stay different", path, name, least)
 
 
-def _ways(name: str) -> str:
+def ways_out(name: str) -> str:
+    """What a person may do about a column that cannot be read, for the end of a message."""
     return f", or --categorical {name}, or --drop {name}"
 
 
@@ -150,7 +103,7 @@ def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str) -> n
         if len(np.unique((distinct - least).astype(np.float32))) < _KEPT * len(distinct):
             raise UserError(
                 f"{path}, column {name}: {len(distinct)} different values would be "
-                f"{len(np.unique(distinct.astype(np.float32)))} in 32-bit numbers; scale it{_ways(name)}"
+                f"{len(np.unique(distinct.astype(np.float32)))} in 32-bit numbers; scale it{ways_out(name)}"
             )
         _say_taken_off(path, name, least)
         values = values - least
@@ -176,46 +129,6 @@ def _code_below(least: float) -> np.float32:
     while np.float32(least - step) == np.float32(least):
         step *= 2
     return np.float32(least - step)
-
-
-def written_as(words: Sequence[str]) -> tuple[str, list[str]] | None:
-    """How a column's words write numbers that Python does not read, and the numbers as it would; None where they do
-    not, or in more than one currency."""
-    signed = [_with_plain_sign(word) for word in words]
-    if signed != list(words) and all(map(is_number, signed)):
-        return "signs of their own", signed
-    if any(CODE.fullmatch(word) for word in signed):
-        return None  # leading zeros mean something
-    for style, pattern in _STYLES:
-        found = [pattern.fullmatch(word) for word in signed]
-        if style == "thousands separators" and not any(mark in word for word in signed for mark in _MARKS):
-            continue  # plain numbers, which this style matches as well
-        if any(found) and all(match or is_number(word) for match, word in zip(found, signed, strict=True)):
-            parts = [match.groupdict() if match else {} for match in found]
-            if len({part.get("money") or part.get("money2") for part in parts} - {None}) > 1:
-                return None
-            if style == "percent signs" and not all(found):
-                return None  # 5% beside 7: nobody can tell what 7 is
-            return style, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
-    return None
-
-
-def _with_plain_sign(word: str) -> str:
-    """A typographic minus as "-", and bookkeepers' (12) as "-12"."""
-    if word.startswith("(") and word.endswith(")") and any(letter.isdigit() for letter in word):
-        word = f"-{word[1:-1].strip()}"
-    return word.replace("\u2212", "-")
-
-
-def _plain(style: str, part: Mapping[str, str | None], word: str) -> str:
-    """A cell as Python reads it: "-1,234 €" is "-1234", "5%" is "0.05"."""
-    number = part.get("number") or part.get("number2")
-    if number is None:
-        return word
-    if style == "decimal commas":
-        return number.replace(".", "").replace(",", ".")
-    text = (part.get("sign") or "") + number.translate(_SEPARATORS)
-    return str(Decimal(text) / 100) if part.get("percent") else text
 
 
 # ---------------------------------------------------------------- words
@@ -387,81 +300,6 @@ def as_category(column: Column, one_hot: bool = False) -> Encoded:
         return Encoded(ranks, "category", distinct, missing, names)
     values = (ranks[:, None] == np.arange(len(names))).astype(np.float32)
     return Encoded(values, "one-hot", distinct, missing, names, tuple(names))
-
-
-_NUMERIC_DATE = re.compile(
-    r"(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})\b(?P<rest>.*)"
-)
-_HAS_YEAR = re.compile(r"(?<!\d)\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{2}")
-
-
-def as_date(column: Column, path: Path, name: str) -> Encoded:
-    """A column of dates as days since 1970, with fractions; raises `UserError` for a cell that is no date."""
-    import pandas as pd
-
-    words = column.words() if isinstance(column, Numbers) else column
-    texts = pd.Series(_one_order(words.distinct, path, name), dtype=object)
-    times = _times(texts)
-    # A cell without a year would be completed by today's.
-    bad = [
-        number
-        for number, word in enumerate(words.distinct)
-        if word and (pd.isna(times[number]) or not _HAS_YEAR.search(word))
-    ]
-    if bad:
-        first = int(np.flatnonzero(np.isin(words.codes, bad))[0])
-        cell = words.distinct[words.codes[first]]
-        raise UserError(f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no date; correct it{_ways(name)}")
-    micros = times.dt.tz_convert(None).astype("datetime64[us]").astype("int64").to_numpy()
-    days = np.where(times.isna(), np.nan, micros / 86_400e6)
-    found = as_numbers(Numbers(days[words.codes]), path, name)
-    return Encoded(found.values, "date, days", found.distinct, found.missing)
-
-
-def _times(texts: pd.Series) -> pd.Series:
-    """Points in time, NaT for what is none, a year beyond 2262 included."""
-    import pandas as pd
-
-    try:
-        return pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
-    except (ValueError, OverflowError):  # of a single cell, in spite of "coerce"
-        return pd.to_datetime(pd.Series([_iso(text) for text in texts]), errors="coerce", utc=True)
-
-
-def _iso(text: str) -> str | None:
-    """A cell as ISO writes it, None where pandas finds no time in it."""
-    import pandas as pd
-
-    try:
-        return str(pd.Timestamp(text))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
-    """Dates like 17/04/2020 as 2020-04-17, all of a column in the one order that fits them; other words as they are.
-
-    Raises:
-        UserError: no order fits all of them.
-    """
-    parts = [_NUMERIC_DATE.fullmatch(word) for word in words]
-    found = [part for part in parts if part]
-    if not found:
-        return list(words)
-    late = {place: any(int(part[place]) > 12 for part in found) for place in ("first", "second")}
-    if all(late.values()):
-        raise UserError(f"{path}, column {name}: day and month come in both orders; write them in one{_ways(name)}")
-    day_first = late["first"] or (not late["second"] and all(part["mark"] == "." for part in found))
-    if not any(late.values()) or any(len(part["year"]) == 2 for part in found):
-        order = "day, month, year" if day_first else "month, day, year"
-        LOGGER.warning("%s, column %s: %r is read as %s; nothing in it says so", path, name, found[0][0], order)
-
-    def written(part: re.Match[str]) -> str:
-        day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
-        year = part["year"] if len(part["year"]) == 4 else f"{'19' if int(part['year']) >= 69 else '20'}{part['year']}"
-        return f"{year}-{int(month):02d}-{int(day):02d}{part['rest']}"
-
-    return [written(part) if part else word for part, word in zip(parts, words, strict=True)]
 
 
 def _may_name_rows(found: Encoded) -> bool:

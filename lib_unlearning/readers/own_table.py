@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.readers import cells, dates
 from lib_unlearning.readers import columns as features_of
 from lib_unlearning.readers.columns import Encoded
 from lib_unlearning.readers.raw import RawDataset
@@ -28,7 +29,6 @@ from lib_unlearning.readers.tables import (
 )
 
 MAX_CLASSES = 1000
-_DATE_SAMPLE = 50
 _CODE_ROWS = 1000  # that tell whether a column's leading zeros mean something
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[-_ ]+(?=[^\W\d_])")
 
@@ -86,7 +86,7 @@ def read(path: Path, options: TableOptions) -> RawDataset:
 
 def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> Encoded:
     if name in options.date:
-        return features_of.as_date(column, path, name)
+        return dates.as_date(column, path, name)
     if name in options.one_hot:
         return features_of.as_category(column, one_hot=True)
     if name in options.categorical:
@@ -94,19 +94,9 @@ def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> En
     if name in options.numeric:
         return features_of.as_stated(column, path, name)
     found = features_of.guessed(column, path, name)
-    if found.kind == "category" and isinstance(column, Words) and _looks_like_dates(column):
+    if found.kind == "category" and isinstance(column, Words) and dates.looks_like_dates(column):
         LOGGER.warning("%s, column %s: looks like dates; kept as a category (--date %s)", path, name, name)
     return found
-
-
-def _looks_like_dates(column: Words) -> bool:
-    import pandas as pd
-
-    sample = [word for word in column.distinct if word][:_DATE_SAMPLE]
-    if not sample or not all(any(letter.isdigit() for letter in word) for word in sample):
-        return False
-    times = pd.to_datetime(pd.Series(sample, dtype=object), errors="coerce", format="mixed", utc=True)
-    return bool(times.notna().all())
 
 
 def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
@@ -167,7 +157,7 @@ def _alike(classes: list[str]) -> list[list[str]]:
     known: dict[str, list[str]] = {}
     truths = {"true": "1.0", "yes": "1.0", "false": "0.0", "no": "0.0"}
     for text in classes:
-        value = features_of.parsed(text)
+        value = cells.parsed(text)
         plain = unicodedata.normalize("NFC", text).casefold()
         plain = _BETWEEN_LETTERS.sub("", re.sub(r"[\s'\"]", " ", plain)).replace(" ", "")
         known.setdefault(repr(value) if np.isfinite(value) else truths.get(plain, plain), []).append(text)
@@ -181,8 +171,8 @@ def _canonical(words: list[str]) -> list[str]:
     booleans = {word.casefold() for word in words} <= {"true", "false"}
     plain = []
     for word in words:
-        value = features_of.parsed(word)
-        if value.is_integer() and not features_of.CODE.fullmatch(word):
+        value = cells.parsed(word)
+        if value.is_integer() and not cells.CODE.fullmatch(word):
             word = str(int(value)) if abs(value) < 2**53 else word
         elif booleans:
             word = word.capitalize()
@@ -217,9 +207,7 @@ def _codes(path: Path, form: Form) -> set[str]:
     text = [name or f"unnamed_{n}" for n, name in enumerate(names)]
     sample = read_columns(path, text=text, max_rows=_CODE_ROWS, form=form)
     return {
-        name
-        for name, column in sample.items()
-        if isinstance(column, Words) and features_of.must_stay_text(column.distinct)
+        name for name, column in sample.items() if isinstance(column, Words) and cells.must_stay_text(column.distinct)
     }
 
 
