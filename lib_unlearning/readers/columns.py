@@ -221,7 +221,8 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
 def _one_spelling(column: Words, path: Path, name: str) -> Words:
     """true, TRUE and True are one value, where a column holds nothing else but false."""
     known = {word for word in column.distinct if word}
-    if not {word.casefold() for word in known} <= {"true", "false"} or {word.capitalize() for word in known} == known:
+    values = {word.casefold() for word in known}
+    if not values <= {"true", "false"} or len(values) == len(known):
         return column
     LOGGER.warning("%s, column %s: %s are read as True and False", path, name, ", ".join(sorted(known)))
     return words_of(word.capitalize() for word in column.cells().tolist())

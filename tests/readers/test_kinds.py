@@ -155,6 +155,9 @@ def test_spellings_of_true_are_one_value(tmp_path: Path, caplog: pytest.LogCaptu
     found = table(tmp_path, ["true", "TRUE", "False", "false"] * 5)
     assert len(np.unique(found.features[:, 0])) == 2
     assert "are read as True and False" in caplog.text
+    caplog.clear()
+    assert table(tmp_path, ["true", "false"] * 5).details["category_codes"] == {"x": ["false", "true"]}
+    assert "read as" not in caplog.text
 
 
 def test_dates_beyond_2262_are_days_too(tmp_path: Path) -> None:
