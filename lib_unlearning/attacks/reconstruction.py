@@ -16,6 +16,7 @@ import numpy as np
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.attacks.linear import Coordinates, Extraction, is_linear
 
+_TINY = 1e-12
 _WHOLE = 1e-9  # share of the largest fall that still belongs to a tree's region
 _PART = 0.5  # the same for models without regions
 
@@ -52,19 +53,29 @@ class Guess:
 
 @dataclass(frozen=True)
 class Public:
-    """The adversary's own records: rows [n, d], labels [n], and the values that occur in each column."""
+    """The adversary's own records: rows [n, d], labels [n], and the values that occur in each column.
+
+    Attributes:
+        lengths: [n] of the records in standardised coordinates.
+    """
 
     rows: np.ndarray
     labels: np.ndarray
     coordinates: Coordinates
     values: list[np.ndarray]
+    lengths: np.ndarray
 
     @staticmethod
     def of(view: View) -> Public:
         """From the records that a view gives the adversary."""
-        rows = view.rows(view.own)
-        values = [np.unique(column) for column in rows.T]
-        return Public(rows, view.labels(view.own), Coordinates.of(rows), values)
+        return Public.from_rows(view.rows(view.own), view.labels(view.own))
+
+    @staticmethod
+    def from_rows(rows: np.ndarray, labels: np.ndarray) -> Public:
+        """From records [n, d] and labels [n]."""
+        coordinates = Coordinates.of(rows)
+        lengths = np.linalg.norm(coordinates(rows)[:, :-1], axis=1)
+        return Public(rows, labels, coordinates, [np.unique(column) for column in rows.T], lengths)
 
     def snapped(self, standard: np.ndarray) -> np.ndarray:
         """The nearest values that occur to a record [d] in standardised coordinates."""
@@ -98,9 +109,27 @@ def _most_common(values: np.ndarray) -> float:
 
 
 def from_residual(residual: np.ndarray, public: Public) -> Rebuilt:
-    """The record whose loss gradient a residual [d + 1, c] is: its last row is the error of each class."""
-    error = residual[-1]
-    return public.rebuilt(int(error.argmin()), residual[:-1] @ error / max(float(error @ error), np.finfo(float).tiny))
+    """The record whose loss gradient a residual [d + 1, c] is.
+
+    That gradient is the record, a one at its end, times the error of each class: a matrix of rank one, so the nearest
+    such matrix is taken. Which of its two signs: an error is below 0 for the label alone, and the record ends in a one.
+    """
+    left, strength, right = np.linalg.svd(residual, full_matrices=False)
+    if strength[0] < _TINY:
+        return Rebuilt(-1, public.usual().standard, public.usual().row)
+    record, error = left[:, 0], right[0]
+    shortest, usual, longest = np.quantile(public.lengths, (0, 0.5, 1))
+    if _as_one_label(error) + usual * record[-1] < _as_one_label(-error) - usual * record[-1]:
+        record, error = -record, -error
+    direction = record[:-1] / max(np.linalg.norm(record[:-1]), _TINY)
+    length = np.linalg.norm(record[:-1]) / max(record[-1], _TINY)
+    return public.rebuilt(int(error.argmin()), direction * np.clip(length, shortest, longest))
+
+
+def _as_one_label(error: np.ndarray) -> float:
+    """Share of what is below 0 in errors [c] that the lowest one holds: 1 for the errors of one record."""
+    below = np.clip(-error, 0.0, None)
+    return float(below.max() / max(below.sum(), _TINY))
 
 
 def from_falls(falls: np.ndarray, public: Public, regions: bool) -> Rebuilt:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib_unlearning.attacks.linear import Coordinates
 from lib_unlearning.attacks.reconstruction import Population, Public, Rebuilt, from_falls, from_residual
 from tests.test_commands import run
 
@@ -21,8 +20,7 @@ SIZES = [
 def public(seed: int = 0) -> Public:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 5, size=(300, 4)).astype(float)
-    coordinates = Coordinates.of(rows)
-    return Public(rows, rng.integers(0, 3, 300), coordinates, [np.unique(column) for column in rows.T])
+    return Public.from_rows(rows, rng.integers(0, 3, 300))
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])
@@ -36,6 +34,26 @@ def test_a_gradient_gives_the_record_back(label: int) -> None:
     assert found.label == label
     np.testing.assert_array_equal(found.row, record)
     np.testing.assert_allclose(found.standard, known.coordinates(record[None])[0, :-1])
+
+
+def test_no_change_gives_no_record() -> None:
+    known = public()
+    found = from_residual(np.zeros((5, 3)), known)
+    assert found.label == -1
+    np.testing.assert_array_equal(found.row, known.usual().row)
+
+
+def test_noise_is_left_out_where_the_gradient_cannot_be() -> None:
+    """A gradient is of rank one. Among many classes that tells most of the noise, and the label, from the rest."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(400, 60))
+    known, right = Public.from_rows(rows, rng.integers(0, 10, 400)), 0
+    for row, label in zip(rows[:50], known.labels[:50], strict=True):
+        error = rng.dirichlet(np.ones(10)) - np.eye(10)[label]
+        gradient = np.outer(known.coordinates(row[None])[0], error)
+        found = from_residual(gradient + rng.normal(scale=0.7, size=gradient.shape), known)
+        right += found.label == label
+    assert right >= 45  # the lowest error of the last row alone names 22
 
 
 def test_a_region_gives_the_label_and_what_is_common_there() -> None:
