@@ -11,6 +11,7 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.reconstruct import Attempt, Reconstruction, examples
 from lib_unlearning.reporting.style import Drawing, canvas, save
 
+_SIDE = 1.5  # inches of a picture: three of them fit a phone
 _REBUILT, _TRUE = "#D55E00", "#0072B2"
 
 
@@ -44,14 +45,12 @@ def _attributes(shown: list[Attempt], dataset: Dataset) -> Drawing:
 
 
 def _pictures(shown: list[Attempt], dataset: Dataset) -> Drawing:
-    figure, places = canvas([1.9] * (2 * len(shown)), 2)
-    for number, attempt in enumerate(shown):
+    """Deleted pictures, and below each what was rebuilt."""
+    figure, places = canvas([_SIDE + 0.2] * (2 * len(shown)), len(shown), _SIDE)
+    for attempt, above, below in zip(shown, places[: len(shown)], places[len(shown) :], strict=True):
         true = dataset.rows(np.array([attempt.record]))[0]
-        for place, row, title in (
-            (places[2 * number], true, f"deleted: {_class(dataset, int(dataset.labels[attempt.record]))}"),
-            (places[2 * number + 1], attempt.guess.row, f"rebuilt: {_class(dataset, attempt.guess.label)}"),
-        ):
-            _picture(place, row, dataset, title)
+        _picture(above, true, dataset, f"deleted: {_class(dataset, int(dataset.labels[attempt.record]))}")
+        _picture(below, attempt.guess.row, dataset, f"rebuilt: {_class(dataset, attempt.guess.label)}")
     caption = "Deleted pictures, and what was rebuilt of them from the answers of both versions alone."
     return Drawing("reconstruction", figure, caption, caption)
 

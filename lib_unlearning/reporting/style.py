@@ -93,12 +93,12 @@ class Drawing:
     alt: str
 
 
-def canvas(heights: list[float], columns: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure of panels, filled row by row; heights [inches], one a panel."""
+def canvas(heights: list[float], columns: int = 1, width: float = _WIDTH) -> tuple[Figure, list[Any]]:
+    """A figure of panels, filled row by row; heights [inches], one a panel, and the width of each."""
     columns = min(columns, len(heights))
     rows = -(-len(heights) // columns)
     tall = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
-    figure, axes = plt.subplots(rows, columns, figsize=(_WIDTH * columns, sum(tall)), squeeze=False, height_ratios=tall)
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, sum(tall)), squeeze=False, height_ratios=tall)
     flat = list(axes.flat)
     for spare in flat[len(heights) :]:
         spare.set_visible(False)
