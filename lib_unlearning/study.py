@@ -34,7 +34,7 @@ from lib_unlearning.training.tasks import Trainer
 from lib_unlearning.unlearning.base import Deletion, UnlearningMethod
 
 _LIBRARIES = ("numpy", "scikit-learn", "scipy")
-# A network's accuracy after each epoch is measured on at most this many held-out records.
+# A network's accuracy after each epoch is measured on at most this many held-out records, and no more than a set holds.
 _CURVE_RECORDS = 250
 _MOST_MODELS = 5_000_000
 
@@ -149,7 +149,8 @@ def open_study(
     family = {side: families[settings.origins[side].original_model] for side in SIDES}
     trainer = {}
     for side in SIDES:
-        held_out = evenly_spaced(split[side].negative, _CURVE_RECORDS)
+        watched = min(_CURVE_RECORDS, len(split[side].sample_sets[0].records))
+        held_out = evenly_spaced(split[side].negative, watched)
         trainer[side] = family[side].trainer(dataset[side], settings.origins[side].options, held_out)
     method = methods[settings.unlearning_method]
     return Study(

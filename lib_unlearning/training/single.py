@@ -7,7 +7,7 @@ import torch
 
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.training.network_stack import Stack
-from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
+from lib_unlearning.training.networks import ARCHITECTURES, channels_last, fresh_weights
 from lib_unlearning.training.record_random import record_order
 from lib_unlearning.training.steps import check_epoch, module_accuracy, module_step
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
@@ -22,8 +22,8 @@ def train_alone(
     module = architecture.build(shape, dataset.num_classes)
     fresh = fresh_weights(architecture, shape, dataset.num_classes, task.seed)
     module.load_state_dict(fresh if task.start is None else task.start.weights)
-    module.to(device)
-    inputs = torch.from_numpy(dataset.images(task.records)).to(device)
+    module.to(device, memory_format=torch.channels_last)
+    inputs = channels_last(torch.from_numpy(dataset.images(task.records)).to(device))
     labels = torch.from_numpy(np.array(dataset.labels[task.records])).to(device)
     rate = settings.lr or architecture.learning_rate
     optimizer = getattr(torch.optim, settings.optim)(module.parameters(), lr=rate)

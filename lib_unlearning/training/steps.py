@@ -12,7 +12,7 @@ from torch.nn import functional
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.training.network_stack import standardised
-from lib_unlearning.training.networks import ARCHITECTURES, Architecture
+from lib_unlearning.training.networks import ARCHITECTURES, DEEP_ROWS, Architecture, channels_last
 from lib_unlearning.training.tasks import TrainingSettings
 
 _AT_ONCE = 2**25  # numbers that moments are computed of
@@ -82,5 +82,6 @@ def module_accuracy(
         return float("nan")
     module.eval()
     records = torch.from_numpy(records_of(dataset, ARCHITECTURES[name], held_out)).unsqueeze(0)
-    logits = module(standardised(records, *moments)[0].to(device))
+    inputs = channels_last(standardised(records, *moments)[0].to(device))
+    logits = torch.cat([module(part) for part in inputs.split(DEEP_ROWS)])
     return float((logits.argmax(dim=1).cpu().numpy() == dataset.labels[held_out]).mean())
