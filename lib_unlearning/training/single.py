@@ -22,7 +22,7 @@ def train_alone(
     module = architecture.build(shape, dataset.num_classes)
     fresh = fresh_weights(architecture, shape, dataset.num_classes, task.seed)
     module.load_state_dict(fresh if task.start is None else task.start.weights)
-    module.to(device, memory_format=torch.channels_last)
+    module.to(device).to(memory_format=torch.channels_last)
     inputs = channels_last(torch.from_numpy(dataset.images(task.records)).to(device))
     labels = torch.from_numpy(np.array(dataset.labels[task.records])).to(device)
     rate = settings.lr or architecture.learning_rate
