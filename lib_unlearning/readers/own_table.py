@@ -21,6 +21,7 @@ from lib_unlearning.readers.tables import (
     Form,
     Numbers,
     Words,
+    fields_of,
     first_fields,
     form_of,
     open_bytes,
@@ -30,6 +31,7 @@ from lib_unlearning.readers.tables import (
 
 MAX_CLASSES = 1000
 _CODE_ROWS = 1000  # that tell whether a column's leading zeros mean something
+_CODE_LINES = 10_000
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[-_ ]+(?=[^\W\d_])")
 
 
@@ -201,29 +203,36 @@ def _table(path: Path, options: TableOptions) -> dict[str, Column]:
 
 
 def _codes(path: Path, form: Form) -> set[str]:
-    """Columns whose first cells have leading zeros or more digits than numbers would keep."""
-    names = first_fields(path, form)
-    _warn_of_late_codes(path, form)
-    text = [name or f"unnamed_{n}" for n, name in enumerate(names)]
-    sample = read_columns(path, text=text, max_rows=_CODE_ROWS, form=form)
-    return {
+    """Columns in which a cell has leading zeros, or more digits than numbers would keep."""
+    names = [name or f"unnamed_{n}" for n, name in enumerate(first_fields(path, form))]
+    sample = read_columns(path, text=names, max_rows=_CODE_ROWS, form=form)
+    early = {
         name for name, column in sample.items() if isinstance(column, Words) and cells.must_stay_text(column.distinct)
     }
+    return early | _late_codes(path, form, names)
 
 
-def _warn_of_late_codes(path: Path, form: Form) -> None:
-    """Say so where whole numbers with leading zeros stand further down than columns are looked at for them."""
+def _late_codes(path: Path, form: Form, names: list[str]) -> set[str]:
+    """Columns in which whole numbers with leading zeros stand further down than all columns are looked at as text.
+
+    Lines with such numbers are cut into fields until many in a row show no new column.
+    """
     if form.encoding not in ("utf-8", "utf-8-sig", LEGACY):
-        return
+        return set()
     mark = re.escape((form.delimiter or ",").encode())
-    code = re.compile(rb'(?:^|%b)"?(0\d+)"?(?=%b|\r?$)' % (mark, mark))
+    code = re.compile(rb'(?:^|%b) *"?0\d+"? *(?=%b|\r?$)' % (mark, mark))
+    found: set[str] = set()
+    nothing_new = 0
     with open_bytes(path) as handle:
         for number, line in enumerate(handle):
-            found = code.search(line.rstrip(b"\n")) if number > _CODE_ROWS else None
-            if found:
-                told = "has leading zeros, which a column of numbers loses (--categorical COLUMN keeps them)"
-                LOGGER.warning("%s, line %d: %s %s", path, number + 1, found[1].decode(), told)
-                return
+            if number > _CODE_ROWS and code.search(line.rstrip(b"\n")):
+                fields = fields_of(line.decode(form.encoding, "replace"), form)
+                here = {name for name, cell in zip(names, fields, strict=False) if cells.CODE.fullmatch(cell.strip())}
+                nothing_new = nothing_new + 1 if here <= found else 0
+                found |= here
+                if nothing_new == _CODE_LINES:
+                    break
+    return found
 
 
 def _is_parquet(path: Path) -> bool:

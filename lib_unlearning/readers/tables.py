@@ -54,6 +54,7 @@ MISSING = (
     ".",
     "\\N",
 )
+_BESIDE_PLUS = tuple(mark for mark in MISSING if mark != "-")  # a minus is a value where all others are plus
 _CHUNK = 50_000  # rows
 _EXACT = 2.0**53  # up to here, floating-point numbers hold every whole one
 _PROBE = 2**16  # bytes that tell encoding and separator
@@ -111,9 +112,10 @@ def words_of(cells: Iterable[str]) -> Words:
     """A column made of cells; blanks around them are dropped, marks of missing values become ""."""
     known: dict[str, int] = {}
     codes = []
-    for cell in cells:
-        text = cell.strip()
-        codes.append(known.setdefault("" if text in MISSING else text, len(known)))
+    texts = [cell.strip() for cell in cells]
+    absent = _BESIDE_PLUS if {"+"} == set(texts).difference(MISSING) else MISSING
+    for text in texts:
+        codes.append(known.setdefault("" if text in absent else text, len(known)))
     return Words(list(known), np.array(codes, dtype=np.int32))
 
 
@@ -279,6 +281,14 @@ def first_fields(path: Path, asked: Form | None = None) -> list[str]:
         return []
 
 
+def fields_of(line: str, form: Form) -> list[str]:
+    """The fields of one line; none where it is not whole."""
+    try:
+        return next(_rows(io.StringIO(line, newline=""), form), [])
+    except csv.Error:
+        return []
+
+
 def own_names(path: Path, wanted: Iterable[str], aliases: Mapping[str, str] | None = None) -> dict[str, str]:
     """Name -> how the file's header spells it, of those that are there; aliases are other plain names of columns.
 
@@ -411,12 +421,25 @@ class _Reading:
                 for name, builder in again.items():
                     builder.add(chunk[name])
             builders |= again
+        signed = {name for name, builder in builders.items() if set(builder.known) == {"+", ""}}
+        if signed:
+            again = {name: _Builder(True, _BESIDE_PLUS) for name in signed}
+            for chunk in self._chunks(names, list(signed), signed, max_rows, skip, _BESIDE_PLUS):
+                for name, builder in again.items():
+                    builder.add(chunk[name])
+            builders |= again
         return {name: builder.column() for name, builder in builders.items()}
 
     def _chunks(
-        self, names: list[str], kept: list[str] | None, text: set[str], max_rows: int | None, skip: int
+        self,
+        names: list[str],
+        kept: list[str] | None,
+        text: set[str],
+        max_rows: int | None,
+        skip: int,
+        missing: Sequence[str] = MISSING,
     ) -> Iterator[pd.DataFrame]:
-        """Data frames of the columns to be kept, None for all."""
+        """Data frames of the columns to be kept, None for all; `missing` are cells without a value."""
         import pandas as pd
 
         try:
@@ -434,7 +457,7 @@ class _Reading:
                     usecols=kept,
                     index_col=False,
                     dtype=dict.fromkeys(text & set(kept or names), object),  # "category" would read numbers
-                    na_values=list(MISSING),
+                    na_values=list(missing),
                     keep_default_na=False,
                     skipinitialspace=True,
                     **_exactly(pd),
@@ -502,8 +525,8 @@ class _Reading:
 class _Builder:
     """Gathers a column chunk by chunk: numbers as they are, each distinct word once."""
 
-    def __init__(self, is_text: bool) -> None:
-        self.is_text = is_text
+    def __init__(self, is_text: bool, missing: Sequence[str] = MISSING) -> None:
+        self.is_text, self.missing = is_text, missing
         self.mixed = False
         self.has_missing = False
         self.known: dict[str, int] = {}
@@ -534,7 +557,7 @@ class _Builder:
             self.mixed = True
             return
         found = part.astype("category").cat
-        texts = ["" if (text := str(name).strip()) in MISSING else text for name in found.categories]
+        texts = ["" if (text := str(name).strip()) in self.missing else text for name in found.categories]
         remap = np.array([self.known.setdefault(text, len(self.known)) for text in texts] + [0], dtype=np.int32)
         codes = found.codes.to_numpy()
         if (codes < 0).any():

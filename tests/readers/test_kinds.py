@@ -179,9 +179,40 @@ def test_numbers_that_no_constant_saves_are_refused(tmp_path: Path) -> None:
         table(tmp_path, [str(BIG), str(BIG + 1), "0"] * 10)
 
 
-def test_leading_zeros_far_down_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table(tmp_path, [*map(str, range(1, 1200)), "0001"])
-    assert "line 1201: 0001 has leading zeros" in caplog.text
+def test_codes_far_down_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = table(tmp_path, [*map(str, range(1, 1200)), "0001"])
+    assert found.details["summary"][0]["kind"] == "category"
+    assert len(np.unique(found.features[:, 0])) == 1200
+    assert "codes with leading zeros" in caplog.text
+
+
+def test_zeros_far_down_in_another_column_change_nothing_here(tmp_path: Path) -> None:
+    lines = [f"{number},{number % 7},{'ab'[number % 2]}" for number in range(1500)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,code,risk", *lines, "5,007,a", '"6","004","b"']) + "\n")
+    x, code = own_table.read(tmp_path / "t.csv", TableOptions(label="risk")).details["summary"]
+    assert (x["kind"], code["kind"], code["distinct"]) == ("number", "category", 9)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_plus_and_minus_are_two_classes(delimiter: str, tmp_path: Path) -> None:
+    """A lone minus says that there is no value, unless a plus stands beside it (UCI credit approval)."""
+    lines = [f"{number}{delimiter}{'+-'[number % 2]}" for number in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join([f"x{delimiter}A16", *lines]) + "\n")
+    found = own_table.read(tmp_path / "t.csv", TableOptions(label="A16"))
+    assert found.classes == ["+", "-"]
+    assert found.labels[:4].tolist() == [0, 1, 0, 1]
+
+
+def test_plus_and_minus_in_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"x": range(200), "A16": ["+", "-"] * 100}).to_parquet(tmp_path / "t.parquet")
+    assert own_table.read(tmp_path / "t.parquet", TableOptions(label="A16")).classes == ["+", "-"]
+
+
+def test_plus_and_minus_are_two_categories(tmp_path: Path) -> None:
+    found = table(tmp_path, ["+", "-", "+", ""] * 25)
+    assert found.details["summary"][0]["distinct"] == 2
+    assert found.details["summary"][0]["missing"] == 25
 
 
 def test_numeric_reads_what_is_read_without_it(tmp_path: Path) -> None:
