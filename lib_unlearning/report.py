@@ -155,7 +155,7 @@ def console(
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
         *(fitted(note, width) for note in notes(settings, answers)),
-        fitted(exposure_sentence(exposed, answers.cases.member, headline), width),
+        fitted(exposure_sentence(exposed, answers.cases.member, headline, asked_about(settings)), width),
         fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap), width),
         fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
     ]
@@ -182,22 +182,38 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
     return found
 
 
-def exposure_sentence(found: Exposure, member: np.ndarray, headline: str) -> str:
-    """How many records stand out one by one, and what the attack shows of the deletion's epsilon."""
-    told = single_records(found.exposed, member, found.own_strangers, headline, found.wrong)
+def asked_about(settings: Settings) -> str:
+    """What the positive cases of a run are."""
+    if settings.placebo:
+        return "strangers in the place of deleted records"
+    return "remaining" if settings.samples_to_evaluate == "in_in" else "deleted"
+
+
+def exposure_sentence(found: Exposure, member: np.ndarray, headline: str, asked: str) -> str:
+    """How many records stand out one by one, and what the attack shows of the epsilon of what is asked about."""
+    told = single_records(found.exposed, member, found.own_strangers, headline, found.wrong, asked)
     bound = max(found.epsilon.epsilon, found.one_run.epsilon)
+    epsilon = "epsilon of the deletion" if asked == "deleted" else "epsilon"
     if not bound:
-        return f"{told} No epsilon of the deletion is shown to be exceeded."
+        return f"{told} No {epsilon} is shown to be exceeded."
     return (
-        f"{told} Epsilon of the deletion, lower bounds (95 % each, delta {DELTA:g}, rule chosen on the other half): "
+        f"{told} {epsilon.capitalize()}, lower bounds (95 % each, delta {DELTA:g}, rule chosen on the other half): "
         f"{found.epsilon.epsilon:.2f} by a threshold, {found.one_run.epsilon:.2f} by the surest guesses."
     )
 
 
 def single_records(
-    exposed: np.ndarray, member: np.ndarray, own_strangers: int, attack: str, wrong: tuple[int, int] | None = None
+    exposed: np.ndarray,
+    member: np.ndarray,
+    own_strangers: int,
+    attack: str,
+    wrong: tuple[int, int] | None = None,
+    asked: str = "deleted",
 ) -> str:
-    """How many cases stand out one by one, or why none could, or why none is named (see `judged_exposed`)."""
+    """How many cases stand out one by one, or why none could, or why none is named (see `judged_exposed`).
+
+    `asked` says what the positive cases are.
+    """
     counts = exposed_counts(exposed, member)
     level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
     if wrong is not None:
@@ -211,20 +227,18 @@ def single_records(
             "are too few for any to stand out."
         )
     return (
-        f"Exposed one by one by {attack}, {level}: {counts[0][0]} of {counts[0][1]} deleted, {counts[1][0]} of "
-        f"{counts[1][1]} strangers."
+        f"Exposed one by one by {attack}, {level}: {counts[0][0]} of {counts[0][1]} {asked}, {counts[1][0]} of "
+        f"{counts[1][1]} {'other ' if 'strangers' in asked else ''}strangers."
     )
 
 
 def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -> str:
     """What was attacked, how, how many cases there are, and what they share: two lines or three."""
     positives, sets = int(answers.cases.member.sum()), len(answers.utility)
-    kept = "deleted" if settings.samples_to_evaluate != "in_in" else "remaining"
-    asked = f"{positives} {'strangers in the place of deleted records' if settings.placebo else kept}"
     lines = [
         described_study(title, settings),
-        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, {asked}, "
-        f"{len(answers.cases) - positives} strangers",
+        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, "
+        f"{positives} {asked_about(settings)}, {len(answers.cases) - positives} strangers",
     ]
     if shared.overlap > OVERLAP:
         worth = effective_sets(sets, shared.overlap)

@@ -295,6 +295,18 @@ def test_results_are_the_same_for_any_number_of_processes_and_a_cache_lost_half_
     assert attack() == first
 
 
+def test_nothing_is_called_deleted_that_was_not(tmp_path: Path) -> None:
+    for flags, name in (
+        ([], "deleted"),
+        (["--samples_to_evaluate", "in_in"], "remaining"),
+        (["--placebo"], "strangers in the place of deleted records"),
+    ):
+        told = run(tmp_path / "td", "--exp", "mem_inf", "--train_missing", *flags)
+        first = told[: told.index("AUC")]
+        assert f" {name}, " in " ".join(first.split())
+        assert ("deletion" in told) == (name == "deleted")
+
+
 def test_cache_is_reused_only_for_the_same_settings(tmp_path: Path) -> None:
     assert "6 of 6" in run(tmp_path / "td", "--exp", "model_train")
     assert "0 of 6" in run(tmp_path / "td", "--exp", "model_train", "--samples_to_evaluate", "in_in")
