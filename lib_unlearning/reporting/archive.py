@@ -266,14 +266,14 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
     agreed = stability(judged for folder in folders if (judged := _exposed(folder)) is not None)
-    header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>9}"
+    header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>12}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
     for feature, found in finding.features.items():
         if feature == CHOSEN:
             continue
         gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
-        p_value = f"{corrected[feature]:.2g}" if feature in corrected else "-"
-        lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<27}{gain:<24}{p_value:>9}")
+        p_value = found["auc_gain"].told(corrected[feature]) if feature in corrected else "-"
+        lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<27}{gain:<24}{p_value:>12}")
     if agreed is not None:
         lines += ["", f"Of the records that several seeds judged, {agreed:.0%} are exposed in all or in none of them."]
     return lines

@@ -48,7 +48,7 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             "classical": _auc(finding, BASELINE),
             **{name: _auc(finding, name) for name in others},
             "gain": with_interval(chosen["auc_gain"].estimate, "+"),
-            "p (Holm)": f"{corrected[CHOSEN]:.2g}" if CHOSEN in corrected else "-",
+            "p (Holm)": chosen["auc_gain"].told(corrected[CHOSEN]) if CHOSEN in corrected else "-",
             "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",

@@ -38,6 +38,12 @@ class Combined:
             return None
         return intervals.p_value(value, error, self.degrees, self.sets, *range_of(self.metric))
 
+    def told(self, corrected: float) -> str:
+        """This p-value once corrected for others beside it, in words where the sets cannot support a small one."""
+        if corrected > 0.05 and self.p_value == intervals.least_p_value(self.sets):
+            return "too few sets"
+        return f"{corrected:.2g}"
+
     def within(self, margin: float) -> bool:
         """Whether a difference is shown to lie within -margin .. margin (two one-sided tests)."""
         return intervals.equivalent(self.estimate, self.degrees, margin, *range_of(self.metric))
