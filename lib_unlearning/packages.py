@@ -29,6 +29,11 @@ _COMMANDS = {
     "pyarrow": "python -m pip install pyarrow",
     "distributed": 'python -m pip install "dask[distributed]"',
     "dask_jobqueue": "python -m pip install dask-jobqueue",
+    "erasus": "python -m pip install --no-deps erasus",
+    **dict.fromkeys(
+        ("supreme", "supreme-unlearning"),
+        "python -m pip install --no-deps supreme-unlearning, and python -m pip install lightning wandb debugpy",
+    ),
     "mpi4py": "python -m pip install mpi4py, and an MPI (conda, apt, or python -m pip install mpich)",
 }
 

@@ -159,7 +159,10 @@ def open_study(
         split=split,
         trainer=trainer,
         method={side: method(settings.method_options[side], dataset[side]) for side in SIDES},
-        store={side: _store(settings, side, dataset, family[side], trainer[side], split[side]) for side in SIDES},
+        store={
+            side: _store(settings, side, dataset, family[side], trainer[side], split[side], method.libraries)
+            for side in SIDES
+        },
     )
 
 
@@ -255,7 +258,13 @@ def _check_online(settings: Settings, side: str, split: SideSplit) -> None:
 
 
 def _store(
-    settings: Settings, side: str, datasets: dict[str, Dataset], family: Family, trainer: Trainer, split: SideSplit
+    settings: Settings,
+    side: str,
+    datasets: dict[str, Dataset],
+    family: Family,
+    trainer: Trainer,
+    split: SideSplit,
+    libraries: tuple[str, ...],
 ) -> ModelStore:
     dataset, drawn, origin = datasets[side], settings.sides[side], settings.origins[side]
     whole = len(split.positive) + len(split.negative) + len(split.replacement) == len(
@@ -277,7 +286,9 @@ def _store(
         "seed": settings.seed,
         # Transfer between data sets that share records takes the target side's out of the shadow side's pools.
         "apart_from": None if whole else datasets["target"].digest,
-        "libraries": library_versions(*_LIBRARIES, *family.libraries, *getattr(origin.options, "libraries", ())),
+        "libraries": library_versions(
+            *_LIBRARIES, *family.libraries, *getattr(origin.options, "libraries", ()), *libraries
+        ),
         "plugins": settings.plugins,
         "cache_version": CACHE_VERSION,
     }

@@ -118,15 +118,15 @@ class NetworkModel:
         To first order, that is where the network goes when the record is taken from its training (TracIn, Pruthi et
         al., NeurIPS 2020, with the last weights only).
         """
-        asked, weights, found = self._standardised(probes), self.weights, []
-        for record, label in zip(self._standardised(rows), torch.from_numpy(np.asarray(labels)), strict=True):
+        asked, weights, found = self.standardised_rows(probes), self.weights, []
+        for record, label in zip(self.standardised_rows(rows), torch.from_numpy(np.asarray(labels)), strict=True):
             gradient = grad(self._loss)(weights, record, label)
             found.append(jvp(lambda moved: self._logits(moved, asked), (weights,), (gradient,))[1].numpy())
         return np.stack(found)
 
     def gradient(self, rows: np.ndarray, labels: np.ndarray) -> Weights:
         """Name -> gradient of the mean loss of records [k, ...] with labels [k]."""
-        inputs, classes = self._standardised(rows), torch.from_numpy(np.asarray(labels))
+        inputs, classes = self.standardised_rows(rows), torch.from_numpy(np.asarray(labels))
         return dict(
             grad(lambda weights: functional.cross_entropy(self._logits(weights, inputs), classes))(self.weights)
         )
@@ -138,7 +138,7 @@ class NetworkModel:
                 f"--original_model {self.stack.architecture}: no gradients of single records, for batch norm"
             )
         each = vmap(grad(self._loss), in_dims=(None, 0, 0))
-        inputs, classes = self._standardised(rows), torch.from_numpy(np.asarray(labels))
+        inputs, classes = self.standardised_rows(rows), torch.from_numpy(np.asarray(labels))
         total = {name: torch.zeros_like(tensor) for name, tensor in self.weights.items()}
         for part, own in zip(inputs.split(_GRADIENT_ROWS), classes.split(_GRADIENT_ROWS), strict=True):
             for name, gradients in each(self.weights, part, own).items():
@@ -164,15 +164,27 @@ class NetworkModel:
         )
         return NetworkModel(changed, 0)
 
+    def module(self) -> nn.Module:
+        """A torch module of its own with these weights; a table's rows it takes as `standardised_rows` gives them."""
+        stack = self.stack
+        found: nn.Module = ARCHITECTURES[stack.architecture].build(stack.shape, stack.num_classes)
+        found.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()})
+        return found
+
+    def with_module(self, module: nn.Module) -> NetworkModel:
+        """A network with the weights of such a module."""
+        return self.with_weights({name: tensor.detach().cpu() for name, tensor in module.state_dict().items()})
+
+    def standardised_rows(self, rows: np.ndarray) -> torch.Tensor:
+        """What its layers see of records [k, ...]: tables by its own training records' moments, images as they are."""
+        records = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+        return standardised(records[None], *self._moments())[0]
+
     def without_updates(self, group: int) -> NetworkModel:
         """The network less the steps that one of its task's groups of records took part in."""
         assert self.stack.updates is not None
         taken = {name: part[self.index, group] for name, part in self.stack.updates.items()}
         return self.with_weights({name: tensor - taken[name] for name, tensor in self.weights.items()})
-
-    def _standardised(self, rows: np.ndarray) -> torch.Tensor:
-        records = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
-        return standardised(records[None], *self._moments())[0]
 
     def _moments(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Its own mean and deviation [1, d]."""

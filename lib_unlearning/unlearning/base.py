@@ -71,6 +71,7 @@ class UnlearningMethod(ABC):
     """
 
     exact: bool = False  # whether an unlearned model is one that was trained without the deleted records
+    libraries: tuple[str, ...] = ()  # distributions whose versions shape its models, beside the family's
     Options: type = NoOptions  # its fields become flags, go into the cache address and into result rows
 
     def __init__(self, options: Any, dataset: RecordTable) -> None:

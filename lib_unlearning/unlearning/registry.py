@@ -6,12 +6,14 @@ from lib_unlearning.unlearning.amnesiac import Amnesiac
 from lib_unlearning.unlearning.base import UnlearningMethod
 from lib_unlearning.unlearning.controls import Noise, Nothing
 from lib_unlearning.unlearning.dampening import SelectiveDampening
+from lib_unlearning.unlearning.erasus import Erasus
 from lib_unlearning.unlearning.fine_tuning import FineTuning
 from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradPlus
 from lib_unlearning.unlearning.newton_removal import NewtonRemoval
 from lib_unlearning.unlearning.relabelling import BadTeacher, RandomLabels, Saliency
 from lib_unlearning.unlearning.scrub import Scrub
 from lib_unlearning.unlearning.sharded import Retraining, Sisa
+from lib_unlearning.unlearning.supreme import Supreme
 
 UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {
     "scratch": Retraining,
@@ -26,6 +28,8 @@ UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {
     "salun": Saliency,
     "amnesiac": Amnesiac,
     "newton_removal": NewtonRemoval,
+    "erasus": Erasus,
+    "supreme": Supreme,
     "nothing": Nothing,
     "noise": Noise,
 }
