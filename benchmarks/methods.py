@@ -16,7 +16,7 @@ sys.path.insert(0, str(PROJECT))
 from benchmarks.runs import attacked
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.registry import OURS
 
 COLUMNS = (
     "method",
@@ -55,7 +55,7 @@ def row(name: str, flags: list[str]) -> list[str]:
 def main() -> None:
     """Print one Markdown row a method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", default=",".join(UNLEARNING_METHODS), help="comma-separated")
+    parser.add_argument("--methods", default=",".join(OURS), help="comma-separated")
     arguments, flags = parser.parse_known_args()
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for name in arguments.methods.split(","):

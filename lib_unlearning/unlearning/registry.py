@@ -10,6 +10,7 @@ from lib_unlearning.unlearning.erasus import Erasus
 from lib_unlearning.unlearning.fine_tuning import FineTuning
 from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradPlus
 from lib_unlearning.unlearning.newton_removal import NewtonRemoval
+from lib_unlearning.unlearning.on_modules import OnModules
 from lib_unlearning.unlearning.relabelling import BadTeacher, RandomLabels, Saliency
 from lib_unlearning.unlearning.scrub import Scrub
 from lib_unlearning.unlearning.sharded import Retraining, Sisa
@@ -33,3 +34,6 @@ UNLEARNING_METHODS: dict[str, type[UnlearningMethod]] = {
     "nothing": Nothing,
     "noise": Noise,
 }
+
+# Those that run without a package that this project does not install.
+OURS = tuple(name for name, kind in UNLEARNING_METHODS.items() if not issubclass(kind, OnModules))

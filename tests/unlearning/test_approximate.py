@@ -19,7 +19,7 @@ from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
 from lib_unlearning.unlearning.dampening import DampeningOptions, SelectiveDampening
 from lib_unlearning.unlearning.fine_tuning import FineTuning, FineTuningOptions
 from lib_unlearning.unlearning.neg_grad import NegGrad, NegGradOptions, NegGradPlus, NegGradPlusOptions
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.registry import OURS, UNLEARNING_METHODS
 from lib_unlearning.unlearning.relabelling import Saliency, SaliencyOptions
 from lib_unlearning.unlearning.scrub import Scrub, ScrubOptions
 from models import TARGET_MODELS
@@ -161,7 +161,7 @@ def test_smaller_batches_lose_less(dataset: Dataset) -> None:
     assert loss(after, dataset, GONE) > loss(original, dataset, GONE)
 
 
-OF_NETWORKS = [name for name, kind in UNLEARNING_METHODS.items() if not kind.exact and name != "newton_removal"]
+OF_NETWORKS = [name for name in OURS if not UNLEARNING_METHODS[name].exact and name != "newton_removal"]
 
 
 @pytest.mark.parametrize("name", OF_NETWORKS)
