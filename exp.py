@@ -130,6 +130,11 @@ class MemInf:
             self._attack_and_save(source, folder, {"settings": plain, **described}, watch)
         return folder
 
+    def quietly(self) -> Path:
+        """The same, without a word on standard output."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return self.run()
+
     def _attack_and_save(self, source: StudySource, folder: Path, described: dict[str, Any], watch: Stopwatch) -> None:
         settings = source.study.settings
         views, answers = source.views(), source.answers()
@@ -171,6 +176,7 @@ def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
         study.settings,
         unlearning_method="scratch",
         method_options=dict.fromkeys(SIDES, NoOptions()),
+        one_by_one=False,
         train_missing=True,
     )
     reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
@@ -201,6 +207,40 @@ class ThreeWays:
         say(told)
         print("\n".join(report.three_class_table(found, attack.name)))
         print(f"Results: {folder}")
+
+
+class Stream:
+    """Delete records one after another, and ask on the way: about one that went, and about one that stays."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self) -> None:
+        """Attack after each number of deletions, print the table, write it."""
+        from lib_unlearning.reporting.archive import read_run
+        from lib_unlearning.reporting.stream import QUESTIONS, Step, save_stream, stream_lines
+
+        if self.settings.samples_to_evaluate != "in_out":
+            raise UserError("--exp stream asks its own questions: leave out --samples_to_evaluate")
+        steps = []
+        for length in self.settings.stream_lengths:
+            runs = {name: MemInf(self._after(length, question)).quietly() for name, question in QUESTIONS.items()}
+            steps.append(Step(length, {name: read_run(folder / report.RESULTS) for name, folder in runs.items()}))
+        study = _open(self._after(self.settings.stream_lengths[-1], "in_in"), Stopwatch())
+        settings = replace(study.settings, samples_to_evaluate="stream")
+        lengths = "-".join(map(str, settings.stream_lengths))
+        folder = settings.layout.attack_data / report.answers_name(settings, settings.attack_model, lengths)
+        save_stream(steps, folder)
+        say(report.described_study(study.dataset["target"].title, settings))
+        overlap = mean_overlap(study.split["target"].sample_sets)
+        print("\n".join(stream_lines(steps, settings.margin, overlap, terminal_width())))
+        print(f"Results: {folder}")
+
+    def _after(self, length: int, question: str) -> Settings:
+        """Settings that ask a question after so many deletions."""
+        sides = {side: replace(part, unlearning_num=length) for side, part in self.settings.sides.items()}
+        exact = UNLEARNING_METHODS[self.settings.unlearning_method].exact
+        return replace(self.settings, sides=sides, samples_to_evaluate=question, one_by_one=not exact)
 
 
 class TrainAndAttack(MemInf):
@@ -476,6 +516,7 @@ EXPERIMENTS: dict[str, Callable[[Settings], Any]] = {
     "all": TrainAndAttack,
     "three_classes": ThreeWays,
     "reconstruct": Reconstruct,
+    "stream": Stream,
     "audit": Audit,
     "report": Report,
     "sweep": Sweep,

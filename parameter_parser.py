@@ -47,6 +47,7 @@ EXPERIMENTS = {
     "all": "both, in one process",
     "three_classes": "tell deleted, remaining and unknown records apart",
     "reconstruct": "rebuild deleted records without any candidate",
+    "stream": "deletions one after another: what one leaks as others follow, what remaining records lose",
     "audit": "audit answers from elsewhere: --before, --after, --cases, or a --service; or --verify a pack",
     "report": "one page on all attacks so far",
     "sweep": "all settings of a --comparison, or of all of them, then the report",
@@ -103,6 +104,10 @@ def _flags() -> Iterator[Flag]:
     methods = tuple(UNLEARNING_METHODS)
     yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
     yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
+    help = (
+        "forget a request's records one after another (in_out_multi_version: true); retraining ends at the same model"
+    )
+    yield _flag(group, "one_by_one", False, help, True, kind=boolean)
     yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
     help = "AUC from which on a deletion counts as visible"
     yield _flag(group, "margin", MARGIN, help, kind=number(at_least=0.5, at_most=1), metavar="X")
@@ -119,6 +124,9 @@ def _flags() -> Iterator[Flag]:
     help = "of the report or the sweep, the one to make (all)"
     yield _flag(group, "comparison", None, help, of=_PAGES, choices=tuple(COMPARISONS), metavar="NAME")
     yield _flag(group, "small", False, "sweep: a minute or two instead of hours", of=("sweep",), kind=boolean)
+    help = "stream: after how many deletions the models are asked"
+    lengths = distinct(whole(1))
+    yield _flag(group, "stream_lengths", (1, 10, 100), help, of=("stream",), kind=lengths, metavar="N,...")
     help = "clean: part of the names of what to delete (everything)"
     yield _flag(group, "name", None, help, of=("clean",), kind=_text, metavar="TEXT")
     yield _flag(group, "plugin", None, "file or module that adds to the registries; repeatable", True, metavar="FILE")
@@ -457,8 +465,10 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         defense=None if parsed.is_defense is False else parsed.defense,
         seeds=seeds,
         seed=seeds[0],
+        one_by_one=_one_by_one(parsed),
         retrain_randomness=_randomness(values, origins),
         placebo=parsed.placebo,
+        stream_lengths=tuple(sorted(parsed.stream_lengths)),
         margin=parsed.margin,
         max_auc=parsed.max_auc,
         retrain=parsed.retrain,
@@ -476,7 +486,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         log_level="warning" if parsed.quiet and parsed.log_level == "info" else parsed.log_level,
         plugins=plugins,
         given={name: value for name, value in given.items() if name not in _NOT_SAVED},
-        training_command=_training_command(given, used, parsed.samples_to_evaluate),
+        training_command=_training_command(given, used, parsed.samples_to_evaluate, _one_by_one(parsed)),
     )
     check_sizes(settings, UNLEARNING_METHODS[parsed.unlearning_method])
     if parsed.save_config is not None:
@@ -662,10 +672,16 @@ def _published_entries(parsed: argparse.Namespace) -> int | None:
     return None if parsed.is_defense is False else parsed.top_k
 
 
-def _training_command(given: Mapping[str, Any], used: set[str], question: str) -> str:
+def _one_by_one(parsed: argparse.Namespace) -> bool:
+    """Whether it makes a difference and was asked for; intermediate versions that nobody saw are versions."""
+    asked = parsed.one_by_one or parsed.samples_to_evaluate == "in_out_multi_version"
+    return bool(asked and not UNLEARNING_METHODS[parsed.unlearning_method].exact)
+
+
+def _training_command(given: Mapping[str, Any], used: set[str], question: str, one_by_one: bool) -> str:
     """The command that trains the models that these flags attack."""
     trains = {flag.option.name for flag in _flags() if flag.trains} | used
-    if SAMPLES_TO_EVALUATE[question].online_learning:
+    if SAMPLES_TO_EVALUATE[question].online_learning or one_by_one:
         trains.add("samples_to_evaluate")
     if "keep_models" in given:  # answers are to these questions only
         trains |= {"samples_to_evaluate", "placebo"}

@@ -79,8 +79,10 @@ class Settings:
         audit: inputs of `--exp audit`.
         attacks: "paper" for its features, "all" for today's attacks as well.
         budget: what today's adversary may spend, and what he knows.
+        stream_lengths: after how many deletions of a stream the models are asked.
         margin: AUC from which on a deletion counts as visible.
         max_auc: that a batch of deletions shall stay under.
+        one_by_one: whether methods that are not exact forget the records of a request one after another.
         retrain_randomness: what retraining shares with the original: "matched", "shared" or "fresh".
         num_process: worker processes, 1 for none.
         cluster: whose workers take their place (see `cluster.py`); None for none.
@@ -118,8 +120,10 @@ class Settings:
     defense: str | None
     seeds: tuple[int, ...]
     seed: int
+    one_by_one: bool
     retrain_randomness: str
     placebo: bool
+    stream_lengths: tuple[int, ...]
     margin: float
     max_auc: float
     retrain: bool
@@ -182,6 +186,8 @@ class Settings:
             own = asdict(part) | self.side_options[side]
             found |= {f"{side}_{name}": value for name, value in own.items()}
             chosen = {name: value for name, value in chosen.items() if name not in self.side_options[side]}
+        if self.one_by_one:
+            found["one_by_one"] = True
         if self.plugins:
             found["plugins"] = " ".join(f"{name}@{source[:8]}" for name, source in self.plugins.items())
         found |= chosen | {

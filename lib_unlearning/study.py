@@ -74,6 +74,7 @@ class Study:
                 replacements=newcomers if settings.online else newcomers[:0],
                 seed=integer_seed(settings.seed, side, index, "retrained model", request) if fresh else None,
                 leaves_gap=settings.retrain_randomness == "matched",
+                one_by_one=settings.one_by_one,
             )
             for request, (records, newcomers) in enumerate(
                 zip(sample_set.requests, sample_set.replacements, strict=True)
@@ -292,6 +293,8 @@ def _store(
         "plugins": settings.plugins,
         "cache_version": CACHE_VERSION,
     }
+    if settings.one_by_one:
+        shaped_by["one_by_one"] = True
     readable = file_name(f"{dataset.name}-{dataset.label}_{origin.original_model}_{settings.unlearning_method}")
     parent = settings.layout.models(side)
     return ModelStore(parent, readable, shaped_by, settings.trust_cache, family.files(trainer.device))

@@ -180,11 +180,15 @@ class NetworkModel:
         records = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
         return standardised(records[None], *self._moments())[0]
 
-    def without_updates(self, group: int) -> NetworkModel:
-        """The network less the steps that one of its task's groups of records took part in."""
-        assert self.stack.updates is not None
-        taken = {name: part[self.index, group] for name, part in self.stack.updates.items()}
-        return self.with_weights({name: tensor - taken[name] for name, tensor in self.weights.items()})
+    def less_updates(self, trained: NetworkModel, group: int, taken: int | None = None) -> NetworkModel:
+        """The network less the steps of `trained` that one of that task's groups of records took part in, but for those
+        that the group `taken` did."""
+        updates = trained.stack.updates
+        assert updates is not None
+        steps = {name: part[trained.index, group] for name, part in updates.items()}
+        if taken is not None:
+            steps = {name: part - updates[name][trained.index, taken] for name, part in steps.items()}
+        return self.with_weights({name: tensor - steps[name] for name, tensor in self.weights.items()})
 
     def _moments(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Its own mean and deviation [1, d]."""

@@ -59,7 +59,7 @@ class TrainingTask:
         perturbation: standard deviation of a linear term of the objective, and the seed that it is drawn from.
         mask: name -> [...] of the weights that may move; None for all.
         watched: the sum of the steps whose batch held one of these records, a group each, is kept (see
-            `NetworkModel.without_updates`).
+            `NetworkModel.less_updates`).
     """
 
     records: np.ndarray

@@ -28,12 +28,16 @@ class Amnesiac(FromOriginal):
     Options = AmnesiacOptions
 
     def first(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> TrainingTask:
-        """The steps of each deletion's records are summed as they are made."""
-        return replace(super().first(records, deletions, seed), watched=[deletion.records for deletion in deletions])
+        """The steps of each deletion's records are summed as they are made; of a later turn's, with those before."""
+        watched = [group for deletion in deletions for group in deletion.upto]
+        ends = np.cumsum([len(deletion.turns) for deletion in deletions])
+        self._first = [0, *ends.tolist()]
+        return replace(super().first(records, deletions, seed), watched=watched)
 
-    def begin(self, original: Any, number: int, deletion: Deletion) -> Any:
-        """Without them."""
-        return original.without_updates(number)
+    def begin(self, original: Any, current: Any, number: int, turn: int) -> Any:
+        """Without them; a step that an earlier turn has taken back is not taken back again."""
+        group = self._first[number] + turn
+        return current.less_updates(original, group, group - 1 if turn else None)
 
     def phase(self, number: int, of: Forgetting) -> TrainingTask:
         """The repair."""

@@ -49,12 +49,25 @@ class Deletion:
         records: [k] to forget. replacements: [k] new records to learn in their place, or [0] when there are none.
         seed: that the retrained model gets (None: the original's).
         leaves_gap: whether the deleted records' places in the order of training stay empty, so that nothing else moves.
+        one_by_one: whether a method that starts from the original forgets them in turn, as a provider does who answers
+            each request as it comes; retraining ends at the same model.
     """
 
     records: np.ndarray
     replacements: np.ndarray
     seed: int | None = None
     leaves_gap: bool = False
+    one_by_one: bool = False
+
+    @property
+    def turns(self) -> list[np.ndarray]:
+        """What is forgotten at a time, [k'] each."""
+        return np.split(self.records, len(self.records)) if self.one_by_one else [self.records]
+
+    @property
+    def upto(self) -> list[np.ndarray]:
+        """What is forgotten after each turn, all turns before it included."""
+        return [np.concatenate(self.turns[: turn + 1]) for turn in range(len(self.turns))]
 
 
 # The original model and one unlearned model a deletion.

@@ -43,7 +43,10 @@ class SelectiveDampening(UnlearningMethod):
         to_all = self._importance(original, records)
         unlearned = []
         for deletion in deletions:
-            model = self._dampened(original, to_all, self._importance(original, deletion.records))
+            model = original
+            for turn, gone in enumerate(deletion.turns):
+                everyone = self._importance(model, remaining(records, deletion, turn - 1)) if turn else to_all
+                model = self._dampened(model, everyone, self._importance(model, gone))
             unlearned.append(Ensemble([model], [remaining(records, deletion)]))
         return Ensemble([original], [records]), unlearned
 
@@ -51,10 +54,10 @@ class SelectiveDampening(UnlearningMethod):
         found: dict[str, Any] = model.importance(inputs_of(model, self.dataset, records), self.dataset.labels[records])
         return found
 
-    def _dampened(self, original: Any, to_all: dict[str, Any], to_gone: dict[str, Any]) -> Any:
+    def _dampened(self, model: Any, to_all: dict[str, Any], to_gone: dict[str, Any]) -> Any:
         weights = {}
-        for name, tensor in original.weights.items():
+        for name, tensor in model.weights.items():
             everyone, gone = to_all[name], to_gone[name]
             left = (self.options.ssd_lambda * everyone / gone.clamp(min=1e-30)).clamp(max=1.0)
             weights[name] = tensor * left.where(gone > self.options.ssd_alpha * everyone, left.new_ones(()))
-        return original.with_weights(weights)
+        return model.with_weights(weights)

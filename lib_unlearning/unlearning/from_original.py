@@ -21,8 +21,8 @@ class Forgetting:
     """One deletion, as a method sees it in a phase.
 
     Attributes:
-        kept, gone: records that stay and that are to be forgotten.
-        original: the model at the start. current: what the phases before made of it.
+        kept, gone: records that stay and that are to be forgotten now.
+        original: the model at the start of this turn. current: what the phases before made of it.
         seed: of this deletion. first_seed: of the original.
     """
 
@@ -39,9 +39,15 @@ class Forgetting:
         return np.concatenate([self.kept, self.gone])
 
 
-def remaining(records: np.ndarray, deletion: Deletion) -> np.ndarray:
-    """Records [n'] that an unlearned model is to be of: those that stay, then the new ones."""
-    return np.concatenate([records[~np.isin(records, deletion.records)], deletion.replacements])
+def remaining(records: np.ndarray, deletion: Deletion, turn: int = -1) -> np.ndarray:
+    """Records [n'] that an unlearned model is to be of after a turn (the last): those that stay, then the new ones."""
+    return np.concatenate([records[~np.isin(records, deletion.upto[turn])], deletion.replacements])
+
+
+def _phase_seed(seed: int, deletion: Deletion, number: int, phase: int, turn: int) -> int:
+    """Of one phase, in the first turn as if there were no others."""
+    own = seed if deletion.seed is None else deletion.seed
+    return integer_seed(own, "forget", number, phase, *([turn] if turn else []))
 
 
 def inputs_of(model: Any, dataset: RecordTable, records: np.ndarray) -> np.ndarray:
@@ -52,38 +58,46 @@ def inputs_of(model: Any, dataset: RecordTable, records: np.ndarray) -> np.ndarr
 
 
 class FromOriginal(UnlearningMethod):
-    """Trains the original, then for each deletion a number of phases, each on from what the last one left."""
+    """Trains the original, then for each turn of a deletion a number of phases, each on from what the last one left."""
 
     def work(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> Work:
         """Every phase of all deletions is trained together."""
         (original,) = yield [self.first(records, deletions, seed)]
-        kept = [remaining(records, deletion) for deletion in deletions]
-        models = [self.begin(original, number, deletion) for number, deletion in enumerate(deletions)]
-        for phase in range(self.phases):
-            models = yield [
-                self.phase(
-                    phase,
-                    Forgetting(
-                        kept[number],
-                        deletion.records,
-                        original,
-                        models[number],
-                        integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number, phase),
-                        seed,
-                    ),
-                )
-                for number, deletion in enumerate(deletions)
-            ]
-        unlearned = [Ensemble([model], [part]) for model, part in zip(models, kept, strict=True)]
+        models = [original for _ in deletions]
+        for turn in range(max((len(deletion.turns) for deletion in deletions), default=0)):
+            going = [number for number, deletion in enumerate(deletions) if turn < len(deletion.turns)]
+            before = list(models)
+            for number in going:
+                models[number] = self.begin(original, models[number], number, turn)
+            for phase in range(self.phases):
+                found = yield [
+                    self.phase(
+                        phase,
+                        Forgetting(
+                            remaining(records, deletions[number], turn),
+                            deletions[number].turns[turn],
+                            before[number],
+                            models[number],
+                            _phase_seed(seed, deletions[number], number, phase, turn),
+                            seed,
+                        ),
+                    )
+                    for number in going
+                ]
+                for number, model in zip(going, found, strict=True):
+                    models[number] = model
+        unlearned = [
+            Ensemble([model], [remaining(records, deletion)]) for model, deletion in zip(models, deletions, strict=True)
+        ]
         return Ensemble([original], [records]), unlearned
 
     def first(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> TrainingTask:
         """The original's training."""
         return TrainingTask(records, integer_seed(seed, "shard", 0))
 
-    def begin(self, original: Any, number: int, deletion: Deletion) -> Any:
-        """What a deletion's first phase goes on from."""
-        return original
+    def begin(self, original: Any, current: Any, number: int, turn: int) -> Any:
+        """What the first phase of a deletion's turn goes on from: what the turn before left, `current`."""
+        return current
 
     @property
     def phases(self) -> int:

@@ -39,12 +39,13 @@ class OnModules(UnlearningMethod):
             )
         unlearned = []
         for number, deletion in enumerate(deletions):
-            kept = remaining(records, deletion)
-            with _seeded(integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number)):
-                module = self.forget(
-                    original.module(), self._tensors(original, kept), self._tensors(original, deletion.records)
-                )
-            unlearned.append(Ensemble([original.with_module(module.eval())], [kept]))
+            model = original
+            for turn, gone in enumerate(deletion.turns):
+                kept = self._tensors(original, remaining(records, deletion, turn))
+                with _seeded(integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number, turn)):
+                    module = self.forget(model.module(), kept, self._tensors(original, gone))
+                model = original.with_module(module.eval())
+            unlearned.append(Ensemble([model], [remaining(records, deletion)]))
         return Ensemble([original], [records]), unlearned
 
     @abstractmethod

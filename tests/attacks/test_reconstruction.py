@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,34 @@ def test_linear_models_give_the_person_back_and_strangers_do_not(tmp_path: Path)
     assert (folder / "reconstruction.png").exists()
     tree = run(tmp_path, *always, "--original_model", "DT", small=False)
     assert "anonymity" in tree
+
+
+def test_a_stream_of_deletions(tmp_path: Path) -> None:
+    sizes = [flag for flag in SIZES if "unlearning_num" not in flag]
+    flags = ["--train_missing", "--original_model", "LR", *sizes]
+    told = run(tmp_path / "td", "--exp", "stream", "--stream_lengths", "4,1", *flags, small=False)
+    assert [line.split()[0] for line in told.splitlines()[3:5]] == ["1", "4"]
+    (path,) = (tmp_path / "td" / "attack_data").glob("*stream*/stream.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [(row["deletions"], row["asked_about"]) for row in rows] == [
+        (number, name) for number in ("1", "4") for name in ("deleted", "remaining")
+    ]
+    once = ["--exp", "mem_inf", "--samples_to_evaluate", "in_out_multi_version", *flags]
+    alone = run(tmp_path / "td", *once, "--shadow_unlearning_num", "4", "--target_unlearning_num", "4", small=False)
+    assert f"AUC {float(rows[2]['auc']):.3f} [" in " ".join(alone.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--samples_to_evaluate", "in_in"], "leave out --samples_to_evaluate"),
+        (["--stream_lengths", "600"], "a set holds 600 records and must keep one"),
+        (["--stream_lengths", "0"], "at least 1"),
+    ],
+)
+def test_streams_that_cannot_be(flags: list[str], complaint: str, tmp_path: Path) -> None:
+    words = ["--exp", "stream", "--train_missing", *flags, *SIZES]
+    assert complaint in run(tmp_path / "td", *words, code=2, small=False)
 
 
 def test_three_classes_are_told(tmp_path: Path) -> None:

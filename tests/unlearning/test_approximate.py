@@ -12,6 +12,7 @@ import torch
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.options import NoOptions
+from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.tasks import TrainingSettings, TrainingTask
 from lib_unlearning.unlearning.amnesiac import Amnesiac, AmnesiacOptions
@@ -151,7 +152,7 @@ def test_amnesiac_takes_back_the_steps_that_saw_the_record(dataset: Dataset) -> 
     (untouched,) = trainer.fit([TrainingTask(RECORDS, 5, epochs=1, lr=1e-12)])
     (plain,) = trainer.fit([TrainingTask(RECORDS, 5)])
     rows = dataset.rows(np.arange(600))
-    answers = [part.predict_proba(rows) for part in (model.without_updates(0), model.without_updates(1), model)]
+    answers = [part.predict_proba(rows) for part in (model.less_updates(model, 0), model.less_updates(model, 1), model)]
     for found, wanted in zip(answers, (untouched, plain, plain), strict=True):
         np.testing.assert_allclose(found, wanted.predict_proba(rows), atol=1e-5)
 
@@ -173,6 +174,46 @@ def test_deletions_do_not_know_of_each_other(dataset: Dataset, name: str) -> Non
     alone = train_and_unlearn(method, trainer_of(dataset), RECORDS, deletions[:1], 0)[1]
     rows = dataset.rows(np.arange(600))
     np.testing.assert_allclose(together[0].predict_proba(rows), alone[0].predict_proba(rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_one_by_one(dataset: Dataset, name: str) -> None:
+    """One record in turn is one record at once; of several, each turn goes on from what the last one left."""
+
+    def after(records: np.ndarray, one_by_one: bool) -> Any:
+        method = UNLEARNING_METHODS[name](UNLEARNING_METHODS[name].Options(), dataset)
+        deletion = Deletion(records, NOBODY, one_by_one=one_by_one)
+        return train_and_unlearn(method, trainer_of(dataset), RECORDS, [deletion], 0)[1][0]
+
+    rows = dataset.rows(np.arange(600))
+    alone, in_turn = (after(GONE[:1], one_by_one).predict_proba(rows) for one_by_one in (False, True))
+    np.testing.assert_array_equal(alone, in_turn)
+    together, in_turns = (after(GONE, one_by_one) for one_by_one in (False, True))
+    np.testing.assert_array_equal(together.shards[0], in_turns.shards[0])
+    if name not in ("nothing", "noise"):
+        assert not np.allclose(together.predict_proba(rows), in_turns.predict_proba(rows), atol=1e-6)
+
+
+def test_a_turn_goes_on_from_the_one_before(dataset: Dataset) -> None:
+    trainer, method = trainer_of(dataset), FineTuning(FineTuningOptions(), dataset)
+    deletion = Deletion(GONE[:2], NOBODY, one_by_one=True)
+    original, (found,) = train_and_unlearn(method, trainer, RECORDS, [deletion], 0)
+    model = original.constituents[0]
+    for turn in range(2):
+        kept = RECORDS[~np.isin(RECORDS, GONE[: turn + 1])]
+        seed = integer_seed(0, "forget", 0, 0, *([turn] if turn else []))
+        (model,) = trainer.fit([TrainingTask(kept, seed, model, 5, 0.001)])
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_array_equal(found.predict_proba(rows), model.predict_proba(rows))
+
+
+def test_no_step_is_taken_back_twice(dataset: Dataset) -> None:
+    """What both turns take back is what is taken back at once, though the records shared batches."""
+    task = TrainingTask(RECORDS, 0, watched=[GONE[:1], GONE[:2]])
+    (model,) = trainer_of(dataset).fit([task])
+    in_turn = model.less_updates(model, 0).less_updates(model, 1, 0)
+    rows = dataset.rows(np.arange(600))
+    np.testing.assert_allclose(in_turn.predict_proba(rows), model.less_updates(model, 1).predict_proba(rows), atol=1e-5)
 
 
 def test_what_cannot_start_from_a_model_says_so(dataset: Dataset) -> None:
