@@ -282,9 +282,11 @@ class Reconstruct:
         save_reconstruction(found, dataset, overlap, folder)
         write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
         _keep_timing(folder, study, watch)
-        say(report.described_study(dataset.title, settings))
+        say(report.described_study(dataset.title, settings, attacked=False))
         each = settings.sides["target"].unlearning_num
-        say(f"{len(found.of('rebuilt')):,} deletions of {each}, rebuilt without a candidate\n")
+        best = ", held against the one that fits best" if each > 1 else ""
+        deletions = report.plural(len(found.of("rebuilt")), "deletion")
+        say(f"{deletions} of {report.plural(each, 'record')}, rebuilt without a candidate{best}\n")
         print("\n".join(lines(found, dataset, overlap, terminal_width())))
         if may_be_drawn(dataset):
             from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib

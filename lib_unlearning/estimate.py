@@ -214,7 +214,8 @@ def asked(plan: Sequence[Settings]) -> str:
 def told(cost: Cost, processes: int, folder: Any) -> str:
     """A cost in words."""
     more = "" if cost.complete else ", and more that only training tells"
-    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}), {processes} processes here"]
+    workers = "1 process" if processes == 1 else f"{processes} processes"
+    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}), {workers} here"]
     seconds = cost.training_seconds + cost.attack_seconds
     parts.append(f"about {duration(_START + seconds)}: training {duration(cost.training_seconds)}")
     if cost.attack_seconds:

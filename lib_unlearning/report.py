@@ -150,13 +150,15 @@ def console(
 ) -> str:
     """What a run prints: what was attacked, accuracies, the table, one sentence."""
     width = terminal_width()
+    unchanged = alone.unchanged and settings.budget.versions == "both"
+    asked = "members" if unchanged and asked_about(settings) == "deleted" else asked_about(settings)
     parts = [
         fitted(heading(title, settings, answers, shared), width),
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
         *(fitted(note, width) for note in notes(settings, answers)),
-        fitted(exposure_sentence(exposed, answers.cases.member, headline, asked_about(settings)), width),
-        fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap), width),
+        fitted(exposure_sentence(exposed, answers.cases.member, headline, asked), width),
+        fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap, unchanged), width),
         fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
     ]
     return "\n\n".join(parts)
@@ -174,19 +176,28 @@ def notes(settings: Settings, answers: Answers) -> list[str]:
         among = among if different == negatives else f"{negatives} questions about {among}"
         found.append(
             f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {among}; the "
-            f"true rate of such a rule is below {100 * bound:.1f} % (95 %). Between thresholds the curve is "
-            "interpolated."
+            f"true rate of such a rule is below {math.ceil(1000 * bound) / 10:.1f} % (95 %). "
+            "Between thresholds the curve is interpolated."
         )
-    if settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1:
+    if _no_versions(settings):
         found.append("With one record a request there are no intermediate versions: this equals in_out.")
     return found
 
 
 def asked_about(settings: Settings) -> str:
     """What the positive cases of a run are."""
-    if settings.placebo:
-        return "strangers in the place of deleted records"
-    return "remaining" if settings.samples_to_evaluate == "in_in" else "deleted"
+    kept = "remaining" if settings.samples_to_evaluate == "in_in" else "deleted"
+    return f"strangers in the place of {kept} records" if settings.placebo else kept
+
+
+def _stored(value: float) -> str:
+    """Three digits of a value as it is stored, so that console, page and files agree to the last one."""
+    return f"{round(value, 6):.3f}"
+
+
+def _no_versions(settings: Settings) -> bool:
+    """Whether there are no intermediate versions between the two that are asked."""
+    return settings.samples_to_evaluate == "in_out_multi_version" and settings.sides["target"].unlearning_num == 1
 
 
 def exposure_sentence(found: Exposure, member: np.ndarray, headline: str, asked: str) -> str:
@@ -219,16 +230,17 @@ def single_records(
     if wrong is not None:
         return (
             f"Single records cannot be judged {level}: of {plural(wrong[1], 'case')} that {attack} would name, "
-            f"{wrong[0]} are strangers: sets differ, or strangers repeat, too much for it."
+            f"{wrong[0]} {'is a stranger' if wrong[0] == 1 else 'are strangers'}: the adversary's own and the target's "
+            "do not score alike."
         )
     if not exposed.any() and not can_discover(own_strangers, counts[0][1], len(member)):
         return (
             f"Single records cannot be judged {level}: {plural(own_strangers, 'stranger')} of the adversary's own "
-            "are too few for any to stand out."
+            f"{'is' if own_strangers == 1 else 'are'} too few for any to stand out."
         )
     return (
         f"Exposed one by one by {attack}, {level}: {counts[0][0]} of {counts[0][1]} {asked}, {counts[1][0]} of "
-        f"{counts[1][1]} {'other ' if 'strangers' in asked else ''}strangers."
+        f"{plural(counts[1][1], 'other stranger' if 'strangers' in asked else 'stranger')}."
     )
 
 
@@ -237,8 +249,8 @@ def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -
     positives, sets = int(answers.cases.member.sum()), len(answers.utility)
     lines = [
         described_study(title, settings),
-        f"{sets} target sample sets of {settings.sides['target'].set_size:,} records, "
-        f"{positives} {asked_about(settings)}, {len(answers.cases) - positives} strangers",
+        f"{plural(sets, 'target sample set')} of {settings.sides['target'].set_size:,} records, "
+        f"{positives} {asked_about(settings)}, {plural(len(answers.cases) - positives, 'stranger')}",
     ]
     if shared.overlap > OVERLAP:
         worth = effective_sets(sets, shared.overlap)
@@ -251,8 +263,8 @@ def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -
     return "\n".join(lines)
 
 
-def described_study(title: str, settings: Settings) -> str:
-    """What is attacked, and how, on a line."""
+def described_study(title: str, settings: Settings, attacked: bool = True) -> str:
+    """What is attacked, and how, on a line; `attacked` says whether by an attack that learns."""
     target, shadow = settings.origins["target"], settings.origins["shadow"]
     learned = f"{shadow.dataset_name} / {shadow.original_label} with {shadow.original_model}"
     origin = "" if shadow == target else f"attack learned on {learned}, "
@@ -260,7 +272,7 @@ def described_study(title: str, settings: Settings) -> str:
     return (
         f"{title}, {target.original_model} target, {origin}"
         f"{settings.unlearning_method}{_randomness(settings)}, {settings.samples_to_evaluate}, "
-        f"{settings.attack_model} attack, "
+        f"{f'{settings.attack_model} attack, ' if attacked else ''}"
         f"{seen}{known(settings.budget)}, seed {settings.seed}"
         f"{', placebo' if settings.placebo else ''}"
     )
@@ -385,7 +397,7 @@ def result_table(results: Results, headline: str, width: int | None = None) -> l
 
 
 def _plain(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{round(estimate.value, 6):.3f}"
+    return "-" if estimate is None else _stored(estimate.value)
 
 
 def _with_interval(estimate: Estimate | None) -> str:
@@ -408,10 +420,16 @@ def outwards(estimate: Estimate, sign: str = "") -> tuple[str, str]:
     return f"{low:{sign}.2f}", f"{high:{sign}.2f}"
 
 
-def verdict(results: Results, headline: str, settings: Settings, sets: int, overlap: float) -> str:
-    """What the run shows, in sentences about the feature that was chosen without a look at the target side."""
+def verdict(
+    results: Results, headline: str, settings: Settings, sets: int, overlap: float, unchanged: bool = False
+) -> str:
+    """What the run shows, in sentences about the feature that was chosen without a look at the target side.
+
+    `unchanged` says that both versions gave the same answers in every case.
+    """
     auc, gain = results[headline]["auc"], results[headline].get("auc_gain")
-    question = SAMPLES_TO_EVALUATE[settings.samples_to_evaluate].question
+    asked = "in_out" if _no_versions(settings) else settings.samples_to_evaluate
+    question = SAMPLES_TO_EVALUATE[asked].question
     figures = f"AUC {with_interval(auc)} with {headline}"
     if auc.low is None or auc.high is None:
         mend = "raise --target_set_num" if sets < 2 else "lower --target_set_size, the sets share too many records"
@@ -420,6 +438,8 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
         if auc.low <= 0.5 <= auc.high:
             return f"Placebo: {figures} holds 0.5, as 19 of 20 placebos do; up to {outwards(auc)[1]} is not excluded."
         return f"Placebo: {figures} misses 0.5; one placebo in twenty does, more mean a leak in the evaluation."
+    if unchanged:
+        return f"No deletion shows: both versions answer alike in every case. What is seen is membership: {figures}."
     found = judge(auc, sets, settings.margin, overlap)
     if found.verdict is Verdict.LEAKS:
         sentence = f"Leaks: the models make {question} visible, {figures}, above the margin of {settings.margin:g}."
@@ -436,8 +456,8 @@ def verdict(results: Results, headline: str, settings: Settings, sets: int, over
             f"against a margin of {settings.margin:g}; {more}."
         )
     if settings.budget.versions != "both":
-        classical = results[BASELINE]["auc"].value
-        return f"{sentence} The classical attack on the {settings.budget.versions} model reads {classical:.3f}."
+        classical = _stored(results[BASELINE]["auc"].value)
+        return f"{sentence} The classical attack on the {settings.budget.versions} model reads {classical}."
     return f"{sentence} {_against_classical(results, gain, effective_sets(sets, overlap))}"
 
 
@@ -465,7 +485,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
     if found.unchanged and settings.budget.versions == "both":
         if (settings.top_k, settings.round_digits, settings.defense) == (None, None, None):
             return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."
-        return f"{told}. What is published of both versions is alike in every case: nothing can be told from it."
+        return f"{told}. What is published of both versions is alike in every case: comparing them tells nothing."
     judged = judge(found.alone, sets, settings.margin, overlap)
     meaning = {
         Verdict.LEAKS: "the deleted records are still there",
@@ -477,7 +497,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
 
 def _against_classical(results: Results, gain: Estimate | None, sets: float) -> str:
     """Whether both versions together give away more than the original alone."""
-    classical = f"{results[BASELINE]['auc'].value:.3f}"
+    classical = _stored(results[BASELINE]["auc"].value)
     if gain is None or gain.low is None or gain.high is None:
         return f"The classical attack reads {classical}."
     told = f"gain {with_interval(gain, '+')}"

@@ -28,6 +28,14 @@ TODAY: dict[str, Callable[[str], Attack]] = {
 }
 
 
+# Those that need models which the adversary trained.
+WITH_OWN_MODELS = (
+    "probe_matched",
+    "probe_gradient",
+    *(name for name in TODAY if name.startswith(("likeli", "ruli", "rmia"))),
+)
+
+
 def attacks_on(shadow: View, attack_model: str, seed: int, today: bool) -> dict[str, Attack]:
     """Every attack that the view offers what it needs, features first; with `today`, also those beyond the paper's."""
     found = paper_attacks(shadow, attack_model)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning import __version__
-from lib_unlearning.attacks.registry import TODAY
+from lib_unlearning.attacks.registry import TODAY, WITH_OWN_MODELS
 from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records, with_interval
@@ -22,11 +22,16 @@ from lib_unlearning.statistics.privacy import distinct_strangers
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
 SENTENCES = {
-    "leaks": "The deletion gives away more than a question's margin allows.",
+    "leaks": "The deletion gives away more than its margin allows, in: {leaking}.",
     "equivalent": "The deletion is equivalent to retraining, each question within its margin (AUC {margin:g}).",
     "below": "Both AUCs are less than {margin:g} above chance: what shows, and what the unlearned model tells alone.",
     "undecided": "The data do not settle whether the margins are kept (AUC {margin:g}).",
     "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
+}
+# Undecided though every question has its answer: by whether both versions, and retrained models, answered alike.
+_OTHERWISE = {
+    False: "The deletion differs from retraining, and is not shown to give away more.",
+    True: "Both versions answer alike in every case, from which nothing can be told of the deletion.",
 }
 LIMITS = (
     "An attack that finds nothing is no proof that none could: the verdict is about these attacks, this adversary, "
@@ -76,16 +81,25 @@ class Dossier:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        verdict = self.examination.verdict
-        return f"{verdict.capitalize()}: {SENTENCES[verdict].format(margin=self.options.margin)}"
+        found = self.examination
+        kinds = {question.verdict for question in found.questions}
+        told = SENTENCES[found.verdict]
+        if found.verdict == "leaks" and found.unchanged:
+            told = "Both versions answer alike in every case, retrained models do not: nothing was deleted."
+        if found.verdict == "undecided" and "undecided" not in kinds:
+            told = _OTHERWISE[found.silent]
+        leaking = ", ".join(question.name for question in found.questions if question.verdict == "leaks")
+        return f"{found.verdict.capitalize()}: {told.format(margin=self.options.margin, leaking=leaking)}"
 
     @property
     def adversary(self) -> str:
         """Against whom the deletion was audited."""
         told = "Sees what both versions answer, and knows the records that he asks about and their labels"
         if any(name in TODAY for name in self.examination.results):
-            told += "; has as many records of his own as the provider, asks about them, and trains models on them"
-        learned = "on other sample sets of the same cases" if same_cases(self.evidence.cases) else "on cases of his own"
+            told += "; has records of his own, and asks about them"
+        if any(name in WITH_OWN_MODELS for name in self.examination.results):
+            told += ", and trains models on them"
+        learned = "on another part of the same cases" if same_cases(self.evidence.cases) else "on cases of his own"
         return f"{told}. He learned {learned}; * marks the attack that counts, all of them are shown."
 
     def lines(self) -> list[str]:
@@ -111,14 +125,12 @@ class Dossier:
         """What explains the verdict beyond its figures."""
         found, kinds = self.examination, {question.verdict for question in self.examination.questions}
         remarks = []
-        if found.unchanged:
-            remarks.append("Both versions answered alike in every case, retrained models do not: nothing was deleted.")
-        elif found.silent:
-            remarks.append("Both versions answered alike in every case: from such answers nothing can be told.")
-        elif "differs" in kinds and "leaks" not in kinds:
+        if found.silent:
+            remarks.append("Both versions answered alike in every case: what is found is found in each by itself.")
+        elif not found.unchanged and "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            remarks.append("More sample sets narrow the intervals.")
+            remarks.append("More sample sets, or more deletions, narrow the intervals.")
         return remarks
 
     def verdict(self) -> dict[str, Any]:

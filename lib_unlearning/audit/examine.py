@@ -59,7 +59,8 @@ class Question:
     Attributes:
         measured: AUC (or TPR) of the audited method. reference: of retraining on the same records.
         difference: of the two, set by set; None where nothing is compared.
-        verdict: "leaks", "equivalent" (to retraining), "below" (the margin), "differs", "undecided".
+        verdict: "leaks", "equivalent" (to retraining), "less" (than retraining), "below" (the margin), "differs",
+            "alike" (both versions, so that nothing can show), or "undecided".
         margin: that it was judged by.
     """
 
@@ -176,6 +177,8 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         questions = _against_margin(learned, results[found.chosen]["auc"], options)
     else:
         questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
+    if alike:
+        questions = [replace(part, verdict="alike") if part.asks == _SHOWS else part for part in questions]
     controls = run_controls(learned, options)
     strangers = found.tried[found.chosen][distinct_strangers(shadow.record, shadow.member)]
     exposed, wrong = np.zeros(len(target), dtype=bool), None
@@ -281,18 +284,17 @@ def _against_retraining(
     low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
     away = Estimate(told.value - 0.5, low, high, told.error)
     verdict = relative(away, degrees, options.margin)
-    return [
-        *questions,
-        Question(
-            "same as retrained", _SAME, told, None, away, "differs" if verdict == "leaks" else verdict, options.margin
-        ),
-    ]
+    verdict = "differs" if verdict in ("leaks", "less") else verdict
+    return [*questions, Question("same as retrained", _SAME, told, None, away, verdict, options.margin)]
 
 
 def relative(difference: Estimate, degrees: float, margin: float) -> str:
-    """ "leaks" where a difference is clearly above the margin, "equivalent" by two one-sided tests, or "undecided"."""
+    """ "leaks" where a difference is clearly above the margin, "less" where clearly below it on the other side,
+    "equivalent" by two one-sided tests, or "undecided"."""
     if difference.low is not None and difference.low > margin:
         return "leaks"
+    if difference.high is not None and difference.high < -margin:
+        return "less"
     if difference.low is None or difference.high is None:
         return "undecided"
     if difference.error is None:  # bounds of their own

@@ -15,6 +15,7 @@ from lib_unlearning.statistics.metrics import TPR_NAMES
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = Path(__file__).parent.parent / "reporting" / "templates" / "report.css"
 _MOST_SHOWN = 20
+_TONES = {"equivalent": "holds", "below": "holds", "less": "holds", "leaks": "fails"}
 
 
 def write_page(dossier: Dossier, path: Path, show_ids: bool) -> Path:
@@ -51,8 +52,8 @@ def _question(question: Any) -> dict[str, str]:
         "measured": with_interval(question.measured),
         "reference": "" if question.reference is None else with_interval(question.reference),
         "difference": "" if question.difference is None else with_interval(question.difference, "+"),
-        "verdict": question.verdict,
-        "tone": {"equivalent": "holds", "below": "holds", "leaks": "fails"}.get(question.verdict, "soft"),
+        "verdict": f"{question.verdict} (margin {question.margin:g})",
+        "tone": _TONES.get(question.verdict, "soft"),
     }
 
 

@@ -58,7 +58,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
     whole = page.render(findings, sections, verdicts, _details(folder, findings), unfinished)
     write_text(folder / "report.html", whole)
     counted = sum(len(finding.runs) for finding in findings)
-    told = f"{plural(counted, 'attack')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
+    told = f"{plural(counted, 'run')} in {plural(len(sections), 'comparison')}, {len(unfinished)} unfinished"
     say(f"{told}:\n{folder / 'report.html'}")
 
 
@@ -78,11 +78,11 @@ def _section(folder: Path, name: str, comparison: Comparison, found: list[Panel]
 
 
 def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:
-    """ROC curves and score histogram of each data set's strongest undefended attack."""
+    """ROC curves and score histogram of each data set's clearest undefended setting, by the lower end of its AUC."""
     best: dict[str, archive.Finding] = {}
     for finding in filter(page.is_audit, findings):
         name = file_name(data_label(finding.settings).replace(" / ", "-"))
-        if name not in best or page.strength(finding) > page.strength(best[name]):
+        if name not in best or page.shown(finding) > page.shown(best[name]):
             best[name] = finding
     shown = []
     for name, finding in best.items():

@@ -113,8 +113,8 @@ def _plain(settings: Settings) -> bool:
 
 
 def _known(settings: Settings) -> bool:
-    """The paper's adversary, who knows data and family."""
-    return settings["attacks"] == "paper" and _informed(settings)
+    """The paper's adversary, who knows data, family and labels, and sees both versions."""
+    return settings["attacks"] == "paper" and _informed(settings) and usual_budget(settings)
 
 
 def _informed(settings: Settings) -> bool:
@@ -178,7 +178,7 @@ def defense_label(settings: Settings) -> str:
     if settings["temperature"] is not None:
         parts.append(f"temperature {settings['temperature']:g}")
     if settings["round_digits"] is not None:
-        parts.append(f"rounded to {settings['round_digits']} digits")
+        parts.append(f"rounded to {settings['round_digits']} digit{'' if settings['round_digits'] == 1 else 's'}")
     if settings.get("defense") is not None:
         parts.append(f"plug-in's {settings['defense']}")
     if "sigma" in settings:
@@ -210,6 +210,11 @@ def usual_budget(settings: Settings) -> bool:
     """One round of own models, as many questions as an attack likes, both versions, labels known."""
     usual = Budget()
     return all(settings[name] == getattr(usual, name) for name in _BUDGET)
+
+
+def sees_all(settings: Settings) -> bool:
+    """Whether the adversary sees both versions and knows the labels."""
+    return bool(settings["versions"] == "both" and settings["label_known"])
 
 
 REQUEST_SIZE = "target_unlearning_num"
@@ -317,6 +322,7 @@ COMPARISONS: dict[str, Comparison] = {
         lambda settings: (
             not settings["placebo"]
             and settings["attacks"] == "paper"
+            and usual_budget(settings)
             and settings["retrain_randomness"] == "matched"
             and is_open(settings)
             and _same_sizes(settings)
@@ -437,7 +443,44 @@ def others(findings: Sequence[Finding], shown: Sequence[Panel]) -> list[Panel]:
         return []
     free = tuple(dict.fromkeys(name for finding in left for name in finding.settings))
     axis = Axis("setting", free, _setting)
-    return [Panel(axis, sorted(((axis.value(finding.settings), finding) for finding in left), key=_position))]
+    points = [(axis.value(finding.settings), finding) for finding in left]
+    return [Panel(axis, sorted(told_apart(points), key=_position))]
+
+
+def told_apart(points: Sequence[tuple[Any, Finding]]) -> list[tuple[Any, Finding]]:
+    """The same points; to texts that several have is added what tells their settings, or else their data, apart."""
+    alike: dict[Any, list[Finding]] = {}
+    for value, finding in points:
+        alike.setdefault(value, []).append(finding)
+    named = []
+    for value, finding in points:
+        others = [other.settings for other in alike[value]]
+        more = differences(finding.settings, others) if isinstance(value, str) else ""
+        named.append((f"{value}, {more}" if more else value, finding))
+    return named
+
+
+_IN_WORDS = {
+    "target_set_size": "sets of {:,}",
+    "target_set_num": "{} sets",
+    "target_unlearning_size": "{} requests a set",
+    "target_unlearning_num": "{} records a request",
+    "target_num_shard": "{} shards",
+}
+
+
+def differences(settings: Settings, alike: Sequence[Settings]) -> str:
+    """What tells some settings from others that go by the same name, in words; their number where nothing does."""
+    if len(alike) < 2:
+        return ""
+    names = dict.fromkeys(name for other in alike for name in other)
+    differ = [name for name in names if len({repr(other.get(name)) for other in alike}) > 1]
+    words = [
+        _IN_WORDS.get(name, f"{name.replace('_', ' ')} {{}}").format(settings.get(name))
+        for name in differ
+        if not (name.startswith("shadow_") and name.replace("shadow_", "target_") in differ)
+    ]
+    return ", ".join(words) or f"({1 + next(number for number, other in enumerate(alike) if other is settings)})"
 
 
 def _setting(settings: Settings) -> str:
@@ -447,6 +490,7 @@ def _setting(settings: Settings) -> str:
         words.append(f"learned on {data_label(settings, 'shadow_')} with {settings['shadow_original_model']}")
     defense = defense_label(settings)
     words += [] if defense == "none" else [defense]
+    words += [] if usual_budget(settings) else [budget_label(settings)]
     return ", ".join([*words, *(["placebo"] if settings["placebo"] else [])])
 
 
@@ -461,9 +505,8 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
                 fixed = {name: value for name, value in known if name not in axis.free and value is not None}
                 groups.setdefault(digest([fixed, _data_versions(finding, axis)]), []).append(finding)
         for group in groups.values():
-            points = sorted(
-                ((axis.value(finding.settings), finding) for finding in _latest(group, axis)), key=_position
-            )
+            named = told_apart([(axis.value(finding.settings), finding) for finding in _latest(group, axis)])
+            points = sorted(named, key=_position)
             if comparison.kind == "heat":
                 points = _with_partners(points)
             if len(points) >= comparison.least:
@@ -504,7 +547,7 @@ def defense_order(label: str) -> tuple[int, float, str]:
     """Defenses by kind and strength; all other texts by the alphabet."""
     kinds = ("none", "top", "rounded", "label only", "temperature", "DP-SGD")
     rank = next((number for number, kind in enumerate(kinds) if label.startswith(kind)), -1)
-    number = label.removesuffix(" digits").rpartition(" ")[2]
+    number = label.removesuffix("s").removesuffix(" digit").rpartition(" ")[2]
     strength = float(number) if rank >= 0 and number.replace(".", "").isdigit() else 0.0
     return rank, strength, label
 

@@ -38,7 +38,8 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     place.legend(loc="lower right", fontsize=8)
     place.set_title(_title(finding), fontsize=9)
     negatives = finding.outcomes["negatives"] // len(finding.seeds)
-    caption = f"ROC curves, {seeds_of(finding)}; {negatives:,} strangers a seed resolve no rate below {floor:.2g}."
+    caption = f"ROC curves, {seeds_of(finding)}; {negatives:,} questions about strangers a seed resolve no "
+    caption += f"rate below {floor:.2g}."
     return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
 
 

@@ -12,13 +12,21 @@ import numpy as np
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import plural
 from lib_unlearning.reporting.archive import CHOSEN, Finding
-from lib_unlearning.reporting.comparisons import Comparison, Panel, data_label, defense_order, model_label
+from lib_unlearning.reporting.comparisons import (
+    Comparison,
+    Panel,
+    data_label,
+    defense_order,
+    differences,
+    model_label,
+)
 from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.combine import Combined
 
 _COLUMNS = 2  # of panels beside each other in a file
 _MOST_PANELS = 6  # in one figure; tables hold all
 _AXIS = "AUC of the attack"
+_WIDEST = 44  # letters of a row's name
 
 
 def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
@@ -60,16 +68,15 @@ def main_panels(found: Sequence[Panel]) -> list[Panel]:
 
 
 def titles(found: Sequence[Panel]) -> list[str]:
-    """A title for each panel; where two would be the same, the size of the sample sets tells them apart."""
+    """A title for each panel; where two would be the same, what tells their settings apart is added."""
     plain = [(panel.axis.label, panel_title(panel)) for panel in found]
-    sized = [
-        (key[0], f"{key[1]}, sets of {panel.settings.get('target_set_size', 0):,}" if plain.count(key) > 1 else key[1])
-        for key, panel in zip(plain, found, strict=True)
-    ]
-    return [
-        f"{key[1]} ({sized[: number + 1].count(key)})" if sized.count(key) > 1 else key[1]
-        for number, key in enumerate(sized)
-    ]
+    settings = [panel.settings for panel in found]
+    told = []
+    for number, key in enumerate(plain):
+        alike = [other for name, other in zip(plain, settings, strict=True) if name == key]
+        more = differences(settings[number], alike)
+        told.append(f"{key[1]}, {more}" if more else key[1])
+    return told
 
 
 def cases_of(found: Sequence[Panel]) -> str:
@@ -96,6 +103,8 @@ def panel_title(panel: Panel) -> str:
         words.append(settings["unlearning_method"])
     if "attack_model" in settings:
         words.append(f"{settings['attack_model']} attack")
+    if settings.get("samples_to_evaluate", "in_out") != "in_out" and settings.get("placebo"):
+        words.append(settings["samples_to_evaluate"])
     if settings.get("plugins"):
         words.append(" ".join(Path(part.partition("@")[0]).name for part in settings["plugins"].split()))
     return ", ".join(words)
@@ -188,11 +197,17 @@ def _legend_inches(panel: Panel) -> float:
 
 
 def _dots(panel: Panel, place: Any) -> None:
-    _rows(panel, place, [str(value) for value, _ in panel.points])
+    _rows(panel, place, _row_names(panel))
+
+
+def _row_names(panel: Panel) -> list[str]:
+    """Names of the points, so narrow that something is left of a phone."""
+    return [textwrap.fill(str(value), _WIDEST) for value, _ in panel.points]
 
 
 def _rows_inches(panel: Panel) -> float:
-    return 0.36 * len(panel.points) + 1.0 + _legend_inches(panel)
+    heights = [max(0.36, 0.16 * (1 + name.count("\n"))) for name in _row_names(panel)]
+    return sum(heights) + 1.0 + _legend_inches(panel)
 
 
 def _curves(panel: Panel, place: Any) -> None:

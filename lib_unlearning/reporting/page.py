@@ -23,7 +23,9 @@ from lib_unlearning.reporting.comparisons import (
     model_label,
     same_data,
     same_model,
+    sees_all,
 )
+from lib_unlearning.reporting.figures import titles
 from lib_unlearning.reporting.tables import all_attacks, batch_plan, describe, panel_table
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.privacy import FALSE_DISCOVERIES
@@ -32,6 +34,10 @@ from lib_unlearning.statistics.verdict import MARGIN
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"
 _MOST_EXPOSED = 10
+_NO_AUDIT = (
+    "No deletion from an undefended model, asked about by an adversary who has the target's kind of data and family "
+    "and sees both versions, is among these results."
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ class Section:
     def tables(self) -> list[dict[str, Any]]:
         """Title and data frame of each panel."""
         return [
-            {"title": describe(panel), "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
-            for panel in self.panels
+            {"title": describe(panel, title), "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
+            for panel, title in zip(self.panels, titles(self.panels), strict=True)
         ]
 
 
@@ -66,7 +72,7 @@ def strength(finding: Finding) -> float:
     return finding.features[CHOSEN]["auc"].estimate.value
 
 
-def _shown(finding: Finding) -> float:
+def shown(finding: Finding) -> float:
     """What is shown of that AUC: the lower end of its interval; without one, nothing."""
     return finding.features[CHOSEN]["auc"].estimate.low or 0.0
 
@@ -103,7 +109,7 @@ def render(
         details=details,
         exposed=exposed,
         tied=tied,
-        over="seeds and sample sets" if len({seed for part in findings for seed in part.seeds}) > 1 else "sample sets",
+        over=_over(findings),
         attacks=all_attacks(findings),
         rows=plural(len(findings), "row"),
         unfinished=unfinished,
@@ -111,6 +117,13 @@ def render(
         runs=_runs(findings),
         count=plural(runs, "run"),
     )
+
+
+def _over(findings: Sequence[Finding]) -> str:
+    """What intervals are over."""
+    if all(len(finding.seeds) == 1 for finding in findings):
+        return "sample sets"
+    return "sample sets, and seeds where there are several (of the unlearned model alone: means over seeds)"
 
 
 # ---------------------------------------------------------------- first screen
@@ -126,17 +139,17 @@ def _scope(findings: Sequence[Finding]) -> str:
     controls = f" ({plural(placebos, 'placebo')} among them)" if placebos else ""
     return (
         f"Audited: deletions from {', '.join(families)} models by {' and '.join(methods)}, trained on "
-        f"{', '.join(data)}; {plural(len(findings), 'setting')}{controls}, {plural(runs, 'attack')}, "
+        f"{', '.join(data)}; {plural(len(findings), 'setting')}{controls}, {plural(runs, 'run')}, "
         f"{plural(sum(finding.cases for finding in findings), 'case')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}."
     )
 
 
 def is_audit(finding: Finding) -> bool:
-    """A deletion in an undefended model, asked about by an adversary with the target's own kind of data; with one
-    record a request, intermediate versions are no setting of their own."""
+    """A deletion in an undefended model, asked about by an adversary with the target's own kind of data and family, who
+    sees both versions and knows labels; with one record a request, intermediate versions are no setting apart."""
     settings = finding.settings
-    known = same_data(settings) and same_model(settings) and is_open(settings)
+    known = same_data(settings) and same_model(settings) and is_open(settings) and sees_all(settings)
     twice = settings["samples_to_evaluate"] == "in_out_multi_version" and settings["target_unlearning_num"] == 1
     return known and not settings["placebo"] and settings["samples_to_evaluate"] != "in_in" and not twice
 
@@ -150,7 +163,7 @@ def _beats_classical(finding: Finding) -> bool:
 def headline(audited: Sequence[Finding]) -> str:
     """One sentence from all undefended settings."""
     if not audited:
-        return "No attack on an undefended model is among these results, hence no verdict."
+        return f"{_NO_AUDIT} Hence no verdict."
     judged = _judged(audited)
     if not judged:
         return "So few separate sample sets allow no verdict: raise --target_set_num, or lower --target_set_size."
@@ -160,15 +173,15 @@ def headline(audited: Sequence[Finding]) -> str:
     whole = plural(len(judged), "undefended setting")
     silent = len(audited) - len(judged)
     rest = f" Of {silent} more, too few separate sample sets allow no verdict." if silent else ""
-    found = max(judged, key=_shown)
+    found = max(judged, key=shown)
     clearest = (
         f"{data_label(found.settings)}, {_target(found)}: AUC {with_interval(found.features[CHOSEN]['auc'].estimate)}"
     )
     if not leaks:
         open_ones = len(judged) - below
         undecided = f"; undecided in {open_ones}" if open_ones else ""
-        shown = f"No deletion is shown to be visible (AUC above {MARGIN:g}) in {whole}"
-        return f"{shown}{undecided}; clearest, {clearest}.{rest}"
+        none = f"No deletion is shown to be visible (AUC above {MARGIN:g}) in {whole}"
+        return f"{none}{undecided}; clearest, {clearest}.{rest}"
     ahead = sum(map(_beats_classical, judged))
     classical = found.features[BASELINE]["auc"].estimate.value
     return (
@@ -190,7 +203,7 @@ def _target(finding: Finding) -> str:
 def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict[str, str]]:
     cards = []
     if audited:
-        best = max(audited, key=_shown)
+        best = max(audited, key=shown)
         where = f"{data_label(best.settings)}, {_target(best)}"
         told = f"clearest attack: {best.usual_choice} with {best.settings['attack_model']}, {where}"
         cards.append(_card(with_interval(best.features[CHOSEN]["auc"].estimate), told))
@@ -208,14 +221,16 @@ def _cards(audited: Sequence[Finding], sections: Sequence[Section]) -> list[dict
 
 def _best_defense(pairs: Sequence[tuple[Finding, Finding]]) -> list[dict[str, str]]:
     """The defense that is shown to take most off, if any is."""
-    shown = [(paired_between(bare, after).estimate, bare, after) for bare, after in pairs]
-    shown = [found for found in shown if (found[0].low or 0.0) > 0]
-    if not shown:
+    found = [(paired_between(bare, after).estimate, bare, after) for bare, after in pairs]
+    found = [pair for pair in found if (pair[0].low or 0.0) > 0]
+    if not found:
         return []
-    less, before, after = max(shown, key=lambda found: found[0].value)
-    cost = before.outcomes["original_held_out_accuracy"] - after.outcomes["original_held_out_accuracy"]
+    less, before, after = max(found, key=lambda pair: pair[0].value)
     told = f"defense that takes most off, {with_interval(less)}: {defense_label(after.settings)}, "
-    told += f"{data_label(after.settings)}, {_target(after)}; accuracy {round(-100 * cost, 1) + 0.0:+.1f} points"
+    told += f"{data_label(after.settings)}, {_target(after)}"
+    if "sigma" in after.settings:  # what is published of a model does not change the model
+        cost = before.outcomes["original_held_out_accuracy"] - after.outcomes["original_held_out_accuracy"]
+        told += f"; accuracy {round(-100 * cost, 1) + 0.0:+.1f} points"
     return [_card(f"{strength(before):.2f} to {strength(after):.2f}", told)]
 
 
@@ -243,8 +258,8 @@ def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
     names = ["data", "record", "sample set", "request", "score"]
     nobody = pd.DataFrame(columns=names)
     if not audited:
-        return nobody, "No attack on an undefended model is among these results."
-    best = max(audited, key=_shown)
+        return nobody, _NO_AUDIT
+    best = max(audited, key=shown)
     attack, table = best.chosen[0], read_scores(best.folders[0])
     where = f"{data_label(best.settings)}, {_target(best)}, {attack}, seed {best.seeds[0]}"
     level = f"at a false discovery rate of {FALSE_DISCOVERIES:.0%}"
@@ -252,7 +267,8 @@ def _exposed(audited: Sequence[Finding]) -> tuple[pd.DataFrame, str]:
         return nobody, f"Single records cannot be judged {level} ({where}); the console of the run says why."
     out = table[table[EXPOSED] == 1]
     deleted = out[out["member"] == 1]
-    told = f"{len(deleted):,} deleted records and {len(out) - len(deleted):,} strangers stand out {level} ({where})."
+    told = f"{plural(len(deleted), 'deleted record')} and {plural(len(out) - len(deleted), 'stranger')} stand out"
+    told += f" {level} ({where})."
     found = deleted.nlargest(_MOST_EXPOSED, attack)
     rows = [
         [data_label(best.settings), int(row["record"]), int(row["set"]), int(row["request"]), f"{row[attack]:.3f}"]
@@ -266,7 +282,7 @@ def _runs(findings: Sequence[Finding]) -> pd.DataFrame:
     rows = []
     for finding in findings:
         for run in finding.runs:
-            shown = {name: value for name, value in run.settings.items() if value is not None}
+            given = {name: value for name, value in run.settings.items() if value is not None}
             rows.append(
                 {
                     "run": run.folder.name,
@@ -274,7 +290,7 @@ def _runs(findings: Sequence[Finding]) -> pd.DataFrame:
                     "version": run.made.get("version", "unknown"),
                     "data digest": str(run.made.get("data", "unknown"))[:16],
                     "command": run.made.get("command", "unknown"),
-                    "settings": ", ".join(f"{name} {value}" for name, value in shown.items()),
+                    "settings": ", ".join(f"{name} {value}" for name, value in given.items()),
                 }
             )
     return pd.DataFrame(rows)

@@ -12,8 +12,16 @@ from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import METRICS, OUTCOMES, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
-from lib_unlearning.reporting.comparisons import REQUEST_SIZE, Panel, data_label, defense_label, model_label
-from lib_unlearning.reporting.figures import main_panels, panel_title, titles
+from lib_unlearning.reporting.comparisons import (
+    REQUEST_SIZE,
+    Panel,
+    budget_label,
+    data_label,
+    defense_label,
+    model_label,
+    usual_budget,
+)
+from lib_unlearning.reporting.figures import main_panels, panel_title, seeds_of, titles
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate
 from lib_unlearning.statistics.metrics import TPR_NAMES
 from lib_unlearning.statistics.planner import smallest_batch
@@ -58,6 +66,8 @@ def panel_table(panel: Panel) -> pd.DataFrame:
         }
         if spent:
             row["epsilon"] = epsilon_text(finding)
+        if len({tuple(found.seeds) for found in findings}) > 1:
+            row["seeds"] = ", ".join(map(str, finding.seeds))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -92,21 +102,21 @@ def comparison_markdown(title: str, found: Sequence[Panel], limit: float) -> str
     `limit` is the AUC that larger requests shall stay under (see `batch_plan`).
     """
     parts = [f"# {title}"]
-    for panel in found:
+    for panel, heading in zip(found, titles(found), strict=True):
         plan = batch_plan(panel, limit)
-        parts += [f"## {describe(panel)}", markdown(panel_table(panel)), *([plan] if plan else [])]
+        parts += [f"## {describe(panel, heading)}", markdown(panel_table(panel)), *([plan] if plan else [])]
     return "\n\n".join(parts) + "\n"
 
 
 def comparison_lines(title: str, found: Sequence[Panel], limit: float, width: int | None, where: Path) -> list[str]:
     """The same for a terminal: columns that do not fit its width are left out; `where` is the file that has them."""
     lines = [title]
-    for panel in found:
+    for panel, heading in zip(found, titles(found), strict=True):
         table, plan = panel_table(panel).fillna("").astype(str), batch_plan(panel, limit)
         first, *others = table.columns
         # What a verdict needs stays longest.
         columns = {name: table[name].tolist() for name in sorted(others, key=lambda name: name not in _LAST_TO_GO)}
-        lines += ["", fitted(describe(panel), width), ""]
+        lines += ["", fitted(describe(panel, heading), width), ""]
         lines += table_lines({first: table[first].tolist()}, columns, width, where.name)
         lines += ["", fitted(plan, width)] if plan else []
     return lines
@@ -118,18 +128,24 @@ def batch_plan(panel: Panel, limit: float) -> str | None:
     if panel.axis.free[0] != REQUEST_SIZE or not together or len(panel.points) < _CURVE:
         return None
     sizes = [int(value) for value, _ in panel.points]
-    found = smallest_batch(sizes, [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points], limit)
+    aucs = [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points]
+    found = smallest_batch(sizes, aucs, limit)
     if found.size is None:
-        return f"Batch planner: none of the measured sizes (up to {sizes[-1]:,}) stays under an AUC of {limit:g}."
-    if sizes[0] == found.size:
-        return f"Batch planner: already {sizes[0]:,}, the smallest measured, stays under an AUC of {limit:g}."
-    told = f"Batch planner: delete at least {found.size:,} together to stay under an AUC of {limit:g}"
+        told = f"by the values measured none of the sizes (up to {sizes[-1]:,}) stays under an AUC of {limit:g}"
+    elif sizes[0] == found.size:
+        told = f"by the values measured already {sizes[0]:,}, the smallest, stays under an AUC of {limit:g}"
+    else:
+        told = f"by the values measured {found.size:,} together stay under an AUC of {limit:g}"
+    if any(auc.low is None or auc.high is None for auc in aucs):
+        return f"Batch planner: {told}; there are no intervals."
+    if found.high is not None:
+        sure = f"{found.high:,} do" if found.high > sizes[0] else f"already {sizes[0]:,} do"
+    else:
+        sure = f"no size up to {sizes[-1]:,} is shown to"
+    least = f"fewer than {found.low:,} are shown not to" if found.low and found.low > sizes[0] else ""
     if found.low is None:
-        return f"{told} (without intervals)."
-    sure = (
-        f"{found.high:,} to be sure" if found.high is not None else f"more than the {sizes[-1]:,} measured to be sure"
-    )
-    return f"{told} (by the intervals {found.low:,} at the least, {sure})."
+        least = "all of them are shown not to"
+    return f"Batch planner: {told}; by the intervals {sure}{f', {least}' if least else ''}."
 
 
 def short_markdown(found: Sequence[Panel]) -> str:
@@ -162,10 +178,10 @@ def claims_markdown(verdicts: Sequence[Verdict]) -> str:
     return markdown(pd.DataFrame(rows, columns=["claim of the paper", "here", "measured", "today's attacker"])) + "\n"
 
 
-def describe(panel: Panel) -> str:
+def describe(panel: Panel, title: str) -> str:
     """What all points of a panel share, sizes and seeds included."""
     settings, findings = panel.settings, [finding for _, finding in panel.points]
-    words = [panel_title(panel)]
+    words = [title]
     if "target_set_num" in settings and "target_set_size" in settings:
         words.append(
             f"{settings['target_set_num']} target sets of {settings['target_set_size']:,} records, "
@@ -174,8 +190,7 @@ def describe(panel: Panel) -> str:
     overlap = max(finding.overlap for finding in findings)
     if overlap > OVERLAP:
         words.append(f"two sets share up to {overlap:.0%} of their records, so intervals are wider or not given")
-    seeds = sorted({seed for finding in findings for seed in finding.seeds})
-    words.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
+    words.append(" or ".join(dict.fromkeys(seeds_of(finding) for finding in findings)))
     return "; ".join(filter(None, words))
 
 
@@ -215,6 +230,8 @@ def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
                 "question": found.settings["samples_to_evaluate"],
                 "attack": found.settings["attack_model"],
                 "defense": defense_label(found.settings),
+                "adversary": "usual" if usual_budget(found.settings) else budget_label(found.settings),
+                "sets": f"{found.settings['target_set_num']} x {found.settings['target_set_size']:,}",
                 "cases": f"{found.cases:,}",
                 "seeds": ", ".join(map(str, found.seeds)),
             }

@@ -6,7 +6,7 @@ TPR <= exp(epsilon) FPR + delta; so rates that do exceed it bound epsilon from b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,15 +200,17 @@ def can_discover(strangers: int, promising: int, cases: int, level: float = FALS
     return promising > 0 and 1 / (strangers + 1) <= level * promising / cases + 1e-12
 
 
-def stability(lists: Iterator[tuple[np.ndarray, np.ndarray]]) -> float | None:
-    """Of the records that several runs judged, the share on whose exposure all agree; None where no record repeats.
+def stability(lists: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[int, int]:
+    """Of how many records all runs that judged them agree whether they are exposed, and how many several runs judged.
 
     Args:
-        lists: (records [m], exposed [m]) of each run.
+        lists: (records [m], exposed [m]) of each run; a record that stands in it more than once is exposed if it is in
+            one of its cases.
     """
     judged: dict[int, list[bool]] = {}
     for records, exposed in lists:
-        for record, out in zip(records.tolist(), exposed.tolist(), strict=True):
-            judged.setdefault(record, []).append(bool(out))
+        names, which = np.unique(records, return_inverse=True)
+        for record, cases in zip(names.tolist(), np.bincount(which, exposed), strict=True):
+            judged.setdefault(record, []).append(bool(cases))
     repeated = [found for found in judged.values() if len(found) > 1]
-    return float(np.mean([len(set(found)) == 1 for found in repeated])) if repeated else None
+    return sum(len(set(found)) == 1 for found in repeated), len(repeated)

@@ -124,14 +124,16 @@ def test_answers_that_do_not_change_are_no_leak_by_themselves() -> None:
     audit = DeletionAudit(DummyClassifier(strategy="most_frequent"), **SMALL).fit(*cancer())
     assert audit.examination_.silent
     assert audit.verdict_ == "undecided"
-    assert "nothing can be told" in audit.summary()
+    assert "answered alike in every case" in audit.summary()
+    assert [part.verdict for part in audit.examination_.questions if part.name.startswith("shows")] == ["alike"]
 
 
 def test_differences_by_hand() -> None:
     assert relative(interval(0.2, 0.03, 9, -1, 1), 9, 0.05) == "leaks"
     assert relative(interval(0.0, 0.01, 9, -1, 1), 9, 0.05) == "equivalent"
     assert relative(interval(0.0, 0.05, 9, -1, 1), 9, 0.05) == "undecided"
-    assert relative(interval(-0.3, 0.03, 9, -1, 1), 9, 0.05) == "undecided"
+    assert relative(interval(-0.3, 0.03, 9, -1, 1), 9, 0.05) == "less"
+    assert relative(interval(-0.05, 0.03, 9, -1, 1), 9, 0.05) == "undecided"
     assert relative(Estimate(0.3, None, None, None), 0, 0.05) == "undecided"
 
 

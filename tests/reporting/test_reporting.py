@@ -22,7 +22,7 @@ from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import Answers, PosteriorSet
-from lib_unlearning.reporting import archive, claims, style, tables
+from lib_unlearning.reporting import archive, claims, page, style, tables
 from lib_unlearning.reporting.archive import CHOSEN
 from lib_unlearning.reporting.build import build_report
 from lib_unlearning.reporting.comparisons import COMPARISONS, panels
@@ -217,6 +217,71 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
             assert f"| {report.with_interval(Estimate(value, low, high, None))} |" in text
     assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "figures" / f"{name}.svg").read_text()
+
+
+# What makes two runs differ that no comparison has for an axis.
+APART = (
+    ["--target_set_num=3"],
+    ["--target_unlearning_size=7"],
+    ["--versions=unlearned"],
+    ["--versions=original"],
+    ["--label_known=false"],
+    ["--queries=1", *TODAY],
+    ["--own_models=4", *TODAY],
+    TODAY,
+    ["--unlearning_method=sisa", "--target_set_num=3"],
+    ["--unlearning_method=sisa", "--target_num_shard=3"],
+    ["--original_model=LRTorch", "--lr=0.1"],
+    ["--original_model=LRTorch", "--lr=0.2"],
+    ["--original_model=LRTorch", "--optim=SGD"],
+    ["--unlearning_method=neg_grad", "--original_model=LRTorch"],
+    ["--unlearning_method=neg_grad", "--original_model=LRTorch", "--ascent_lr=1"],
+    ["--placebo"],
+    ["--placebo", "--samples_to_evaluate=in_in"],
+    ["--placebo", "--samples_to_evaluate=online_learning"],
+    ["--samples_to_evaluate=online_learning", "--target_set_num=3"],
+    ["--samples_to_evaluate=in_in", "--target_set_num=3"],
+)
+
+
+def test_every_setting_stands_in_the_report_under_a_name_of_its_own(tmp_path: Path) -> None:
+    for number, flags in enumerate([[], *APART]):
+        write_run(tmp_path, 1.0 + number / 50, *flags)
+    build_report(Layout(tmp_path), None, 0.6)
+    folder = Layout(tmp_path).report / "tables"
+    for path in folder.glob("*.md"):
+        lines = path.read_text().splitlines()
+        headings = [line for line in lines if line.startswith("## ")]
+        assert len(set(headings)) == len(headings), path
+        for part in path.read_text().split("\n\n"):
+            first = [line.split(" | ")[0] for line in part.splitlines() if line.startswith("| ")]
+            assert len(set(first)) == len(first), (path, part)
+    rows = list(csv.DictReader((folder / "others.csv").open()))
+    assert {row["versions"] for row in rows if row["feature"] == CHOSEN} >= {"unlearned", "original"}
+
+
+def test_claims_and_headline_leave_out_who_sees_less(tmp_path: Path) -> None:
+    write_run(tmp_path, 4.0)
+    before = claims.judge(findings(tmp_path))
+    for number, flags in enumerate((["--versions=unlearned"], ["--versions=original"], ["--label_known=false"])):
+        write_run(tmp_path, 0.01 * number, *flags)
+    assert claims.judge(findings(tmp_path)) == before
+    audited = [finding for finding in findings(tmp_path) if page.is_audit(finding)]
+    assert "in 1 of 1 undefended setting," in page.headline(audited)
+    assert "sees both versions" in page.headline([])
+
+
+def test_the_planner_says_what_is_shown(tmp_path: Path) -> None:
+    for number, count in enumerate((1, 5, 100)):
+        write_run(tmp_path, 1.2 - 0.6 * number, *sized("unlearning_num", count))
+    (panel, *_) = panels(COMPARISONS["group_deletion"], findings(tmp_path))
+    aucs = [finding.features[CHOSEN]["auc"].estimate for _, finding in panel.points]
+    for limit in (0.55, 0.6, 0.7, 0.99):
+        told = tables.batch_plan(panel, limit)
+        assert told is not None
+        shown = [auc.high is not None and auc.high < limit for auc in aucs]
+        assert ("no size up to 100 is shown to" in told) == (not shown[-1]), told
+        assert ("already 1 do" in told) == all(shown), told
 
 
 # ---------------------------------------------------------------- claims
@@ -423,7 +488,7 @@ def test_a_data_set_that_was_prepared_anew_has_a_panel_of_its_own(tmp_path: Path
     found = panels(COMPARISONS["scratch"], apart)
     assert sorted(len(finding.seeds) for panel in found for _, finding in panel.points) == [1, 2]
     table = tables.short_markdown(found)
-    assert table.count("2,000 (1)") == table.count("2,000 (2)") == 1
+    assert table.count("scratch, (1)") == table.count("scratch, (2)") == 1
 
 
 def test_an_attack_that_one_seed_alone_has_is_left_out_over_seeds(tmp_path: Path) -> None:
