@@ -353,7 +353,7 @@ def test_several_seeds_are_summarised_and_reported(tmp_path: Path, monkeypatch: 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "td").rglob("*.csv")}
     assert run(tmp_path / "td", *flags, "--skip_finished").count("finished already") == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert "2 attacks in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "2 runs in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
     printed = run(tmp_path / "td", "--exp", "report", "--comparison", "scratch")
     assert f"{mean:.3f} [" in printed
 
@@ -419,11 +419,11 @@ def test_a_killed_attack_is_listed_as_unfinished(tmp_path: Path) -> None:
         pass
     process.kill()
     process.wait()
-    assert "1 attack in 1 comparison, 1 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "1 run in 1 comparison, 1 unfinished" in run(tmp_path / "td", "--exp", "report")
     page = (tmp_path / "td" / "attack_data" / "report" / "report.html").read_text(encoding="utf-8")
     assert "Interrupted runs" in page
     run(tmp_path / "td", *flags, "--skip_finished")
-    assert "2 attacks in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
+    assert "2 runs in 1 comparison, 0 unfinished" in run(tmp_path / "td", "--exp", "report")
 
 
 def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
