@@ -14,7 +14,7 @@ import numpy as np
 
 from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY, WITH_OWN_MODELS
-from lib_unlearning.audit.examine import Evidence, Examination, Options, Question, Sides, plain, same_cases
+from lib_unlearning.audit.examine import STILL_THERE, Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records, with_interval
 from lib_unlearning.statistics.privacy import distinct_strangers
@@ -22,11 +22,16 @@ from lib_unlearning.statistics.privacy import distinct_strangers
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}
 SENTENCES = {
-    "leaks": "The deletion gives away more than its margin allows, in: {leaking}.",
+    "leaks": "{leaking}, more than its margin allows.",
     "equivalent": "The deletion is equivalent to retraining, each question within its margin (AUC {margin:g}).",
     "below": "Both AUCs are less than {margin:g} above chance: what shows, and what the unlearned model tells alone.",
     "undecided": "The data do not settle whether the margins are kept (AUC {margin:g}).",
     "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
+}
+# What leaks, by whether it is the question of the record that is still there.
+_LEAKING = {
+    False: "the deletion shows to whoever asks both versions",
+    True: "the record is still in the unlearned model",
 }
 # Undecided though every question has its answer: by whether both versions, and retrained models, answered alike.
 _OTHERWISE = {
@@ -88,7 +93,8 @@ class Dossier:
             told = "Both versions answer alike in every case, retrained models do not: nothing was deleted."
         if found.verdict == "undecided" and "undecided" not in kinds:
             told = _OTHERWISE[found.silent]
-        leaking = ", ".join(question.name for question in found.questions if question.verdict == "leaks")
+        leaks = [question.name for question in found.questions if question.verdict == "leaks"]
+        leaking = " and ".join(dict.fromkeys(_LEAKING[name == STILL_THERE] for name in leaks))
         return f"{found.verdict.capitalize()}: {told.format(margin=self.options.margin, leaking=leaking)}"
 
     @property

@@ -36,6 +36,7 @@ def render(dossier: Dossier, show_ids: bool) -> str:
         dossier=dossier,
         css=_STYLES.read_text(encoding="utf-8"),
         questions=[_question(question) for question in found.questions],
+        compared=any(question.difference is not None for question in found.questions),
         attacks=[_attack(name, results, name == found.chosen) for name, results in found.results.items()],
         controls=found.controls,
         value=with_interval,
