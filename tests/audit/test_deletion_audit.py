@@ -74,9 +74,7 @@ def test_retraining_a_linear_model_leaks(tmp_path: Path) -> None:
     scores = audit.scores_
     assert scores["deleted"].sum() == 6 * 12
     assert scores[scores["exposed"]]["deleted"].mean() > 0.9
-    with pytest.raises(
-        DeletionLeakError, match="the deletion shows to whoever asks both versions, more than its margin allows"
-    ):
+    with pytest.raises(DeletionLeakError, match="shows to whoever asks both versions, more than its margin"):
         audit.check()
     named = audit.to_html(tmp_path / "named.html", show_ids=True).read_text(encoding="utf-8")
     assert f"<td>{scores.sort_values('score')['id'].iloc[-1]}</td>" in named
