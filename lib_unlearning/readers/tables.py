@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import lzma
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_SAID = re.compile(r'\ufeff?"?sep=(.)"?\r?\n', re.IGNORECASE)  # a line for Excel, which says the separator
 # What reading damaged or hostile bytes may raise, beside OSError.
 _DAMAGE = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, csv.Error, OverflowError)
 
@@ -207,12 +209,14 @@ class Form:
 
     Attributes:
         quoted: whether a quotation mark is more than a letter, in tab-separated files too; always found out.
+        skip: lines before the header; always found out: Excel's "sep=;" is one.
     """
 
     delimiter: str | None = None
     encoding: str | None = None
     comment: str | None = None
     quoted: bool = False
+    skip: int = 0
 
     @property
     def plain(self) -> bool:
@@ -232,7 +236,10 @@ def form_of(path: Path, asked: Form) -> Form:
         text = start.decode(encoding, errors="replace")
     except LookupError as error:
         raise UserError(f"--encoding {encoding}: there is no such encoding") from error
-    return Form(asked.delimiter or _separator(text), encoding, asked.comment, _whole_quoted(text))
+    said = _SAID.match(text)
+    text = text[said.end() :] if said else text
+    separator = asked.delimiter or (said[1] if said else _separator(text))
+    return Form(separator, encoding, asked.comment, _whole_quoted(text), int(said is not None))
 
 
 def _encoding(start: bytes) -> str:
@@ -276,9 +283,16 @@ def first_fields(path: Path, asked: Form | None = None) -> list[str]:
     try:
         form = form_of(path, asked or Form())
         with io.TextIOWrapper(open_bytes(path, _HEADER), encoding=form.encoding, newline="") as handle:
-            return [name.strip() for name in next(_rows(handle, form), [])]
+            return [name.strip() for name in next(_rows(_after(handle, form), form), [])]
     except (UserError, OSError, *_DAMAGE):
         return []
+
+
+def _after(handle: IO[str], form: Form) -> IO[str]:
+    """The same stream, from the header on."""
+    for _ in range(form.skip):
+        handle.readline()
+    return handle
 
 
 def fields_of(line: str, form: Form) -> list[str]:
@@ -452,6 +466,7 @@ class _Reading:
                     encoding=self.form.encoding,
                     comment=self.form.comment,
                     quoting=csv.QUOTE_NONE if self.form.plain else csv.QUOTE_MINIMAL,
+                    skiprows=self.form.skip,
                     header=0 if skip else None,
                     names=names,
                     usecols=kept,
@@ -484,8 +499,6 @@ class _Reading:
                 f"{self.path} is not a text table in {self.form.encoding}; --encoding names another, --source another "
                 "file"
             )
-        if names[0].lower().startswith("sep=") and not any(names[1:]):
-            raise UserError(f"{self.path} begins with a line for Excel, {names[0]}...; delete that line")
         repeated = sorted({name for name in names if name and names.count(name) > 1})
         if repeated:
             raise UserError(f"{self.path} has the column {repeated[0]!r} twice; correct its first line")
@@ -509,7 +522,7 @@ class _Reading:
         with io.TextIOWrapper(open_bytes(self.path, self.limit), encoding=form.encoding, newline="") as handle:
             record = -skip
             try:
-                for row in _rows(handle, form):
+                for row in _rows(_after(handle, form), form):
                     if not row or (form.comment and row[0].startswith(form.comment)):
                         continue
                     record += 1

@@ -269,11 +269,22 @@ def test_wide_encodings_are_recognised(encoding: str, tmp_path: Path) -> None:
     assert own_table.read(path, TableOptions(label="risk")).features[:2, 0].tolist() == [1, 2]
 
 
-def test_excels_first_line_and_other_separators_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "sep=;\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_line_for_excel_says_the_separator(first: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("sep=;\nx;risk\n1;a\n2;b\n")
-    with pytest.raises(UserError, match="delete that line"):
+    lines = [f"{number};007,{number};{'ab'[number % 2]}" for number in range(1200)]
+    path.write_bytes("\n".join([first, "x;y;risk", *lines, ""]).encode(encoding))
+    found = own_table.read(path, TableOptions(label="risk"))
+    assert found.details["columns"] == ["x", "y"]
+    assert found.features[:3, 0].tolist() == [0, 1, 2]
+    path.write_text("sep=;\nx;risk\n1;a\n2\n")
+    with pytest.raises(UserError, match="record 2: 1 fields, not 2"):
         own_table.read(path, TableOptions(label="risk"))
+
+
+def test_other_separators_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
     path.write_text("x^risk\n1^a\n2^b\n")
     with pytest.raises(UserError, match="--delimiter names what is between them"):
         own_table.read(path, TableOptions(label="risk"))
