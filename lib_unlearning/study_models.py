@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib_unlearning.cache.inventory import size_text
+from lib_unlearning.cache.parts import KeptInParts
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, evaluation_cases
@@ -29,8 +30,10 @@ class TrainSets:
     study: Study
 
     def __call__(self, group: Sequence[tuple[str, int]]) -> None:
-        for (side, index), trained in _trained(self.study, group):
-            self.study.store[side].save(index, self.study.sample_set(side, index), trained)
+        for (side, index), trained in _trained(self.study, group, keeping=True):
+            store = self.study.store[side]
+            store.save(index, self.study.sample_set(side, index), trained)
+            store.forget_parts(index)
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,18 @@ class TrainAndAsk:
             save_answers(self.parts[side, index], _answers(study, side, index, trained))
 
 
-def _trained(study: Study, group: Sequence[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], TrainedSet]]:
-    """All models of some sample sets of one side."""
-    side = group[0][0]
-    method = study.method[side]
+def _trained(
+    study: Study, group: Sequence[tuple[str, int]], keeping: bool = False
+) -> Iterator[tuple[tuple[str, int], TrainedSet]]:
+    """All models of some sample sets of one side; `keeping` says whether parts of a set that takes long are kept."""
+    side, index = group[0]
+    method, trainer = study.method[side], study.trainer[side]
+    if keeping and len(group) == 1 and trainer.in_pieces:
+        if study.settings.retrain:
+            study.store[side].forget_parts(index)
+        trainer = KeptInParts(trainer, study.store[side], index, study.sample_set(side, index))
     works = [method.work(*study.training_of(side, index)) for _, index in group]
-    for key, (original, unlearned) in zip(group, advance_together(works, study.trainer[side]), strict=True):
+    for key, (original, unlearned) in zip(group, advance_together(works, trainer), strict=True):
         ensembles, records = [original, *unlearned], study.sample_set(*key).records
         correct = accuracies(ensembles, records, study.split[side].negative, study.dataset[side])
         spent = np.array([_epsilon(ensemble) for ensemble in ensembles])

@@ -91,6 +91,24 @@ class ModelStore:
         found: TrainedSet | None = self.files.read(self._path(index), self._context(sample_set), self.trust)
         return found
 
+    def save_part(self, index: int, sample_set: SampleSet, call: int, start: int, trained: TrainedSet) -> None:
+        """Keep some models of sample set `index` until all of them are there (see `parts.py`)."""
+        self.files.write(self._part(index, call, start), trained, f"{self._context(sample_set)} {call} {start}")
+
+    def load_part(self, index: int, sample_set: SampleSet, call: int, start: int) -> TrainedSet | None:
+        """Such models, or None where there are none of these records."""
+        path = self._part(index, call, start)
+        found: TrainedSet | None = self.files.read(path, f"{self._context(sample_set)} {call} {start}", self.trust)
+        return found
+
+    def forget_parts(self, index: int) -> None:
+        """Delete what was kept of sample set `index` until all of it was there."""
+        for path in self.folder.glob(f"set_{index:04d}.part-*"):
+            path.unlink(missing_ok=True)
+
+    def _part(self, index: int, call: int, start: int) -> Path:
+        return self.folder / f"set_{index:04d}.part-{call}-{start}"
+
     def _path(self, index: int) -> Path:
         return self.folder / f"set_{index:04d}.models"
 

@@ -60,6 +60,8 @@ class EstimatorTrainer(Trainer):
             number, such as a forest's bootstrap, then stay what they were for all others.
     """
 
+    in_pieces = True
+
     def __init__(self, dataset: Dataset, make: MakeEstimator, title: str, weighs: bool = False) -> None:
         self.dataset = dataset
         self.title = title

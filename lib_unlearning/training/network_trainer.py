@@ -42,6 +42,7 @@ class NetworkTrainer(Trainer):
     """
 
     dataset: Dataset
+    in_pieces = True
 
     def __init__(
         self, dataset: Dataset, model_name: str, settings: TrainingSettings, held_out: np.ndarray = NOBODY

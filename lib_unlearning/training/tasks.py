@@ -94,6 +94,7 @@ class Trainer(ABC):
         capabilities: what tasks may ask for beyond training from scratch.
         device: where it trains; "cpu" may be used by several processes.
         size: models trained together.
+        in_pieces: whether tasks may be handed over `size` at a time, at no cost.
     """
 
     dataset: RecordTable
@@ -101,6 +102,7 @@ class Trainer(ABC):
     capabilities: frozenset[str] = frozenset()
     device: str = "cpu"
     size: int = 1
+    in_pieces: bool = False
 
     @abstractmethod
     def fit(self, tasks: Sequence[TrainingTask]) -> list[Any]:
