@@ -20,7 +20,7 @@ from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, forgetting
 from lib_unlearning.errors import UserError
 from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
-from lib_unlearning.report import with_interval
+from lib_unlearning.report import plural, with_interval
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.planner import sets_for
 from lib_unlearning.training.tasks import TrainingTask
@@ -169,8 +169,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         original, unlearned = self.accuracy_
         kind = "variance explained" if bench.records.classes is None else "accuracy"
         return [
-            f"{len(bench.records):,} records; {self.n_sets} models a side on {bench.sizes.set_size:,} records each, "
-            f"{self.n_requests} deletions of {self.request_size} from each model, {self.seconds_:.0f} s.",
+            f"{len(bench.records):,} records; {plural(self.n_sets, 'model')} a side on {bench.sizes.set_size:,} records "
+            f"each, {plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')} from each model, "
+            f"{self.seconds_:.0f} s.",
             f"{kind} on training / held-out records: original {original[0]:.3f} / {original[1]:.3f}, "
             f"unlearned {unlearned[0]:.3f} / {unlearned[1]:.3f}.",
         ]

@@ -36,6 +36,7 @@ from lib_unlearning.audit.subject import Answering
 from lib_unlearning.cache.files import digest, digest_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SideSettings, mean_overlap, suitable_size
+from lib_unlearning.report import plural
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.settings import Settings
 from lib_unlearning.training.tasks import Trainer, TrainingTask
@@ -402,7 +403,7 @@ def _notes(client: Client, trainer: ServiceTrainer, bench: Bench) -> Iterator[st
     model = trainer.trained(sample, 0, "steadiness").model
     away = model.steadiness(trainer.records.rows(sample[: client.about.batch]))
     about, size = client.about, bench.sizes.set_size
-    yield f"{about.sets} models a side on {size:,} records, {about.requests} deletions each."
+    yield f"{plural(about.sets, 'model')} a side on {size:,} records, {plural(about.requests, 'deletion')} each."
     if away > _STEADY:
         yield f"The service does not answer the same question alike: two answers differ by up to {away:.2g}."
 

@@ -144,7 +144,7 @@ def _placebo_sentence(findings: Sequence[Finding]) -> str:
         return ""
     held = sum(low <= 0.5 <= high for low, high in ends)
     highest = max((auc for auc in aucs if auc.high is not None), key=lambda auc: auc.high or 0.0)
-    told = f"Placebo: {held} of {plural(len(ends), 'interval')} hold 0.5"
+    told = f"Placebo: {held} of {plural(len(ends), 'interval')} hold{'s' if len(ends) == 1 else ''} 0.5"
     return f"{told}; up to {outwards(highest)[1]} is not excluded."
 
 
