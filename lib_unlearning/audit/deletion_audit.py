@@ -170,8 +170,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         kind = "variance explained" if bench.records.classes is None else "accuracy"
         return [
             f"{len(bench.records):,} records; {plural(self.n_sets, 'model')} a side on {bench.sizes.set_size:,} "
-            f"records each, {plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')} from each model, "
-            f"{self.seconds_:.0f} s.",
+            f"records each, {plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')} from "
+            f"each model, {self.seconds_:.0f} s.",
             f"{kind} on training / held-out records: original {original[0]:.3f} / {original[1]:.3f}, "
             f"unlearned {unlearned[0]:.3f} / {unlearned[1]:.3f}.",
         ]
