@@ -59,7 +59,10 @@ def main() -> None:
     arguments, flags = parser.parse_known_args()
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for name in arguments.methods.split(","):
-        print(f"| {' | '.join(row(name, flags))} |", flush=True)
+        try:
+            print(f"| {' | '.join(row(name, flags))} |", flush=True)
+        except SystemExit as refused:  # a method of another family
+            print(f"{name}: {refused}", file=sys.stderr)
 
 
 if __name__ == "__main__":
