@@ -19,6 +19,7 @@ from lib_unlearning.unlearning.base import Ensemble
 # Accuracy of a model is measured on at most this many training and as many held-out records: more would cost a forest
 # a noticeable part of its training time.
 _UTILITY_RECORDS = 1000
+_ROUNDING = 2e-7  # of a probability that was computed in 32 bits
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,11 @@ def obtain_posteriors(
         set=np.full(len(cases.record), set_index),
         request=cases.request,
     )
+
+
+def alike_answers(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two arrays of answers are the same but for rounding to 32 bits."""
+    return bool(np.allclose(first, second, rtol=_ROUNDING, atol=_ROUNDING))
 
 
 def accuracies(

@@ -47,8 +47,8 @@ class AnswerFiles:
         return {f"{side} {name}": digest_file(path) for name, path in vars(self).items()}
 
 
-def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple[PosteriorSet, bool]:
-    """Cases of one side, and whether their sample sets had to be invented.
+def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple[PosteriorSet, np.ndarray, bool]:
+    """Cases of one side, what the file calls their records, and whether their sample sets had to be invented.
 
     Args:
         kind: one of `settings.ANSWER_KINDS`.
@@ -84,19 +84,21 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
             "columns of answers: labels are their numbers, from 0"
         )
     invented = "set" not in table
-    sets = invented_sets(deleted, seed) if invented else _numbered(table["set"])
+    where = f"--{flag}cases {files.cases}"
+    sets = invented_sets(deleted, seed) if invented else _numbered(table["set"], f"{where}: set")
+    names = table["record"] if "record" in table else np.arange(1, count + 1)
     cases = PosteriorSet(
         answers["before"],
         answers["after"],
         deleted,
-        _numbered(table["record"]) if "record" in table else np.arange(count),
+        _numbered(names, f"{where}: record"),
         label,
         sets,
-        _numbered(table["request"]) if "request" in table else _paired(deleted),
+        _numbered(table["request"], f"{where}: request") if "request" in table else _paired(deleted),
     )
     _check_kinds(cases, files.cases, flag)
     _check_order(cases, flag)
-    return cases, invented
+    return cases, names, invented
 
 
 def evidence_of(
@@ -149,6 +151,7 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
     """Audit the files that `--before`, `--after`, `--cases` and their shadow twins name; raises `UserError` as
     `read_side`, and where one is missing."""
     sides: dict[str, PosteriorSet] = {}
+    names: dict[str, np.ndarray] = {}
     digests: dict[str, str] = {}
     notes: list[str] = []
     for side, prefix in (("target", ""), ("shadow", "shadow_")):
@@ -159,10 +162,12 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
         if lacking:
             raise UserError(f"--exp audit: {', '.join(lacking)} missing; name answers before, after, and the cases")
         files = AnswerFiles(**named)
-        sides[side], invented = read_side(files, inputs.answers, options.seed, prefix)
+        sides[side], names[side], invented = read_side(files, inputs.answers, options.seed, prefix)
         digests |= files.digests(side)
         if invented:
             notes.append(f"--{prefix}cases names no sets: cases were divided at random, as if all were independent.")
+    if "shadow" in sides:
+        _check_sides(sides["target"], sides["shadow"])
     evidence, more = evidence_of(sides["target"], sides.get("shadow"), options)
     count = len(sides["target"])
     deleted = int(sides["target"].member.sum())
@@ -173,7 +178,7 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
         evidence=evidence,
         options=options,
         examination=conclude(evidence, options),
-        ids=evidence.cases["target"].record,
+        ids=names["target"],
         notes=[f"{count:,} cases, {deleted:,} deleted records.", *notes, *more],
     )
 
@@ -299,7 +304,13 @@ def _paired(deleted: np.ndarray) -> np.ndarray:
     return found
 
 
-def _numbered(values: np.ndarray) -> np.ndarray:
+def _numbered(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers [m] in the place of names, in their order."""
+    absent = np.flatnonzero([value is None or value != value for value in values.tolist()])
+    if len(absent):
+        raise UserError(f"{where}: row {absent[0] + 1} holds none")
+    if values.dtype == object:
+        values = values.astype(str)
     return np.unique(values, return_inverse=True)[1].ravel()
 
 
@@ -319,6 +330,16 @@ def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
     lacking = [number for number in np.unique(cases.set) if len(np.unique(cases.member[cases.set == number])) < 2]
     if lacking:
         raise UserError(f"--{flag}cases {path}: {len(lacking)} sets hold only deleted records or only strangers")
+
+
+def _check_sides(target: PosteriorSet, shadow: PosteriorSet) -> None:
+    classes = [part.original.shape[1] for part in (shadow, target)]
+    if classes[0] != classes[1]:
+        raise UserError(f"--shadow_before has {classes[0]} classes, --before {classes[1]}")
+    if len(target) == len(shadow) and all(
+        np.array_equal(*parts) for parts in ((target.original, shadow.original), (target.unlearned, shadow.unlearned))
+    ):
+        raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")
 
 
 def _check_order(cases: PosteriorSet, flag: str) -> None:

@@ -80,7 +80,12 @@ class Dossier:
         """Hex SHA-256 of settings, answers and scores: what the report and the pack are known by."""
         parts = [self.evidence.cases, self.evidence.retrained or {}]
         answers = [digest_arrays(*vars(case).values()) for sides in parts for _, case in sorted(sides.items())]
-        scores = [digest_arrays(values) for _, values in sorted(self.evidence.found.scores.items())]
+        scores = [
+            [name, digest_arrays(values)]
+            for found in (self.evidence.found, self.evidence.other)
+            for kind in ((found.scores, found.tried) if found else ())
+            for name, values in sorted(kind.items())
+        ]
         return digest([plain(self.settings), plain(self.options), answers, scores])
 
     @property
@@ -158,10 +163,12 @@ class Dossier:
 
 
 def _unnamed(evidence: Evidence) -> Evidence:
-    """The same without the numbers of records, which are names to whoever has the table."""
+    """The same without the numbers of records, which are names to whoever has the table; which cases are about one
+    record, and in which order records come, stays."""
 
     def without(sides: Sides) -> Sides:
-        return {side: replace(cases, record=np.arange(len(cases))) for side, cases in sides.items()}
+        codes = {side: np.unique(cases.record, return_inverse=True)[1] for side, cases in sides.items()}
+        return {side: replace(cases, record=codes[side]) for side, cases in sides.items()}
 
     retrained = None if evidence.retrained is None else without(evidence.retrained)
     return replace(evidence, cases=without(evidence.cases), retrained=retrained)

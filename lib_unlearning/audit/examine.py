@@ -12,7 +12,7 @@ from lib_unlearning.attack import ATTACK_MODELS, View, positive_probability
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.construct_feature import of_known_label, unlearned_alone
-from lib_unlearning.posterior import PosteriorSet, evenly_spaced
+from lib_unlearning.posterior import PosteriorSet, alike_answers, evenly_spaced
 from lib_unlearning.seeds import integer_seed, spawn
 from lib_unlearning.statistics.intervals import Estimate, effective_sets, equivalent, interval, upper_rate
 from lib_unlearning.statistics.metrics import (
@@ -32,7 +32,6 @@ Sides = Mapping[str, PosteriorSet]
 
 TPR_MARGIN = 0.1  # a difference of TPR at 1 % FPR within this counts as none
 LEARNED = 20_000  # cases that a control's classifier learns from
-_ALIKE = 1e-9  # answers may differ by rounding
 _SURE = 0.99  # confidence of controls: in one audit of a hundred a sound control fails
 
 
@@ -170,8 +169,9 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     thresholds = {} if alone else {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
     results = evaluate_all(found.scores, target, thresholds, options.overlap)
     learned = _apart(cases)
-    alike = _alike(target)
-    unchanged = alike and evidence.retrained is not None and not _alike(evidence.retrained["target"])
+    alike = alike_answers(target.original, target.unlearned)
+    again = None if evidence.retrained is None else evidence.retrained["target"]
+    unchanged = alike and again is not None and not alike_answers(again.original, again.unlearned)
     silent = alike and not unchanged
     if evidence.retrained is None or evidence.other is None:
         questions = _against_margin(learned, results[found.chosen]["auc"], options)
@@ -196,10 +196,6 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
         silent,
         _overall(questions, controls, unchanged, silent),
     )
-
-
-def _alike(cases: PosteriorSet) -> bool:
-    return bool(np.allclose(cases.original, cases.unlearned, rtol=0, atol=_ALIKE))
 
 
 def same_cases(cases: Sides) -> bool:
@@ -360,7 +356,7 @@ def _same_answers(one: PosteriorSet, other: PosteriorSet) -> bool:
     """Whether both say the same of every deleted record."""
     gone = one.member == 1
     pairs = ((one.original, other.original), (one.unlearned, other.unlearned))
-    return all(np.allclose(part[gone], twin[gone], rtol=0, atol=_ALIKE) for part, twin in pairs)
+    return all(alike_answers(part[gone], twin[gone]) for part, twin in pairs)
 
 
 # ---------------------------------------------------------------- controls

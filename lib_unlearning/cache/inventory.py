@@ -42,6 +42,7 @@ def inventory(layout: Layout) -> Iterator[Entry]:
     places = [(f"{side} models", layout.models(side)) for side in SIDES]
     places += [("prepared data", layout.processed_data), ("answers", layout.posteriors)]
     places += [("fitted attacks", layout.attack_models), ("splits", layout.splits), ("results", layout.attack_data)]
+    places += [("audits", layout.audits)]
     apart = {layout.posteriors, layout.report}
     for kind, folder in places:
         for path in sorted(folder.glob("*")) if folder.is_dir() else ():
