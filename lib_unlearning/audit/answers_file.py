@@ -31,6 +31,7 @@ _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _MOST_BYTES = 8 * 2**30
+_FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
 _SWAPPED = 6.0  # standard errors by which answers to deleted records must have become better
 
 
@@ -329,7 +330,20 @@ def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
             raise UserError(f"--{flag}cases {path}: no {name}; an attack is judged by telling both apart")
     lacking = [number for number in np.unique(cases.set) if len(np.unique(cases.member[cases.set == number])) < 2]
     if lacking:
-        raise UserError(f"--{flag}cases {path}: {len(lacking)} sets hold only deleted records or only strangers")
+        told = "set holds" if len(lacking) == 1 else "sets hold"
+        raise UserError(f"--{flag}cases {path}: {len(lacking)} {told} only deleted records or only strangers")
+    check_sizes(cases.set, cases.member, f"--{flag}cases {path}")
+
+
+def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
+    """Raise `UserError` where cases are too few for their sets: controls put strangers in the deleted's place."""
+    names, columns = np.unique(sets, return_inverse=True)
+    strangers = np.bincount(columns, deleted == 0)
+    if len(names) < _FEWEST_SETS or strangers.min() < _FEWEST_STRANGERS:
+        raise UserError(
+            f"{where}: {len(names)} sets, of {strangers.min():.0f} strangers at the least; an attack is judged by "
+            f"{_FEWEST_SETS} sets of {_FEWEST_STRANGERS} strangers: name more, or join sets"
+        )
 
 
 def _check_sides(target: PosteriorSet, shadow: PosteriorSet) -> None:

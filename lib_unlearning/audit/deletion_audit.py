@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from lib_unlearning.attack import Budget
+from lib_unlearning.attack import ATTACK_MODELS, Budget
 from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, examine
@@ -22,7 +22,7 @@ from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
 from lib_unlearning.report import plural, with_interval
 from lib_unlearning.statistics.intervals import Estimate
-from lib_unlearning.statistics.planner import sets_for
+from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.training.tasks import TrainingTask
 
 if TYPE_CHECKING:
@@ -40,18 +40,24 @@ class Plan:
     """What an audit needs.
 
     Attributes:
-        sets: sample sets a side. models: that are trained. seconds: of training, on the processes at hand.
+        sets: sample sets a side. requests: of each. own_models: of the adversary's, of both sides. models: that are
+            trained, these included. seconds: of training, on the processes at hand.
     """
 
     sets: int
+    requests: int
+    own_models: int
     models: int
     seconds: float
     margin: float
 
     def __str__(self) -> str:
+        if self.sets >= MOST_SETS:
+            return f"No number of sample sets up to {MOST_SETS:,} a side settles a margin of {self.margin:g}."
         return (
-            f"{self.sets} sample sets a side settle a margin of {self.margin:g}: {self.models:,} models, "
-            f"about {self.seconds / 60:.1f} min"
+            f"{self.sets} sample sets a side of {plural(self.requests, 'deletion')} settle a margin of "
+            f"{self.margin:g}: {self.models:,} models, {self.own_models:,} of them the adversary's own, about "
+            f"{self.seconds / 60:.1f} min"
         )
 
 
@@ -182,17 +188,19 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         return self.compare_with == "retrain" or self.unlearn != "retrain"
 
     def _bench(self, features: Any, target: Any, ids: Any = None, sets: int | None = None) -> Bench:
-        for name, known in (("attacks", ("all", "paper")), ("retrain_randomness", ("matched", "fresh"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)!r}: one of {', '.join(known)}")
-        for name in ("n_sets", "n_requests", "request_size"):
-            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)!r}: a whole number from 1 on")
+        self._check_parameters()
         regression = not hasattr(self.model, "predict_proba")
         if not hasattr(self.model, "fit") or (regression and not hasattr(self.model, "predict")):
             raise UserError(f"{type(self.model).__name__} has no fit with predict_proba or predict")
+        if regression and is_classifier(self.model):
+            raise UserError(
+                f"{type(self.model).__name__} is a classifier without predict_proba; audit it within a "
+                "CalibratedClassifierCV, or give it one"
+            )
         records = Records.of(features, target, ids, regression)
         size = suitable_size(len(records)) if self.set_size == "auto" else int(self.set_size)
+        if size > len(records):
+            raise UserError(f"set_size={self.set_size}: there are {len(records)} records, of which each side has half")
         if self.request_size >= size:
             raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
         sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)
@@ -207,6 +215,29 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             quiet=True,
         )
 
+    def _check_parameters(self) -> None:
+        """Raise `UserError` for a parameter that is none of its values."""
+        known = {
+            "attacks": ("all", "paper"),
+            "retrain_randomness": ("matched", "fresh"),
+            "attack_model": tuple(ATTACK_MODELS),
+        }
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise UserError(f"{name}={getattr(self, name)!r}: one of {', '.join(values)}")
+        least = {"n_sets": 2, "n_requests": 1, "request_size": 1, "own_models": 0, "random_state": 0}
+        if self.set_size != "auto":
+            least["set_size"] = 2
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
+                raise UserError(f"{name}={value!r}: a whole number from {lowest} on")
+        if self.n_requests * self.request_size < 2:  # controls put strangers in the deleted's place
+            raise UserError("n_requests=1: an attack is judged by two deleted records a set at the least")
+        margin = self.margin
+        if not isinstance(margin, int | float | np.number) or isinstance(margin, bool) or not 0 < margin < 0.5:
+            raise UserError(f"margin={margin!r}: a difference of AUCs above 0 and below 0.5")
+
     def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
         """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
         bench = self._bench(X, y, sets=2)
@@ -219,7 +250,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         adversaries = 2 if self._compared() else 1  # one of them faces retraining
         own = adversaries * self.own_models * 2 * self.n_requests * self.request_size * sets * len(SIDES)
         models = len(SIDES) * sets * (1 + self.n_requests) * (1 + (not bench.method.exact)) + own
-        return Plan(sets, models, models * each / bench.processes, self.margin)
+        return Plan(sets, self.n_requests, own, models, models * each / bench.processes, self.margin)
 
     # ------------------------------------------------------------ results
 

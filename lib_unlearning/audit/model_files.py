@@ -20,7 +20,7 @@ from lib_unlearning.attack import (
 )
 from lib_unlearning.attacks.linear import is_linear
 from lib_unlearning.attacks.residual_gradient import Residuals
-from lib_unlearning.audit.answers_file import evidence_of, invented_sets, read_table, row_flags
+from lib_unlearning.audit.answers_file import check_sizes, evidence_of, invented_sets, read_table, row_flags
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
 from lib_unlearning.audit.probabilities import improbable
@@ -104,6 +104,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     if deleted < _FEWEST:
         few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
         return " ".join([few, *directly])
+    check_sizes(view.cases.set, view.cases.member, f"--table {inputs.table}")
     evidence, notes = evidence_of(view.cases, None, options, view)
     return Dossier(
         title=f"models {inputs.model_before} and {inputs.model_after}",

@@ -36,8 +36,11 @@ class Records:
     def of(features: Any, target: Any, ids: Any = None, regression: bool = False) -> Records:
         """From what a user has; raises `UserError` when it cannot be audited."""
         values = np.asarray(target)
-        count = features.shape[0] if hasattr(features, "shape") else len(features)
         features = features if hasattr(features, "shape") else np.asarray(features)
+        features = features.tocsr() if hasattr(features, "tocsr") else features
+        if len(features.shape) < 2 or 0 in features.shape:
+            raise UserError(f"X has the shape {features.shape}: a row a record, a column a feature")
+        count = features.shape[0]
         if values.ndim != 1 or count != len(values):
             raise UserError(f"y must be one value a record: X has {count:,} records, y has shape {values.shape}")
         names = np.asarray(_ids_of(features) if ids is None else ids)
@@ -49,9 +52,12 @@ class Records:
             if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values.astype(float)).all():
                 raise UserError("y of a regression must be finite numbers")
             return Records(features, values.astype(np.float64), None, names)
-        classes, labels = np.unique(values, return_inverse=True)
+        try:
+            classes, labels = np.unique(values, return_inverse=True)
+        except TypeError:
+            raise UserError("y mixes texts and numbers, or holds missing values; make it one kind") from None
         if len(classes) < 2:
-            raise UserError(f"y holds one class only ({classes[0]!r}); nothing can be learned")
+            raise UserError(f"y holds one class only ({classes.tolist()[0]!r}); nothing can be learned")
         if len(classes) > min(_MOST_CLASSES, count // 2):
             raise UserError(f"y holds {len(classes):,} different values in {count:,} records; is it a regression?")
         return Records(features, labels.astype(np.int64), classes, names)

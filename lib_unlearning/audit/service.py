@@ -31,6 +31,7 @@ from lib_unlearning.attack import Budget
 from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, examine
+from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.audit.records import Records
 from lib_unlearning.audit.subject import Answering
 from lib_unlearning.cache.files import digest, digest_file
@@ -48,6 +49,8 @@ _SCHEME = re.compile(r"^(bearer|basic|token)\b", re.IGNORECASE)  # may stand bes
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses after which a call is tried again
 _LONGEST_WAIT = 60.0
+_LARGEST = 1e9
+_METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")
 _STEADY = 1e-6  # by which two answers to the same question may differ
 
 
@@ -104,7 +107,10 @@ def read_description(path: Path) -> Description:
         told = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"without {', '.join(lacking)}"] * bool(lacking)
         raise UserError(f"--service {path}: {'; '.join(told)}")
     calls = {name: _call(path, name, found[name]) for name in ("train", "delete", "predict")}
-    for name, value in (found.get("headers") or {}).items():
+    headers = found.get("headers") or {}
+    if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
+        raise UserError(f"--service {path}: headers must be names with values, found {headers!r}")
+    for name, value in headers.items():
         if _SECRET.search(name) and _SCHEME.sub("", _VARIABLE.sub("", str(value))).strip():
             raise UserError(f"--service {path}: header {name} holds a secret; write ${{NAME}} and set it outside")
     numbers = {
@@ -119,8 +125,14 @@ def read_description(path: Path) -> Description:
     }
     for name, least in numbers.items():
         value = found.get(name, least)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
-            raise UserError(f"--service {path}: {name} must be a number from {least:g} on, found {value!r}")
+        kinds: Any = (int, float) if name in ("rate", "timeout") else int
+        if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value <= _LARGEST:
+            kind = "a number" if name in ("rate", "timeout") else "a whole number"
+            raise UserError(f"--service {path}: {name} must be {kind} from {least:g} on, found {value!r}")
+    if not isinstance(found["label_column"], str):
+        raise UserError(f"--service {path}: label_column must be a name, found {found['label_column']!r}")
+    if not isinstance(found.get("in_place", False), bool):
+        raise UserError(f"--service {path}: in_place must be true or false, found {found['in_place']!r}")
     found["headers"] = found.get("headers") or {}
     return Description(**{**found, **calls, "data": (path.parent / str(found["data"])).resolve()})
 
@@ -129,12 +141,32 @@ def _call(path: Path, name: str, found: Any) -> Call:
     result = "answers" if name == "predict" else "model"
     if not isinstance(found, dict) or not {"url", "body"} <= found.keys() or result not in found:
         raise UserError(f"--service {path}: {name} needs url, body and {result}")
-    parts = urlsplit(str(found["url"]))
+    try:
+        parts = urlsplit(str(found["url"]))
+        port = parts.port  # said to be wrong only when it is asked for
+    except ValueError as error:
+        raise UserError(f"--service {path}: {name}: {found['url']} is no address ({error_text(error)})") from error
+    if port == 0 or parts.username or parts.password:
+        raise UserError(f"--service {path}: {name}: an address holds no user, no password and no port 0")
+    if _holds_secret(found["body"]):
+        raise UserError(f"--service {path}: {name}: secrets belong into headers, as ${{NAME}}, not into the body")
+    if str(found.get("method", "POST")).upper() not in _METHODS:
+        raise UserError(f"--service {path}: {name}: method must be one of {', '.join(_METHODS)}")
     if _SECRET.search(parts.query):
         raise UserError(f"--service {path}: {name}: secrets belong into headers, as ${{NAME}}")
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise UserError(f"--service {path}: {name}: only https, or http on this machine")
-    return Call(found["url"], found["body"], found[result], found.get("method", "POST"))
+    return Call(found["url"], found["body"], str(found[result]), str(found.get("method", "POST")).upper())
+
+
+def _holds_secret(body: Any) -> bool:
+    """Whether a body names something secret and gives it a text of its own."""
+    if isinstance(body, Mapping):
+        return any(
+            _holds_secret(part) or (_SECRET.search(str(name)) and isinstance(part, str) and not part.startswith("$"))
+            for name, part in body.items()
+        )
+    return any(map(_holds_secret, body)) if isinstance(body, list) else False
 
 
 # ---------------------------------------------------------------- calls
@@ -152,13 +184,30 @@ class Client:
         self.made = 0
         self._last = 0.0
         self._headers = {name: _with_secrets(str(value), name) for name, value in about.headers.items()}
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        self._kept = sqlite3.connect(kept)
-        self._kept.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
+        self._path = kept
+        self._opened: sqlite3.Connection | None = None
+        self._before = self._count() if kept.exists() else 0
 
-    def ask(
-        self, call: Call, values: Mapping[str, Any], purpose: str, check: Callable[[Any], Any] = str, keep: bool = True
-    ) -> Any:
+    @property
+    def _kept(self) -> sqlite3.Connection:
+        """The file of all answers, made with the first of them."""
+        if self._opened is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = sqlite3.connect(self._path)
+            self._opened.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
+        return self._opened
+
+    def _count(self) -> int:
+        """Calls that earlier runs made: an answer each."""
+        found: int = self._kept.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+        return found
+
+    def _known(self, key: str) -> Any:
+        if self._opened is None and not self._path.exists():
+            return None
+        return self._kept.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+
+    def ask(self, call: Call, values: Mapping[str, Any], purpose: str, check: Callable[[Any], Any] = str) -> Any:
         """The result of a call, as `check` makes it; what that refuses is not kept.
 
         Raises `UserError` when the service fails for good or answers something else.
@@ -166,10 +215,10 @@ class Client:
         url = call.url.replace("{model}", str(values.get("model", "")))
         body = _filled(call.body, values)
         key = digest([url, call.method, body, purpose])
-        row = self._kept.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone() if keep else None
+        row = self._known(key)
         result = json.loads(row[0]) if row else _at(self._fetched(call.method, url, body), call.result, url)
         found = check(result)
-        if keep and not row:  # the result alone: whatever else the service says is not ours to keep
+        if not row:  # the result alone: whatever else the service says is not ours to keep
             with self._kept:
                 self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(result)))
         return found
@@ -180,9 +229,10 @@ class Client:
         reason = ""
         for attempt in range(self.about.retries + 1):
             self._wait(attempt)
-            if self.made >= self.about.budget:
+            if self._before + self.made >= self.about.budget:
                 raise UserError(
-                    f"the budget of {self.about.budget:,} calls is spent; raise it: what was answered is kept"
+                    f"the budget of {self.about.budget:,} calls is spent, with those that earlier runs had answered; "
+                    "raise it: what was answered is kept"
                 )
             self.made += 1
             try:
@@ -220,14 +270,20 @@ class Client:
 
     def close(self) -> None:
         """Close the file of answers."""
-        self._kept.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _with_secrets(text: str, name: str) -> str:
     missing = [variable for variable in _VARIABLE.findall(text) if variable not in os.environ]
     if missing:
         raise UserError(f"header {name}: set {missing[0]} in the environment")
-    return _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+    whole = _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+    try:
+        whole.encode("latin-1")
+    except UnicodeEncodeError:
+        raise UserError(f"header {name}: letters outside Latin-1 cannot be sent") from None
+    return whole
 
 
 def _bare(url: str) -> str:
@@ -282,7 +338,7 @@ class ServiceModel:
         answers = [self._batch(batch) for batch in batches]
         return np.concatenate(answers)
 
-    def _batch(self, rows: list[Any], keep: bool = True) -> np.ndarray:
+    def _batch(self, rows: list[Any], purpose: str = "predict") -> np.ndarray:
         def numbers(found: Any) -> np.ndarray:
             try:
                 answers = np.asarray(found, dtype=np.float64)
@@ -291,16 +347,19 @@ class ServiceModel:
             if answers.ndim == 0 or len(answers) != len(rows):
                 told = len(answers) if answers.ndim else "none of them"
                 raise UserError(f"the service was asked about {len(rows)} records and answered about {told}")
+            both = np.column_stack([1 - answers, answers]) if answers.ndim == 1 else answers
+            if answers.ndim > 2 or not np.isfinite(answers).all() or len(improbable(both)):
+                raise UserError("the service's predictions are no probabilities: non-negative, with the sum 1")
             return answers
 
         values = {"rows": rows, "model": self.identity}
-        found: np.ndarray = self.client.ask(self.client.about.predict, values, "predict", numbers, keep)
+        found: np.ndarray = self.client.ask(self.client.about.predict, values, purpose, numbers)
         return found
 
     def steadiness(self, features: Any) -> float:
         """Largest difference between two answers to the same question."""
         rows = _plain_rows(features)
-        first, second = (self._batch(rows, keep=False) for _ in range(2))
+        first, second = (self._batch(rows, f"the same question, {time}") for time in ("once", "again"))
         return float(np.abs(first - second).max())
 
 
@@ -345,10 +404,24 @@ class ServiceUnlearning(UnlearningMethod):
         for number, deletion in enumerate(deletions):
             base = trainer.trained(records, start, f"copy {number}") if trainer.client.about.in_place else original
             values = {**_labelled(trainer.records, deletion.records), "model": base.model.identity}
-            identity = trainer.client.ask(trainer.client.about.delete, values, f"delete {number}")
+            check = str if trainer.client.about.in_place else _other_than(base.model.identity)
+            identity = trainer.client.ask(trainer.client.about.delete, values, f"delete {number}", check)
             model = Answering(ServiceModel(trainer.client, identity), trainer.records)
             unlearned.append(Ensemble([model], [records[~np.isin(records, deletion.records)]]))
         return Ensemble([original], [records]), unlearned
+
+
+def _other_than(told: str) -> Callable[[Any], str]:
+    """What takes the name of a model, unless it is the one that was to forget."""
+
+    def check(found: Any) -> str:
+        if str(found) == told:
+            raise UserError(
+                f"--service: delete gives the model {told} back that it was told of; say in_place: true if it changes it"
+            )
+        return str(found)
+
+    return check
 
 
 def _labelled(records: Records, chosen: np.ndarray) -> dict[str, Any]:
@@ -362,7 +435,7 @@ def audit_service(path: Path, options: Options, settings: Settings) -> Dossier:
     """Audit the service that a YAML file describes; raises `UserError` when it fails, and keeps its answers."""
     about = read_description(path)
     records = _records(about)
-    kept = settings.layout.audits / f"service-{digest_file(path)[:12]}.sqlite"
+    kept = settings.layout.audits / f"service-{_address(about, records)[:12]}.sqlite"
     client = Client(about, kept)
     with contextlib.closing(client):
         trainer = ServiceTrainer(client, records)
@@ -396,6 +469,12 @@ def audit_service(path: Path, options: Options, settings: Settings) -> Dossier:
         ids=records.ids[evidence.cases["target"].record],
         notes=notes,
     )
+
+
+def _address(about: Description, records: Records) -> str:
+    """What answers depend on: whom is asked, how, about which records; neither budget nor pace."""
+    calls = [about.train, about.delete, about.predict]
+    return digest([[[call.url, call.method, call.body, call.result] for call in calls], records.digest])
 
 
 def _notes(client: Client, trainer: ServiceTrainer, bench: Bench) -> Iterator[str]:

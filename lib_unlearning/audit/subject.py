@@ -32,12 +32,18 @@ class Answering:
 
     def predict_proba(self, features: Any) -> np.ndarray:
         """Answers [m, c]; raises `UserError` when they are no probabilities."""
+        asked = features.shape[0] if hasattr(features, "shape") else len(features)
         if self._classes is None:
-            return _finite(np.asarray(self.model.predict(features), dtype=np.float64).reshape(-1, 1))
-        given = np.asarray(self.model.predict_proba(features), dtype=np.float64)
+            return _finite(_for_each(self.model.predict(features), asked, "predict").reshape(-1, 1))
+        given = _for_each(self.model.predict_proba(features), asked, "predict_proba")
         if given.ndim == 1:
             given = np.column_stack([1 - given, given])
         known = getattr(self.model, "classes_", None)
+        if known is None and given.shape[1] != len(self._classes):
+            raise UserError(
+                f"predict_proba gives {given.shape[1]} columns for {len(self._classes)} classes; a model that may lack "
+                "one says in classes_ which it has"
+            )
         places = np.arange(given.shape[1]) if known is None else _places(known, self._classes)
         if given.shape[1] != len(places) or len(places) > len(self._classes):
             raise UserError(f"predict_proba gives {given.shape[1]} columns for {len(self._classes)} classes")
@@ -54,6 +60,18 @@ def _places(known: Any, classes: np.ndarray) -> np.ndarray:
     if np.isin(found, classes).all():
         return np.asarray(np.searchsorted(classes, found))
     return found.astype(int)
+
+
+def _for_each(answers: Any, asked: int, method: str) -> np.ndarray:
+    """Answers as an array, one a record that was asked about."""
+    try:
+        found = np.asarray(answers, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{method} answers with {type(answers).__name__}, not with numbers") from None
+    single = found.ndim == 2 and found.shape[1] == 1
+    if found.ndim not in (1, 2) or len(found) != asked or (method == "predict" and found.ndim == 2 and not single):
+        raise UserError(f"{method} was asked about {asked} records and answers with the shape {found.shape}")
+    return found
 
 
 def _finite(answers: np.ndarray) -> np.ndarray:
@@ -102,7 +120,8 @@ def _seeded(model: Any, seed: int) -> Any:
 
 
 class OwnUnlearning(UnlearningMethod):
-    """A user's own way to forget: a function, or the model's own `unlearn(X, y)`."""
+    """A user's own way to forget: a function, or the model's own `unlearn(X, y)` or `unlearn(model, keep, forget,
+    seed)`."""
 
     def __init__(self, unlearn: Unlearn | None, records: Records) -> None:
         super().__init__(None, records)
@@ -122,8 +141,14 @@ class OwnUnlearning(UnlearningMethod):
     def _forget(self, model: Any, kept: np.ndarray, gone: np.ndarray, seed: int) -> Any:
         keep, forget = ((self._records.rows(part), self._records.target[part]) for part in (kept, gone))
         if self._unlearn is not None:
-            return self._unlearn(model, keep, forget, seed)
-        return model.unlearn(*forget) or model
+            found = self._unlearn(model, keep, forget, seed)
+        elif len(inspect.signature(model.unlearn).parameters) > 2:
+            found = model.unlearn(model, keep, forget, seed)
+        else:
+            found = model.unlearn(*forget) or model
+        if not (hasattr(found, "predict_proba") or hasattr(found, "predict")):
+            raise UserError(f"unlearn gives {type(found).__name__}, not a model with predict_proba or predict")
+        return found
 
 
 def forgetting(unlearn: str | Unlearn, model: Any, records: Records) -> UnlearningMethod:

@@ -81,7 +81,10 @@ def read(path: Path, options: TableOptions) -> RawDataset:
     ]
     told = [features_of.summary(name, part, len(labels)) for name, part in encoded.items()]
     _warn_of_identifiers(path, told)
-    codes = {name: part.categories for name, part in encoded.items() if part.categories is not None}
+    unique = {column["column"] for column in told if column["identifier"]}  # names of people: nothing is told by them
+    codes = {
+        name: part.categories for name, part in encoded.items() if part.categories is not None and name not in unique
+    }
     details = {"columns": names, "category_codes": codes, "summary": told}
     return RawDataset(np.concatenate(parts, axis=1), labels, classes, details)
 

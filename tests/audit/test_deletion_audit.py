@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from lib_unlearning import DeletionAudit, DeletionLeakError
@@ -208,8 +210,20 @@ def test_manners_of_scikit_learn() -> None:
         ({"y": np.where(np.arange(569) == 3, np.nan, 1.0)}, "missing"),
         ({"unlearn": "erase"}, "retrain, own, nothing"),
         ({"unlearn": "own"}, "no method unlearn"),
-        ({"n_sets": 0}, "from 1 on"),
-        ({"set_size": 5000}, "pool"),
+        ({"y": np.array([1, "a"] * 284 + ["b"], dtype=object)}, "mixes texts and numbers"),
+        ({"n_sets": 0}, "from 2 on"),
+        ({"n_sets": 2.5}, "from 2 on"),
+        ({"n_requests": 1}, "two deleted records a set"),
+        ({"set_size": 5000}, "569 records"),
+        ({"set_size": "many"}, "set_size='many'"),
+        ({"own_models": -1}, "own_models=-1"),
+        ({"random_state": None}, "random_state=None"),
+        ({"margin": 0}, "above 0 and below 0.5"),
+        ({"margin": float("nan")}, "above 0 and below 0.5"),
+        ({"margin": "0.1"}, "above 0 and below 0.5"),
+        ({"attack_model": "XYZ"}, "attack_model='XYZ'"),
+        ({"model": LinearSVC()}, "a classifier without predict_proba"),
+        ({"unlearn": lambda model, keep, forget, seed: None}, "unlearn gives NoneType"),
         ({"model": object()}, "has no fit"),
         ({"compare_with": "itself"}, "compare_with"),
     ],
@@ -221,6 +235,72 @@ def test_what_cannot_be_audited_is_said_in_a_line(change: dict[str, Any], compla
     with pytest.raises(UserError, match=complaint) as raised:
         audit.fit(features, target)
     assert "\n" not in str(raised.value)
+
+
+class Columns:
+    """A classifier of its own, which answers with so many columns and rows less."""
+
+    def __init__(self, columns: int, less: int = 0) -> None:
+        self.columns, self.less = columns, less
+
+    def fit(self, features: np.ndarray, target: np.ndarray, seed: int) -> None:
+        pass
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        return np.full((len(features) - self.less, self.columns), 1 / self.columns)
+
+
+SHAPES = [(Columns(1), "1 columns for 2 classes"), (Columns(3), "3 columns for 2"), (Columns(2, 1), "with the shape")]
+
+
+@pytest.mark.parametrize(("model", "complaint"), SHAPES)
+def test_answers_of_another_shape_are_refused(model: Columns, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        DeletionAudit(model, **SMALL).fit(*cancer())
+
+
+@pytest.mark.parametrize("features", [None, [], np.zeros((569, 0)), np.zeros(569)])
+def test_records_that_are_none(features: Any) -> None:
+    with pytest.raises(UserError, match=r"X has the shape|one value a record"):
+        DeletionAudit(LogisticRegression(), **SMALL).fit(features, cancer()[1])
+
+
+def test_a_method_may_forget_by_all_it_needs() -> None:
+    class Forgetful(LogisticRegression):
+        def unlearn(self, model: Any, keep: Any, forget: Any, seed: int) -> Any:
+            return LogisticRegression().fit(*keep)
+
+    audit = DeletionAudit(Forgetful(), unlearn="own", **SMALL | {"attacks": "paper"}).fit(*cancer())
+    assert audit.verdict_ in ("equivalent", "undecided")
+
+
+def test_packs_of_untouched_audits_agree() -> None:
+    """Which of a repeated stranger's cases counts is drawn alike before and after records lose their numbers."""
+    for seed in range(4):
+        tree = DecisionTreeClassifier(max_leaf_nodes=10)
+        more: dict[str, Any] = {"n_sets": 5, "n_requests": 10, "attacks": "paper", "n_jobs": 1}
+        audit = DeletionAudit(tree, random_state=seed, **more).fit(*cancer())
+        folder = Path(tempfile.mkdtemp())
+        found = verify_pack(audit.to_pack(folder / "audit.zip"))
+        assert found.agrees, found.complaints
+
+
+def test_a_plan_that_nothing_settles_says_so() -> None:
+    plan = DeletionAudit(LogisticRegression(), margin=1e-4).plan(*cancer())
+    assert str(plan).startswith("No number of sample sets")
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("xgboost", "XGBClassifier"), ("lightgbm", "LGBMClassifier"), ("catboost", "CatBoostClassifier")],
+)
+def test_boosted_trees_of_other_packages(package: str, name: str) -> None:
+    """Through their scikit-learn faces, where they are installed."""
+    kind = getattr(pytest.importorskip(package), name)
+    few = {"iterations": 5, "verbose": 0} if package == "catboost" else {"n_estimators": 5}
+    small = SMALL | {"n_sets": 3, "n_requests": 4, "attacks": "paper"}
+    audit = DeletionAudit(kind(**few), **small).fit(*cancer())
+    assert 0 <= audit.auc_ <= 1
 
 
 def test_answers_that_are_no_probabilities_are_refused() -> None:
@@ -246,7 +326,9 @@ def test_page_and_pack(tmp_path: Path) -> None:
     pack = audit.to_pack(tmp_path / "audit.zip")
     assert b"Jane Doe" not in pack.read_bytes()
     with zipfile.ZipFile(pack) as archive, np.load(io.BytesIO(archive.read("answers.npz"))) as stored:
-        np.testing.assert_array_equal(stored["cases/target/record"], np.arange(len(stored["cases/target/record"])))
+        kept = stored["cases/target/record"]  # which are one record's, and their order; no row numbers
+        np.testing.assert_array_equal(np.unique(kept), np.arange(len(np.unique(audit.cases_.record))))
+        assert not np.array_equal(kept, audit.cases_.record)
     found = verify_pack(pack)
     assert found.agrees, found.complaints
     assert found.checked > 100

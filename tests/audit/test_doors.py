@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -185,6 +186,8 @@ class Misbehaviour:
         self.calls = 0
         self.fails_every = 60
         self.short = False
+        self.wild = False
+        self.in_place = False
         self.closed = False
         self.tokens: set[str] = set()
 
@@ -215,6 +218,8 @@ def make_app(bad: Misbehaviour) -> Any:
         if model not in models:
             raise HTTPException(404)
         rows, labels, _ = models[model]
+        if bad.in_place:
+            return {"id": model}
         kept = ~(rows[:, None] == np.array(body["rows"])[None]).all(axis=2).any(axis=1)
         return store(rows[kept].tolist(), labels[kept].tolist())
 
@@ -222,6 +227,7 @@ def make_app(bad: Misbehaviour) -> Any:
     async def predict(model: str, request: Request) -> Any:
         rows = (await request.json())["rows"]
         answers = models[model][2].predict_proba(rows).round(5).tolist()
+        answers[0] = [0.9, 0.9] if bad.wild else answers[0]
         return {"result": [{"scores": answer} for answer in answers[: -1 if bad.short else None]]}
 
     return app
@@ -277,7 +283,30 @@ def test_a_service_that_fails_now_and_then_is_audited_and_asked_nothing_twice(
     made = bad.calls
     again = audited(tmp_path, *service_flags(path), code=4)
     assert again["digest"] == found["digest"]
-    assert bad.calls - made <= 4  # the two that ask whether the service is steady
+    assert bad.calls == made
+    path.write_text("# whoever reads this\nbudget: 5000\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    bad.closed = True  # what was answered needs no service
+    assert audited(tmp_path, *service_flags(path), code=4)["verdict"] == "undecided"
+    assert bad.calls == made
+
+
+def test_a_budget_counts_all_runs_and_what_it_bought_is_kept(
+    tmp_path: Path, service: tuple[Path, Misbehaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = service
+    monkeypatch.setenv("AUDIT_TOKEN", "t")
+    bad.fails_every = 10**6
+    plain = path.read_text(encoding="utf-8")
+    for _ in range(2):
+        path.write_text(f"{plain}budget: 20\n", encoding="utf-8")
+        assert "the budget of 20 calls is spent" in audit(tmp_path, *service_flags(path), code=2)
+        assert bad.calls == 20
+    path.write_text(plain, encoding="utf-8")
+    audited(tmp_path, *service_flags(path), code=4)
+    whole = bad.calls
+    shutil.rmtree(tmp_path / "out")
+    audited(tmp_path, *service_flags(path), code=4)
+    assert bad.calls == 2 * whole  # nothing was asked twice, then all of it
 
 
 def test_a_service_that_goes_down_or_lies_is_told_in_a_line(
@@ -289,7 +318,12 @@ def test_a_service_that_goes_down_or_lies_is_told_in_a_line(
     path.write_text(path.read_text(encoding="utf-8") + "retries: 1\n", encoding="utf-8")
     bad.short = True
     assert "answered about" in audit(tmp_path, *service_flags(path), code=2)
-    bad.short, bad.closed = False, True
+    bad.short, bad.wild = False, True
+    for _ in range(2):  # a lie is not kept
+        assert "no probabilities" in audit(tmp_path, *service_flags(path), code=2)
+    bad.wild, bad.in_place = False, True
+    assert "say in_place: true" in audit(tmp_path, *service_flags(path), code=2)
+    bad.in_place, bad.closed = False, True
     assert "failed 2 times (status 503)" in audit(tmp_path, *service_flags(path), code=2)
 
 
@@ -300,6 +334,17 @@ def test_a_service_that_goes_down_or_lies_is_told_in_a_line(
         ("${AUDIT_TOKEN}", "hunter2", "holds a secret"),
         ("label_column: risk\n", "", "without label_column"),
         ("sets: 4", "stes: 4", "unknown stes"),
+        ("sets: 4", "sets: 4.5", "a whole number from 1"),
+        ("sets: 4", "sets: true", "a whole number from 1"),
+        ("rate: 5000", "rate: .nan", "rate must be a number"),
+        ("rate: 5000", "timeout: .inf", "timeout must be a number"),
+        ("label_column: risk", "label_column: [risk]", "label_column must be a name"),
+        ('headers: {Authorization: "Bearer ${AUDIT_TOKEN}"}', "headers: [a]", "headers must be names"),
+        ("seed: $seed", "api_token: abc", "not into the body"),
+        ("http://127.0.0.1:", "http://127.0.0.1:9", "is no address"),
+        ("http://127.0.0.1:", "https://me:pw@127.0.0.1:", "no user, no password"),
+        ("delete: {", "delete: {method: FOO, ", "method must be one of"),
+        ("sets: 4", "in_place: 1", "in_place must be true or false"),
     ],
 )
 def test_descriptions_that_cannot_be_are_refused(
@@ -309,6 +354,17 @@ def test_descriptions_that_cannot_be_are_refused(
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(UserError, match=complaint):
         read_description(path)
+
+
+def test_a_service_that_is_down_leaves_nothing(
+    tmp_path: Path, service: tuple[Path, Misbehaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, bad = service
+    monkeypatch.setenv("AUDIT_TOKEN", "t")
+    bad.closed = True
+    path.write_text(path.read_text(encoding="utf-8") + "retries: 0\n", encoding="utf-8")
+    assert "failed 1 times" in audit(tmp_path, *service_flags(path), code=2)
+    assert not list((tmp_path / "out").rglob("*.sqlite"))
 
 
 # ---------------------------------------------------------------- two models and a table

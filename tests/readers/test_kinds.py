@@ -283,6 +283,14 @@ def test_a_line_for_excel_says_the_separator(first: str, encoding: str, tmp_path
         own_table.read(path, TableOptions(label="risk"))
 
 
+def test_names_of_rows_are_not_kept(tmp_path: Path) -> None:
+    lines = [f"Jane Doe {number},{'xyz'[number % 3]},{'ab'[number % 2]}" for number in range(300)]
+    (tmp_path / "t.csv").write_text("\n".join(["name,kind,risk", *lines]) + "\n")
+    found = own_table.read(tmp_path / "t.csv", TableOptions(label="risk"))
+    assert list(found.details["category_codes"]) == ["kind"]
+    assert len(np.unique(found.features[:, 0])) == 300
+
+
 def test_other_separators_are_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("x^risk\n1^a\n2^b\n")
