@@ -417,7 +417,7 @@ def _other_than(told: str) -> Callable[[Any], str]:
     def check(found: Any) -> str:
         if str(found) == told:
             raise UserError(
-                f"--service: delete gives the model {told} back that it was told of; say in_place: true if it changes it"
+                f"--service: delete gives the model {told} back that it was told of; say in_place: true if it did"
             )
         return str(found)
 
