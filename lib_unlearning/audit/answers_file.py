@@ -32,7 +32,7 @@ _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _MOST_BYTES = 8 * 2**30
 _FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
-_SWAPPED = 6.0  # standard errors by which answers to deleted records must have become better
+_SWAPPED = 3.5  # standard errors by which answers to deleted records must have become better
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
         )
     count = len(table["deleted"])
     deleted = row_flags(table["deleted"], f"--{flag}cases {files.cases}")
-    answers = {
-        name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")
-    }
+    both = {name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")}
+    _check_columns(both["before"][1], both["after"][1], flag)
+    answers = {name: found for name, (found, _) in both.items()}
     if kind == "labels":  # a class may be named in one of the files only
         most = max(part.shape[1] for part in answers.values())
         answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
@@ -222,8 +222,10 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Posteriors [m, c] of a file of answers, its rows in the order of the cases."""
+def _answers(
+    path: Path, kind: str, flag: str, count: int, cases: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, list[str]]:
+    """Posteriors [m, c] of a file of answers, its rows in the order of the cases, and the names of its columns."""
     table = read_table(path, flag)
     for name in ("record", "set", "request"):
         if name in table and name in cases and not np.array_equal(table[name], cases[name]):
@@ -246,7 +248,8 @@ def _answers(path: Path, kind: str, flag: str, count: int, cases: Mapping[str, n
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(f"{flag} {path}: row {row + 1} holds NaN or infinity")
-    return _posteriors(values, kind, f"{flag} {path}", int(_whole(cases["label"], "label").max()) + 1)
+    classes = int(_whole(cases["label"], "--cases: label").max()) + 1
+    return _posteriors(values, kind, f"{flag} {path}", classes), list(named)
 
 
 def _counts(values: np.ndarray) -> bool:
@@ -343,6 +346,15 @@ def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
         raise UserError(
             f"{where}: {len(names)} sets, of {strangers.min():.0f} strangers at the least; an attack is judged by "
             f"{_FEWEST_SETS} sets of {_FEWEST_STRANGERS} strangers: name more, or join sets"
+        )
+
+
+def _check_columns(before: list[str], after: list[str], flag: str) -> None:
+    """Refuse answers whose columns have the same names in another order."""
+    if before != after and sorted(before) == sorted(after):
+        raise UserError(
+            f"--{flag}after has the columns of --{flag}before in another order ({', '.join(after[:4])}, not "
+            f"{', '.join(before[:4])}); make them the same"
         )
 
 

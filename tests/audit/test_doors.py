@@ -117,10 +117,24 @@ def broken(folder: Path, what: str) -> None:
         cases["deleted"] = "perhaps"
     elif what == "empty":
         values = values[:0]
+    elif what == "record":
+        cases["record"] = [None if row == 4 else f"p{row}" for row in range(CASES)]
+    elif what == "one a set":
+        cases["set"] = np.arange(CASES) // 2
+    elif what == "one set":
+        cases["set"] = 0
     elif what == "index":
         values = np.column_stack([np.arange(len(values)), values])
     cases.to_csv(folder / "cases.csv", index=False)
-    pd.DataFrame(values).to_csv(folder / "before.csv", index=False)
+    frame = pd.DataFrame(values)
+    if what == "order":
+        frame = frame[[1, 0, 2]]
+    if what == "swapped":
+        (folder / "before.csv").rename(folder / "kept.csv")
+        (folder / "after.csv").rename(folder / "before.csv")
+        (folder / "kept.csv").rename(folder / "after.csv")
+        return
+    frame.to_csv(folder / "before.csv", index=False)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +150,11 @@ def broken(folder: Path, what: str) -> None:
         ("words", "0 or 1"),
         ("empty", "no rows"),
         ("index", "numbers the rows"),
+        ("record", "record: row 5 holds none"),
+        ("one a set", "200 sets, of 1 strangers at the least"),
+        ("one set", "1 sets, of 200"),
+        ("order", "in another order"),
+        ("swapped", "are the two files swapped"),
     ],
 )
 def test_bad_files_are_refused_in_a_line_and_nothing_is_written(tmp_path: Path, what: str, complaint: str) -> None:
@@ -145,6 +164,38 @@ def test_bad_files_are_refused_in_a_line_and_nothing_is_written(tmp_path: Path, 
     with pytest.raises(UserError, match=complaint) as raised:
         read_side(files, "auto", 0)
     assert "\n" not in str(raised.value)
+
+
+def test_sides_that_cannot_be_held_against_each_other(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    same = [flag.replace("--", "--shadow_") for flag in flags]
+    assert "hold the same answers" in audit(tmp_path, *flags, *same, code=2)
+    shadow = write_side(tmp_path, 0.5, "shadow_", 1)
+    for name in ("before", "after"):
+        two = pd.read_csv(tmp_path / f"shadow_{name}.csv").iloc[:, :2]
+        two.div(two.sum(axis=1), axis=0).to_csv(tmp_path / f"shadow_{name}.csv", index=False)
+    cases = pd.read_csv(tmp_path / "shadow_cases.csv")
+    cases.assign(label=cases["label"] % 2).to_csv(tmp_path / "shadow_cases.csv", index=False)
+    assert "--shadow_before has 2 classes, --before 3" in audit(tmp_path, *flags, *shadow, code=2)
+
+
+def test_records_are_called_what_the_file_calls_them(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 2.0)
+    shadow = write_side(tmp_path, 2.0, "shadow_", 1)
+    cases = pd.read_csv(tmp_path / "cases.csv")
+    cases.assign(record=np.arange(CASES) + 900_000).to_csv(tmp_path / "cases.csv", index=False)
+    audited(tmp_path, *flags, *shadow, "--show_ids", "true", code=3)
+    (page,) = (tmp_path / "out" / "audits").rglob("audit.html")
+    named = re.findall(r"<tr><td>(\d+)</td><td>[\d.]+</td><td>deleted", page.read_text(encoding="utf-8"))
+    assert named
+    assert all(900_000 <= int(name) < 900_000 + CASES and int(name) % 2 == 0 for name in named)
+
+
+def test_audits_are_listed_and_purged(tmp_path: Path) -> None:
+    audited(tmp_path, *write_side(tmp_path, 0.5), code=3)
+    assert "audits: " in run(tmp_path / "out", "--exp", "status", small=False)
+    run(tmp_path / "out", "--exp", "clean", "--yes", "true", small=False)
+    assert not list((tmp_path / "out" / "audits").iterdir())
 
 
 def test_swapped_files_and_missing_flags_are_told(tmp_path: Path) -> None:
