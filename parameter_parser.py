@@ -219,6 +219,26 @@ def _path(text: str) -> Path:
     return Path(_text(text))
 
 
+# What shapes runs of this project's own models, and not the audit of answers from elsewhere.
+_NOT_OF_AUDITS = {
+    "seeds",
+    "placebo",
+    "samples_to_evaluate",
+    "one_by_one",
+    "unlearning_method",
+    "original_model",
+    "retrain_randomness",
+    "top_k",
+    "temperature",
+    "round_digits",
+    "defense",
+    "versions",
+    "queries",
+    "label_known",
+    "keep_models",
+    "train_missing",
+    "skip_finished",
+}
 _PAGES, _AUDITS = ("report", "sweep"), ("audit",)
 _FILE: dict[str, Any] = {"kind": _path, "of": _AUDITS, "metavar": "FILE"}
 
@@ -639,6 +659,12 @@ def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
         if flag.of and flag.option.name in given and experiment not in flag.of:
             name, owners = flag.option.name, " and ".join(flag.of)
             LOGGER.warning("--%s has no effect on --exp %s: it is of %s", name, experiment, owners)
+    if experiment != "audit":
+        return
+    if "dry_run" in given:
+        raise UserError("--dry_run: an audit has none; --plan says what one of models trained here would need")
+    for name in [] if given.get("plan") else sorted(_NOT_OF_AUDITS & given.keys()):
+        LOGGER.warning("--%s has no effect on --exp audit", name)
 
 
 def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:

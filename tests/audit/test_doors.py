@@ -191,6 +191,15 @@ def test_records_are_called_what_the_file_calls_them(tmp_path: Path) -> None:
     assert all(900_000 <= int(name) < 900_000 + CASES and int(name) % 2 == 0 for name in named)
 
 
+def test_flags_that_an_audit_does_not_know(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    assert "--plan says" in audit(tmp_path, *flags, "--dry_run", code=2)
+    words = ["--exp", "audit", *flags, "--placebo", "--seeds", "0,1", "--temp_data", str(tmp_path / "out")]
+    done = command("main.py", words, tmp_path)
+    assert "--placebo has no effect on --exp audit" in done.stderr
+    assert "--seeds has no effect on --exp audit" in done.stderr
+
+
 def test_audits_are_listed_and_purged(tmp_path: Path) -> None:
     audited(tmp_path, *write_side(tmp_path, 0.5), code=3)
     assert "audits: " in run(tmp_path / "out", "--exp", "status", small=False)
