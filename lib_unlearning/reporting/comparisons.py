@@ -469,6 +469,11 @@ _IN_WORDS = {
 }
 
 
+def in_words(name: str, settings: Settings) -> str:
+    """One setting as people say it."""
+    return _IN_WORDS.get(name, f"{name.replace('_', ' ')} {{}}").format(settings.get(name))
+
+
 def differences(settings: Settings, alike: Sequence[Settings]) -> str:
     """What tells some settings from others that go by the same name, in words; their number where nothing does."""
     if len(alike) < 2:
@@ -476,7 +481,7 @@ def differences(settings: Settings, alike: Sequence[Settings]) -> str:
     names = dict.fromkeys(name for other in alike for name in other)
     differ = [name for name in names if len({repr(other.get(name)) for other in alike}) > 1]
     words = [
-        _IN_WORDS.get(name, f"{name.replace('_', ' ')} {{}}").format(settings.get(name))
+        in_words(name, settings)
         for name in differ
         if not (name.startswith("shadow_") and name.replace("shadow_", "target_") in differ)
     ]

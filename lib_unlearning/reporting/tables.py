@@ -18,6 +18,7 @@ from lib_unlearning.reporting.comparisons import (
     budget_label,
     data_label,
     defense_label,
+    in_words,
     model_label,
     usual_budget,
 )
@@ -183,6 +184,8 @@ def describe(panel: Panel, title: str) -> str:
     settings, findings = panel.settings, [finding for _, finding in panel.points]
     words = [title]
     if "target_set_num" in settings and "target_set_size" in settings:
+        for name in ("target_set_num", "target_set_size", "target_unlearning_size"):  # said once is enough
+            words[0] = words[0].replace(f", {in_words(name, settings)}", "")
         words.append(
             f"{settings['target_set_num']} target sets of {settings['target_set_size']:,} records, "
             f"{settings['target_unlearning_size']} requests each"
