@@ -21,7 +21,7 @@ from lib_unlearning.errors import UserError
 from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
 from lib_unlearning.report import plural, with_interval
-from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.training.tasks import TrainingTask
 
@@ -70,8 +70,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
     Args:
         model: a classifier or regressor with scikit-learn's interface (pipelines included), or an own class with
             `fit(X, y, seed)` and `predict_proba(X)` or `predict(X)`.
-        unlearn: "retrain"; "own" for the model's method `unlearn(X, y)`; "nothing"; or a function
-            (model, (X, y) to keep, (X, y) to forget, seed) -> model.
+        unlearn: "retrain"; "own" for the model's method `unlearn(X, y)`, or `unlearn(model, keep, forget, seed)`;
+            "nothing"; or a function (model, (X, y) to keep, (X, y) to forget, seed) -> model.
         n_sets, n_requests, request_size: sample sets a side, deletions of each, records of each.
         set_size: training records of a model; "auto" for 2,000, fewer where records are few.
         compare_with: None for a verdict against the margin, "retrain" for one relative to retraining. None means
@@ -174,7 +174,15 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
     def _notes(self, bench: Bench) -> list[str]:
         original, unlearned = self.accuracy_
         kind = "variance explained" if bench.records.classes is None else "accuracy"
+        shared = []
+        if self.overlap_ > OVERLAP:
+            worth = effective_sets(self.n_sets, self.overlap_)
+            shared = [
+                f"Two sets share {self.overlap_:.0%} of their records: they are worth {worth:.1f} separate ones, so "
+                f"intervals are {'wider' if worth >= 2 else 'not given'}. Lower set_size, or bring more records."
+            ]
         return [
+            *shared,
             f"{len(bench.records):,} records; {plural(self.n_sets, 'model')} a side on {bench.sizes.set_size:,} "
             f"records each, {plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')} from "
             f"each model, {self.seconds_:.0f} s.",

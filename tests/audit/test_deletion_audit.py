@@ -285,6 +285,13 @@ def test_packs_of_untouched_audits_agree() -> None:
         assert found.agrees, found.complaints
 
 
+def test_overlap_is_told() -> None:
+    features, target = cancer()
+    audit = DeletionAudit(LogisticRegression(), **SMALL | {"set_size": 120}).fit(features, target)
+    assert audit.overlap_ > 0.2
+    assert any("Two sets share" in note for note in audit.dossier_.notes)
+
+
 def test_a_plan_that_nothing_settles_says_so() -> None:
     plan = DeletionAudit(LogisticRegression(), margin=1e-4).plan(*cancer())
     assert str(plan).startswith("No number of sample sets")
