@@ -35,6 +35,8 @@ _PARTS = (_SETTINGS, _VERDICT, _ANSWERS, _REPORT, _SCORES)
 _MANIFEST = "manifest.json"
 _MOST_BYTES = 4 * 2**30
 _CLOSE = 1e-6
+# What computing from arrays raises that are none of an audit's.
+_NO_AUDIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, OSError, zipfile.BadZipFile)
 
 
 def write_pack(dossier: Dossier, path: Path) -> Path:
@@ -113,18 +115,21 @@ def verify_pack(path: Path) -> Verification:
     parts = _read(path)
     settings, stated = (_parsed(parts[name], name, path) for name in (_SETTINGS, _VERDICT))
     try:
-        evidence = _evidence(parts[_ANSWERS], settings["chosen"])
-        options = Options(**settings["options"])
-        found = conclude(evidence, options)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its answers are not those of an audit ({error_text(error)})") from error
+        return _verified(parts, settings, stated)
+    except _NO_AUDIT as error:  # whoever wrote the manifest anew may have written anything
+        raise UserError(f"{path}: its parts are not those of an audit ({error_text(error)})") from error
+
+
+def _verified(parts: dict[str, bytes], settings: dict[str, Any], stated: dict[str, Any]) -> Verification:
+    evidence = _evidence(parts[_ANSWERS], settings["chosen"])
+    options = Options(**settings["options"])
     dossier = Dossier(
         settings["title"],
         settings["settings"],
         settings["digests"],
         evidence,
         options,
-        found,
+        conclude(evidence, options),
         np.array([]),
         settings["notes"],
         settings["versions"],

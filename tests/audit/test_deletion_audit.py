@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import tempfile
 import zipfile
 from pathlib import Path
@@ -283,6 +285,36 @@ def test_packs_of_untouched_audits_agree() -> None:
         folder = Path(tempfile.mkdtemp())
         found = verify_pack(audit.to_pack(folder / "audit.zip"))
         assert found.agrees, found.complaints
+
+
+@pytest.mark.parametrize("damage", ["answers", "no title", "no attack", "label", "lengths"])
+def test_a_pack_of_something_else_is_refused(damage: str, tmp_path: Path) -> None:
+    """With digests that fit: whoever made it also made its manifest."""
+    audit = DeletionAudit(LogisticRegression(), **SMALL).fit(*cancer())
+    with zipfile.ZipFile(audit.to_pack(tmp_path / "audit.zip")) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    settings = json.loads(parts["settings.json"])
+    with np.load(io.BytesIO(parts["answers.npz"])) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    if damage == "no title":
+        del settings["title"]
+    elif damage == "no attack":
+        settings["chosen"] = []
+    elif damage == "label":
+        arrays["cases/target/label"] = arrays["cases/target/label"] + 9
+    elif damage == "lengths":
+        arrays["cases/target/member"] = arrays["cases/target/member"][:-3]
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    parts["answers.npz"] = b"nothing" if damage == "answers" else buffer.getvalue()
+    parts["settings.json"] = json.dumps(settings).encode()
+    digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items() if name != "manifest.json"}
+    parts["manifest.json"] = json.dumps(digests).encode()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(UserError, match="not those of an audit"):
+        verify_pack(tmp_path / "other.zip")
 
 
 def test_overlap_is_told() -> None:
