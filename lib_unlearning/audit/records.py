@@ -14,6 +14,7 @@ from lib_unlearning.link import Identity, Link, Softmax
 
 _MOST_DENSE = 2000  # columns of a sparse matrix that is made dense for attacks that look at records
 _MOST_CLASSES = 1000
+_FEW_CLASSES = 10  # different whole numbers that look like classes
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Records:
         if _missing(values):
             raise UserError("y holds missing values; leave these records out")
         if regression:
+            if values.dtype.kind in "iub" and len(np.unique(values)) <= _FEW_CLASSES < len(values):
+                raise UserError(
+                    f"y holds {len(np.unique(values))} whole numbers, and the model has no predict_proba; give it one, or "
+                    "y as floats if this is a regression"
+                )
             if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values.astype(float)).all():
                 raise UserError("y of a regression must be finite numbers")
             return Records(features, values.astype(np.float64), None, names)

@@ -225,6 +225,7 @@ def test_manners_of_scikit_learn() -> None:
         ({"margin": "0.1"}, "above 0 and below 0.5"),
         ({"attack_model": "XYZ"}, "attack_model='XYZ'"),
         ({"model": LinearSVC()}, "a classifier without predict_proba"),
+        ({"model": LinearRegression()}, "2 whole numbers, and the model has no predict_proba"),
         ({"unlearn": lambda model, keep, forget, seed: None}, "unlearn gives NoneType"),
         ({"model": object()}, "has no fit"),
         ({"compare_with": "itself"}, "compare_with"),
