@@ -52,8 +52,8 @@ class Records:
         if regression:
             if values.dtype.kind in "iub" and len(np.unique(values)) <= _FEW_CLASSES < len(values):
                 raise UserError(
-                    f"y holds {len(np.unique(values))} whole numbers, and the model has no predict_proba; give it one, or "
-                    "y as floats if this is a regression"
+                    f"y holds {len(np.unique(values))} whole numbers, and the model has no predict_proba; give it "
+                    "one, or y as floats if this is a regression"
                 )
             if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values.astype(float)).all():
                 raise UserError("y of a regression must be finite numbers")
