@@ -29,6 +29,7 @@ _UNCHOSEN = ("residual_gradient", "label_logit")
 _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
+_MOST_CLASSES = 1000
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _MOST_BYTES = 8 * 2**30
 _FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
@@ -264,6 +265,8 @@ def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.n
         if not whole:
             raise UserError(f"{where}: labels must be one column of whole numbers from 0 on")
         count = max(int(values.max()) + 1, classes)
+        if count > _MOST_CLASSES:
+            raise UserError(f"{where}: labels up to {values.max():.0f}; there may be {_MOST_CLASSES:,} classes")
         return np.asarray(np.eye(count)[values[:, 0].astype(int)])
     if values.shape[1] == 1:
         # The answer for class 1 of two.
@@ -284,7 +287,7 @@ def row_flags(values: np.ndarray, where: str) -> np.ndarray:
     distinct = {value: str(value).strip().lower() for value in np.unique(values.astype(str))}
     unknown = [value for value, text in distinct.items() if text not in texts]
     if unknown:
-        raise UserError(f"{where}: deleted must be 0 or 1, found {unknown[0]!r}")
+        raise UserError(f"{where}: deleted must be 0 or 1, found {str(unknown[0])!r}")
     lookup = {value: texts[text] for value, text in distinct.items()}
     return np.array([lookup[value] for value in values.astype(str)])
 

@@ -119,6 +119,10 @@ def broken(folder: Path, what: str) -> None:
         values = values[:0]
     elif what == "record":
         cases["record"] = [None if row == 4 else f"p{row}" for row in range(CASES)]
+    elif what == "nan flag":
+        cases["deleted"] = np.where(np.arange(CASES) == 3, np.nan, cases["deleted"])
+    elif what == "huge":
+        values = np.where(np.arange(CASES) == 3, 10**9, cases["label"])[:, None]
     elif what == "one a set":
         cases["set"] = np.arange(CASES) // 2
     elif what == "one set":
@@ -151,6 +155,8 @@ def broken(folder: Path, what: str) -> None:
         ("empty", "no rows"),
         ("index", "numbers the rows"),
         ("record", "record: row 5 holds none"),
+        ("nan flag", "found 'nan'"),
+        ("huge", "there may be 1,000 classes"),
         ("one a set", "200 sets, of 1 strangers at the least"),
         ("one set", "1 sets, of 200"),
         ("order", "in another order"),
