@@ -234,6 +234,8 @@ def _answers(
                 f"{flag} {path}: its column {name} is not that of the cases; rows must be in the same order"
             )
     named = {name: values for name, values in table.items() if name not in _COLUMNS}
+    if not named and kind == "labels" and "label" in table:
+        named = {"label": table["label"]}
     for name, values in named.items():
         if len(named) > 1 and (name.startswith("Unnamed") or name in ("", "index") or _counts(values)):
             raise UserError(f"{flag} {path}: column {name!r} numbers the rows and is no answer; leave it out")

@@ -197,6 +197,14 @@ def test_records_are_called_what_the_file_calls_them(tmp_path: Path) -> None:
     assert all(900_000 <= int(name) < 900_000 + CASES and int(name) % 2 == 0 for name in named)
 
 
+def test_labels_alone_may_be_called_label(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 3.0)
+    for name in ("before", "after"):
+        answers = pd.read_csv(tmp_path / f"{name}.csv").to_numpy().argmax(axis=1)
+        pd.DataFrame({"label": answers}).to_csv(tmp_path / f"{name}.csv", index=False)
+    assert audited(tmp_path, *flags, "--answers", "labels", code=3)["verdict"] == "leaks"
+
+
 def test_flags_that_an_audit_does_not_know(tmp_path: Path) -> None:
     flags = write_side(tmp_path, 0.5)
     assert "--plan says" in audit(tmp_path, *flags, "--dry_run", code=2)
