@@ -10,6 +10,7 @@ never depends on where it runs: results are those of a local run, byte by byte. 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -74,9 +75,18 @@ def _client(spec: str) -> Iterator[Any]:
     except TimeoutError as error:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
     finally:
+        if kind == "local":
+            _hush()
+            client.run(_hush, on_error="ignore")
         client.close()
         if workers is not None:
             workers.close()
+
+
+def _hush() -> None:
+    """What closing, or Ctrl-C in a terminal, breaks between a local cluster's ends is no news to its user."""
+    for name in ("distributed", "distributed.worker", "distributed.nanny"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _count(text: str) -> int:
