@@ -29,8 +29,11 @@ class Amnesiac(FromOriginal):
 
     def first(self, records: np.ndarray, deletions: Sequence[Deletion], seed: int) -> TrainingTask:
         """The steps of each deletion's records are summed as they are made; of a later turn's, with those before."""
-        watched = [group for deletion in deletions for group in deletion.upto]
-        ends = np.cumsum([len(deletion.turns) for deletion in deletions])
+        counts = [len(deletion.turns) for deletion in deletions]
+        watched = [
+            deletion.upto(turn) for deletion, count in zip(deletions, counts, strict=True) for turn in range(count)
+        ]
+        ends = np.cumsum(counts)
         self._first = [0, *ends.tolist()]
         return replace(super().first(records, deletions, seed), watched=watched)
 

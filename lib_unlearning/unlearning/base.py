@@ -64,10 +64,9 @@ class Deletion:
         """What is forgotten at a time, [k'] each."""
         return np.split(self.records, len(self.records)) if self.one_by_one else [self.records]
 
-    @property
-    def upto(self) -> list[np.ndarray]:
-        """What is forgotten after each turn, all turns before it included."""
-        return [np.concatenate(self.turns[: turn + 1]) for turn in range(len(self.turns))]
+    def upto(self, turn: int = -1) -> np.ndarray:
+        """What is forgotten after a turn (the last), all turns before it included."""
+        return self.records[: turn + 1] if self.one_by_one and turn >= 0 else self.records
 
 
 # The original model and one unlearned model a deletion.

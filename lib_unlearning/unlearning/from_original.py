@@ -41,7 +41,7 @@ class Forgetting:
 
 def remaining(records: np.ndarray, deletion: Deletion, turn: int = -1) -> np.ndarray:
     """Records [n'] that an unlearned model is to be of after a turn (the last): those that stay, then the new ones."""
-    return np.concatenate([records[~np.isin(records, deletion.upto[turn])], deletion.replacements])
+    return np.concatenate([records[~np.isin(records, deletion.upto(turn))], deletion.replacements])
 
 
 def _phase_seed(seed: int, deletion: Deletion, number: int, phase: int, turn: int) -> int:
@@ -64,8 +64,9 @@ class FromOriginal(UnlearningMethod):
         """Every phase of all deletions is trained together."""
         (original,) = yield [self.first(records, deletions, seed)]
         models = [original for _ in deletions]
-        for turn in range(max((len(deletion.turns) for deletion in deletions), default=0)):
-            going = [number for number, deletion in enumerate(deletions) if turn < len(deletion.turns)]
+        turns = [deletion.turns for deletion in deletions]
+        for turn in range(max(map(len, turns), default=0)):
+            going = [number for number, gone in enumerate(turns) if turn < len(gone)]
             before = list(models)
             for number in going:
                 models[number] = self.begin(original, models[number], number, turn)
@@ -75,7 +76,7 @@ class FromOriginal(UnlearningMethod):
                         phase,
                         Forgetting(
                             remaining(records, deletions[number], turn),
-                            deletions[number].turns[turn],
+                            turns[number][turn],
                             before[number],
                             models[number],
                             _phase_seed(seed, deletions[number], number, phase, turn),
