@@ -16,17 +16,13 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import data_prepare
-import models
-from benchmarks.runs import attacked
+from benchmarks.runs import attacked, opened
 from lib_unlearning import report
 from lib_unlearning.attacks.probes import agreement, changes_of_pairs
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.metrics import evaluate
-from lib_unlearning.study import open_study
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings
 
 
@@ -35,8 +31,7 @@ def main() -> None:
     flags = ["--attacks", "all", *sys.argv[1:]]
     attacked([*flags, "--skip_finished"])
     settings = parse_settings(["--exp", "mem_inf", "--attack_model", "RF", *flags])
-    dataset = data_prepare.obtain_dataset("adult", "income", settings.layout)
-    study = open_study(settings, dict.fromkeys(("shadow", "target"), dataset), models.TARGET_MODELS, UNLEARNING_METHODS)
+    study = opened(settings)
     view = StudySource(study, report.answers_name(study.settings), Stopwatch()).views()["target"]
     cosine = agreement(*changes_of_pairs(view, settings.seed))[:, 0]
     member = view.cases.member

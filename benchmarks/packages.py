@@ -19,15 +19,12 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import data_prepare
-import models
 from benchmarks.methods import COLUMNS, row
+from benchmarks.runs import opened
 from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
-from lib_unlearning.study import open_study
 from lib_unlearning.unlearning.erasus import STRATEGIES
-from lib_unlearning.unlearning.from_original import inputs_of
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.unlearning.on_modules import labelled_tensors
 from lib_unlearning.unlearning.supreme import METHODS
 from parameter_parser import parse_settings
 
@@ -55,11 +52,9 @@ def supreme_measure(module: Any, kept: Any, gone: Any) -> float:
 def own_measure(flags: list[str], measure: Measure) -> tuple[str, str]:
     """What a package says of the original models and of the unlearned ones, with intervals over the sample sets."""
     import torch
-    from torch.utils.data import TensorDataset
 
     settings = parse_settings(["--exp", "mem_inf", *flags])
-    dataset = data_prepare.obtain_dataset("adult", "income", settings.layout)
-    study = open_study(settings, dict.fromkeys(("shadow", "target"), dataset), models.TARGET_MODELS, UNLEARNING_METHODS)
+    study = opened(settings)
     before: list[float] = []
     after: list[float] = []
     sets: list[int] = []
@@ -69,13 +64,7 @@ def own_measure(flags: list[str], measure: Measure) -> tuple[str, str]:
         for request, ensemble in zip(sample_set.requests, trained.unlearned, strict=True):
             kept = sample_set.records[~np.isin(sample_set.records, request)]
             for found, model in ((before, trained.original.constituents[0]), (after, ensemble.constituents[0])):
-                parts = [
-                    TensorDataset(
-                        model.standardised_rows(inputs_of(model, dataset, records)),
-                        torch.from_numpy(np.array(dataset.labels[records])),
-                    )
-                    for records in (kept, request)
-                ]
+                parts = [labelled_tensors(model, study.dataset["target"], records) for records in (kept, request)]
                 with torch.no_grad():
                     found.append(measure(model.module().eval(), *parts))
             sets.append(index)

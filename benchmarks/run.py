@@ -31,13 +31,12 @@ sys.path.insert(0, str(PROJECT))
 
 import data_prepare
 import models
+from benchmarks.runs import opened
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.evaluation_cases import SAMPLES_TO_EVALUATE, EvaluationCases, evaluation_cases
 from lib_unlearning.posterior import accuracies, obtain_posteriors
-from lib_unlearning.settings import Settings
-from lib_unlearning.study import Study, open_study
+from lib_unlearning.study import Study
 from lib_unlearning.unlearning.base import train_and_unlearn
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings
 
 
@@ -102,7 +101,7 @@ def measured(name: str, flags: list[str], prepared: Path, straight: bool) -> Row
         memory = max(stage["peak_memory_mib"] for stage in stages)
         disk = sum(path.stat().st_size for path in folder.rglob("*.models")) / 2**20
         settings = parse_settings(["--exp", "mem_inf", *words])
-        study = _opened(settings)
+        study = opened(settings)
         pure = _pure(study)
         slow = _straightforward(study, folder) if straight else float("nan")
     count = sum(len(part.sample_sets) for part in study.split.values()) * (1 + settings.sides["target"].unlearning_size)
@@ -113,12 +112,6 @@ def _timed(words: list[str]) -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "main.py", *words], cwd=PROJECT, check=True, capture_output=True)
     return time.perf_counter() - start
-
-
-def _opened(settings: Settings) -> Study:
-    origin = settings.origins["target"]
-    dataset = data_prepare.obtain_dataset(origin.dataset_name, origin.original_label, settings.layout)
-    return open_study(settings, dict.fromkeys(("shadow", "target"), dataset), models.TARGET_MODELS, UNLEARNING_METHODS)
 
 
 def _pure(study: Study) -> float:

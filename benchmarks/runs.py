@@ -8,6 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
+
+import data_prepare
+import models
+from lib_unlearning.settings import Settings
+from lib_unlearning.study import Study, open_study
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
 
 def attacked(flags: Sequence[str]) -> list[Path]:
@@ -18,3 +25,10 @@ def attacked(flags: Sequence[str]) -> list[Path]:
     if done.returncode:
         raise SystemExit(done.stderr)
     return [Path(line.rpartition("Results: ")[2]) for line in done.stdout.splitlines() if "Results: " in line]
+
+
+def opened(settings: Settings) -> Study:
+    """The study of such runs, whose sides have one data set."""
+    origin = settings.origins["target"]
+    dataset = data_prepare.obtain_dataset(origin.dataset_name, origin.original_label, settings.layout)
+    return open_study(settings, dict.fromkeys(("shadow", "target"), dataset), models.TARGET_MODELS, UNLEARNING_METHODS)

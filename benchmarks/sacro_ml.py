@@ -23,15 +23,10 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-import data_prepare
-import models
-from benchmarks.runs import attacked
-from lib_unlearning.cache.layout import Layout
+from benchmarks.runs import attacked, opened
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
 from lib_unlearning.statistics.intervals import interval
-from lib_unlearning.study import open_study
-from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings
 
 SIZES = [f"--{side}_{name}" for side in ("shadow", "target") for name in ("unlearning_num=20", "unlearning_size=1")]
@@ -67,9 +62,8 @@ def main() -> None:
 
     logging.disable(logging.WARNING)
     settings = parse_settings(["--exp", "mem_inf", *flags])
-    layout: Layout = settings.layout
-    dataset = data_prepare.obtain_dataset("adult", "income", layout)
-    study = open_study(settings, dict.fromkeys(("shadow", "target"), dataset), models.TARGET_MODELS, UNLEARNING_METHODS)
+    study = opened(settings)
+    dataset = study.dataset["target"]
     found: dict[str, list[float]] = {name: [] for name in their_attacks()}
     for index, sample_set in enumerate(study.split["target"].sample_sets):
         trained = study.store["target"].load(index, sample_set)

@@ -101,5 +101,4 @@ def looks_like_dates(column: Words) -> bool:
     sample = [word for word in column.distinct if word][:_SAMPLE]
     if not sample or not all(any(letter.isdigit() for letter in word) for word in sample):
         return False
-    times = pd.to_datetime(pd.Series(sample, dtype=object), errors="coerce", format="mixed", utc=True)
-    return bool(times.notna().all())
+    return bool(_times(pd.Series(sample, dtype=object)).notna().all())

@@ -404,7 +404,7 @@ def _rows(handle: IO[str], form: Form) -> Iterator[list[str]]:
 
 
 class _Reading:
-    """One pass over a table, and a second one over the columns that turned out to be text."""
+    """One pass over a table, and another over the columns that turned out to be text."""
 
     def __init__(self, path: Path, form: Form, limit: int) -> None:
         self.path, self.form, self.limit = path, form, limit
@@ -430,19 +430,21 @@ class _Reading:
         self._check_rows(builders, names, skip)
         mixed = {name for name, builder in builders.items() if builder.mixed}
         if mixed:
-            again = {name: _Builder(True) for name in mixed}
-            for chunk in self._chunks(names, list(mixed), mixed, max_rows, skip):
-                for name, builder in again.items():
-                    builder.add(chunk[name])
-            builders |= again
+            builders |= self._as_text(mixed, MISSING, names, max_rows, skip)
         signed = {name for name, builder in builders.items() if set(builder.known) == {"+", ""}}
         if signed:
-            again = {name: _Builder(True, _BESIDE_PLUS) for name in signed}
-            for chunk in self._chunks(names, list(signed), signed, max_rows, skip, _BESIDE_PLUS):
-                for name, builder in again.items():
-                    builder.add(chunk[name])
-            builders |= again
+            builders |= self._as_text(signed, _BESIDE_PLUS, names, max_rows, skip)
         return {name: builder.column() for name, builder in builders.items()}
+
+    def _as_text(
+        self, again: set[str], missing: Sequence[str], names: list[str], max_rows: int | None, skip: int
+    ) -> dict[str, _Builder]:
+        """Some columns read once more, as text, `missing` being cells without a value."""
+        builders = {name: _Builder(True, missing) for name in again}
+        for chunk in self._chunks(names, list(again), again, max_rows, skip, missing):
+            for name, builder in builders.items():
+                builder.add(chunk[name])
+        return builders
 
     def _chunks(
         self,

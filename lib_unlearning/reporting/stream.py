@@ -8,15 +8,18 @@ from pathlib import Path
 
 from lib_unlearning.cache.files import write_text
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import csv_text, with_interval
+from lib_unlearning.report import OUTCOMES, csv_text, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Run
 from lib_unlearning.statistics.verdict import judge
 from lib_unlearning.terminal import table_lines
 
 TABLE = "stream.csv"
-_ACCURACIES = tuple(
-    f"{model}_{records}_accuracy" for records in ("training", "held_out") for model in ("original", "unlearned")
-)
+_ACCURACIES = {
+    "kept, accuracy before": "original_training_accuracy",
+    "kept, after": "unlearned_training_accuracy",
+    "held out, before": "original_held_out_accuracy",
+    "held out, after": "unlearned_held_out_accuracy",
+}
 # What is asked after so many deletions: a record that was deleted on the way, and one that stays.
 QUESTIONS = {"deleted": "in_out_multi_version", "remaining": "in_in"}
 
@@ -39,10 +42,7 @@ def stream_lines(steps: Sequence[Step], margin: float, overlap: float, width: in
             "classical",
             "a remaining record: AUC",
             "remaining, verdict",
-            "kept, accuracy before",
-            "kept, after",
-            "held out, before",
-            "held out, after",
+            *_ACCURACIES,
         )
     }
     for step in steps:
@@ -53,7 +53,7 @@ def stream_lines(steps: Sequence[Step], margin: float, overlap: float, width: in
             f"{deleted.features[BASELINE]['auc'].value:.3f}",
             with_interval(remaining.features[CHOSEN]["auc"]),
             _verdict(remaining, margin, overlap),
-            *(f"{deleted.outcomes[name]:.3f}" for name in _ACCURACIES),
+            *(f"{deleted.outcomes[name]:.3f}" for name in _ACCURACIES.values()),
         ]
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
@@ -67,9 +67,7 @@ def _verdict(run: Run, margin: float, overlap: float) -> str:
 def save_stream(steps: Sequence[Step], folder: Path) -> None:
     """Write `stream.csv`: a row a step and question."""
     header = ["deletions", "asked_about", "chosen", "auc", "auc_low", "auc_high", "auc_classical"]
-    kinds = [
-        f"{model}_{records}_accuracy" for model in ("original", "unlearned") for records in ("training", "held_out")
-    ]
+    kinds = [name for name in OUTCOMES if name in _ACCURACIES.values()]
     rows = []
     for step in steps:
         for name, run in step.runs.items():

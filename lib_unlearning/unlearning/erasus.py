@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib_unlearning.options import number, option, whole
-from lib_unlearning.unlearning.on_modules import BATCH, OnModules
+from lib_unlearning.unlearning.on_modules import OnModules, in_batches
 
 if TYPE_CHECKING:  # torch takes long to import
     from torch import nn
@@ -46,11 +46,9 @@ class Erasus(OnModules):
         """By the strategy that was asked for."""
         import erasus.strategies  # noqa: F401  fills the registry
         from erasus.core.registry import strategy_registry
-        from torch.utils.data import DataLoader
 
         chosen = self.options
         rate = {"lr": chosen.erasus_lr} if chosen.erasus_lr else {}
         strategy = strategy_registry.get(chosen.erasus_strategy)(device="cpu", **rate)
-        loaders = [DataLoader(part, batch_size=BATCH, shuffle=True) for part in (gone, kept)]
-        found: nn.Module = strategy.unlearn(module, *loaders, epochs=chosen.erasus_epochs)[0]
+        found: nn.Module = strategy.unlearn(module, in_batches(gone), in_batches(kept), epochs=chosen.erasus_epochs)[0]
         return found

@@ -19,9 +19,11 @@ from lib_unlearning.unlearning.from_original import inputs_of, remaining
 
 if TYPE_CHECKING:  # torch takes long to import
     from torch import nn
-    from torch.utils.data import TensorDataset
+    from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-BATCH = 64  # records
+    from lib_unlearning.dataset import RecordTable
+
+_BATCH = 64  # records
 
 
 class OnModules(UnlearningMethod):
@@ -41,9 +43,10 @@ class OnModules(UnlearningMethod):
         for number, deletion in enumerate(deletions):
             model = original
             for turn, gone in enumerate(deletion.turns):
-                kept = self._tensors(original, remaining(records, deletion, turn))
+                staying = remaining(records, deletion, turn)
+                kept, forgotten = (labelled_tensors(original, self.dataset, part) for part in (staying, gone))
                 with _seeded(integer_seed(seed if deletion.seed is None else deletion.seed, "forget", number, turn)):
-                    module = self.forget(model.module(), kept, self._tensors(original, gone))
+                    module = self.forget(model.module(), kept, forgotten)
                 model = original.with_module(module.eval())
             unlearned.append(Ensemble([model], [remaining(records, deletion)]))
         return Ensemble([original], [records]), unlearned
@@ -52,12 +55,21 @@ class OnModules(UnlearningMethod):
     def forget(self, module: nn.Module, kept: TensorDataset, gone: TensorDataset) -> nn.Module:
         """A module that forgot the records of `gone`; both hold (inputs [...], label)."""
 
-    def _tensors(self, original: Any, records: np.ndarray) -> TensorDataset:
-        import torch
-        from torch.utils.data import TensorDataset
 
-        inputs = original.standardised_rows(inputs_of(original, self.dataset, records))
-        return TensorDataset(inputs, torch.from_numpy(np.array(self.dataset.labels[records])))
+def labelled_tensors(model: Any, dataset: RecordTable, records: np.ndarray) -> TensorDataset:
+    """Records [k] as the module of a network takes them, and their labels."""
+    import torch
+    from torch.utils.data import TensorDataset
+
+    inputs = model.standardised_rows(inputs_of(model, dataset, records))
+    return TensorDataset(inputs, torch.from_numpy(np.array(dataset.labels[records])))
+
+
+def in_batches(part: Dataset[Any]) -> DataLoader[Any]:
+    """Records in batches, in a new order each time."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(part, batch_size=_BATCH, shuffle=True)
 
 
 @contextmanager

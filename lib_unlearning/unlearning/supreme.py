@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib_unlearning.options import number, option
-from lib_unlearning.unlearning.on_modules import BATCH, OnModules
+from lib_unlearning.unlearning.on_modules import OnModules, in_batches
 
 if TYPE_CHECKING:  # torch takes long to import
     from torch import nn
@@ -38,7 +38,7 @@ class Supreme(OnModules):
     def forget(self, module: nn.Module, kept: TensorDataset, gone: TensorDataset) -> nn.Module:
         """By the method that was asked for, on one CPU; what it prints is dropped."""
         from lightning.fabric import Fabric
-        from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
+        from torch.utils.data import ConcatDataset, TensorDataset
 
         name = self.options.supreme_method
         method = getattr(importlib.import_module(f"supreme.methods.unlearning_methods.{name}"), name)
@@ -59,7 +59,7 @@ class Supreme(OnModules):
                 model=module,
                 dampening_constant=self.options.supreme_lambda,
                 selection_weighting=self.options.supreme_alpha,
-                **{name: DataLoader(part, batch_size=BATCH, shuffle=True) for name, part in loaders.items()},
+                **{name: in_batches(part) for name, part in loaders.items()},
             )
         plain: nn.Module = found.module if hasattr(found, "module") else found
         return plain
