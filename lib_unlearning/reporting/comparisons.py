@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -474,8 +474,9 @@ def in_words(name: str, settings: Settings) -> str:
     return _IN_WORDS.get(name, f"{name.replace('_', ' ')} {{}}").format(settings.get(name))
 
 
-def differences(settings: Settings, alike: Sequence[Settings]) -> str:
-    """What tells some settings from others that go by the same name, in words; their number where nothing does."""
+def differences(settings: Settings, alike: Sequence[Settings], said: Collection[str] = ()) -> str:
+    """What tells some settings from others that go by the same name, in words, but for those that are `said` beside
+    them; their number where nothing does."""
     if len(alike) < 2:
         return ""
     names = dict.fromkeys(name for other in alike for name in other)
@@ -483,9 +484,11 @@ def differences(settings: Settings, alike: Sequence[Settings]) -> str:
     words = [
         in_words(name, settings)
         for name in differ
-        if not (name.startswith("shadow_") and name.replace("shadow_", "target_") in differ)
+        if name not in said and not (name.startswith("shadow_") and name.replace("shadow_", "target_") in differ)
     ]
-    return ", ".join(words) or f"({1 + next(number for number, other in enumerate(alike) if other is settings)})"
+    if differ:
+        return ", ".join(words)
+    return f"({1 + next(number for number, other in enumerate(alike) if other is settings)})"
 
 
 def _setting(settings: Settings) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,15 @@ def main_panels(found: Sequence[Panel]) -> list[Panel]:
     return [panel for panel in found if 3 * len(panel.points) >= largest[panel.axis]]
 
 
-def titles(found: Sequence[Panel]) -> list[str]:
-    """A title for each panel; where two would be the same, what tells their settings apart is added."""
+def titles(found: Sequence[Panel], said: Collection[str] = ()) -> list[str]:
+    """A title for each panel; where two would be the same, what tells their settings apart is added, but for those that
+    are `said` beside them."""
     plain = [(panel.axis.label, panel_title(panel)) for panel in found]
     settings = [panel.settings for panel in found]
     told = []
     for number, key in enumerate(plain):
         alike = [other for name, other in zip(plain, settings, strict=True) if name == key]
-        more = differences(settings[number], alike)
+        more = differences(settings[number], alike, said)
         told.append(f"{key[1]}, {more}" if more else key[1])
     return told
 

@@ -25,8 +25,7 @@ from lib_unlearning.reporting.comparisons import (
     same_model,
     sees_all,
 )
-from lib_unlearning.reporting.figures import titles
-from lib_unlearning.reporting.tables import all_attacks, batch_plan, describe, panel_table
+from lib_unlearning.reporting.tables import all_attacks, batch_plan, descriptions, panel_table
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.privacy import FALSE_DISCOVERIES
 from lib_unlearning.statistics.verdict import MARGIN
@@ -62,8 +61,8 @@ class Section:
     def tables(self) -> list[dict[str, Any]]:
         """Title and data frame of each panel."""
         return [
-            {"title": describe(panel, title), "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
-            for panel, title in zip(self.panels, titles(self.panels), strict=True)
+            {"title": told, "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
+            for panel, told in zip(self.panels, descriptions(self.panels), strict=True)
         ]
 
 

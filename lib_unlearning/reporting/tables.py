@@ -18,7 +18,6 @@ from lib_unlearning.reporting.comparisons import (
     budget_label,
     data_label,
     defense_label,
-    in_words,
     model_label,
     usual_budget,
 )
@@ -30,6 +29,7 @@ from lib_unlearning.terminal import fitted, table_lines
 
 _PARTS = ("value", "low", "high", "error")
 _CURVE = 2  # points that a plan needs
+_SIZES = ("target_set_num", "target_set_size", "target_unlearning_size")  # that the description of a panel says
 
 
 def _auc(finding: Finding, feature: str) -> str:
@@ -103,21 +103,21 @@ def comparison_markdown(title: str, found: Sequence[Panel], limit: float) -> str
     `limit` is the AUC that larger requests shall stay under (see `batch_plan`).
     """
     parts = [f"# {title}"]
-    for panel, heading in zip(found, titles(found), strict=True):
+    for panel, told in zip(found, descriptions(found), strict=True):
         plan = batch_plan(panel, limit)
-        parts += [f"## {describe(panel, heading)}", markdown(panel_table(panel)), *([plan] if plan else [])]
+        parts += [f"## {told}", markdown(panel_table(panel)), *([plan] if plan else [])]
     return "\n\n".join(parts) + "\n"
 
 
 def comparison_lines(title: str, found: Sequence[Panel], limit: float, width: int | None, where: Path) -> list[str]:
     """The same for a terminal: columns that do not fit its width are left out; `where` is the file that has them."""
     lines = [title]
-    for panel, heading in zip(found, titles(found), strict=True):
+    for panel, told in zip(found, descriptions(found), strict=True):
         table, plan = panel_table(panel).fillna("").astype(str), batch_plan(panel, limit)
         first, *others = table.columns
         # What a verdict needs stays longest.
         columns = {name: table[name].tolist() for name in sorted(others, key=lambda name: name not in _LAST_TO_GO)}
-        lines += ["", fitted(describe(panel, heading), width), ""]
+        lines += ["", fitted(told, width), ""]
         lines += table_lines({first: table[first].tolist()}, columns, width, where.name)
         lines += ["", fitted(plan, width)] if plan else []
     return lines
@@ -179,13 +179,15 @@ def claims_markdown(verdicts: Sequence[Verdict]) -> str:
     return markdown(pd.DataFrame(rows, columns=["claim of the paper", "here", "measured", "today's attacker"])) + "\n"
 
 
-def describe(panel: Panel, title: str) -> str:
-    """What all points of a panel share, sizes and seeds included."""
+def descriptions(found: Sequence[Panel]) -> list[str]:
+    """What all points of each panel share, sizes and seeds included."""
+    return [_described(panel, title) for panel, title in zip(found, titles(found, _SIZES), strict=True)]
+
+
+def _described(panel: Panel, title: str) -> str:
     settings, findings = panel.settings, [finding for _, finding in panel.points]
     words = [title]
-    if "target_set_num" in settings and "target_set_size" in settings:
-        for name in ("target_set_num", "target_set_size", "target_unlearning_size"):  # said once is enough
-            words[0] = words[0].replace(f", {in_words(name, settings)}", "")
+    if all(name in settings for name in _SIZES):
         words.append(
             f"{settings['target_set_num']} target sets of {settings['target_set_size']:,} records, "
             f"{settings['target_unlearning_size']} requests each"
