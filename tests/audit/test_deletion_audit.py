@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tempfile
@@ -30,6 +29,7 @@ from lib_unlearning.audit.examine import Control, Question, _overall, relative
 from lib_unlearning.audit.pack import verify_pack
 from lib_unlearning.errors import UserError
 from lib_unlearning.statistics.intervals import Estimate, interval
+from tests.audit.packs import parts_of, put_together
 
 SMALL: dict[str, Any] = {"n_sets": 5, "n_requests": 8, "attacks": "paper", "attack_model": "LR", "n_jobs": 1}
 
@@ -292,8 +292,7 @@ def test_packs_of_untouched_audits_agree() -> None:
 def test_a_pack_of_something_else_is_refused(damage: str, tmp_path: Path) -> None:
     """With digests that fit: whoever made it also made its manifest."""
     audit = DeletionAudit(LogisticRegression(), **SMALL).fit(*cancer())
-    with zipfile.ZipFile(audit.to_pack(tmp_path / "audit.zip")) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts = parts_of(audit.to_pack(tmp_path / "audit.zip"))
     settings = json.loads(parts["settings.json"])
     with np.load(io.BytesIO(parts["answers.npz"])) as stored:
         arrays = {name: stored[name] for name in stored.files}
@@ -309,13 +308,9 @@ def test_a_pack_of_something_else_is_refused(damage: str, tmp_path: Path) -> Non
     np.savez(buffer, **arrays)
     parts["answers.npz"] = b"nothing" if damage == "answers" else buffer.getvalue()
     parts["settings.json"] = json.dumps(settings).encode()
-    digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items() if name != "manifest.json"}
-    parts["manifest.json"] = json.dumps(digests).encode()
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(name, part)
+    other = put_together(parts, tmp_path / "other.zip")
     with pytest.raises(UserError, match="not those of an audit"):
-        verify_pack(tmp_path / "other.zip")
+        verify_pack(other)
 
 
 def test_overlap_is_told() -> None:

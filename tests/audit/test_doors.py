@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from lib_unlearning.audit.answers_file import AnswerFiles, read_side
 from lib_unlearning.audit.pack import verify_pack
 from lib_unlearning.audit.service import read_description
 from lib_unlearning.errors import UserError
+from tests.audit.packs import parts_of, put_together
 from tests.processes import command
 from tests.test_commands import run
 
@@ -234,18 +233,12 @@ def test_a_pack_with_other_numbers_does_not_verify(tmp_path: Path) -> None:
     audited(tmp_path, *write_side(tmp_path, 0.5), "--pack", str(tmp_path / "audit.zip"), code=3)
     told = run(tmp_path / "out", "--exp", "audit", "--verify", str(tmp_path / "audit.zip"), small=False)
     assert "agrees with itself" in told
-    with zipfile.ZipFile(tmp_path / "audit.zip") as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts = parts_of(tmp_path / "audit.zip")
     verdict = json.loads(parts["verdict.json"])
     verdict["verdict"] = "below"
     verdict["attacks"]["label_logit"]["auc"]["value"] = 0.51
     parts["verdict.json"] = json.dumps(verdict).encode()
-    hashes = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items() if name != "manifest.json"}
-    parts["manifest.json"] = json.dumps(hashes).encode()
-    with zipfile.ZipFile(tmp_path / "forged.zip", "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(name, part)
-    found = verify_pack(tmp_path / "forged.zip")
+    found = verify_pack(put_together(parts, tmp_path / "forged.zip"))
     assert any("verdict.verdict" in line for line in found.complaints)
     assert any("label_logit.auc.value" in line for line in found.complaints)
 
