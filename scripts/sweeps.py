@@ -199,9 +199,11 @@ def adversary(scope: Scope) -> Iterator[str]:
 
 
 def adversary_families(scope: Scope) -> Iterator[str]:
-    """All families, both methods, both data sets."""
-    families = scope.pick(("DT", "LR", *NETWORKS, "RF", "DT --max_leaf_nodes 50"), ("DT", "LR"))
+    """All families, both methods, all data sets at hand."""
+    families = scope.pick(("DT", "LR", *NETWORKS, "MLP", "RF", "DT --max_leaf_nodes 50"), ("DT", "LR"))
     lines = [f"{data} --original_model {family}" for data in scope.data for family in families]
+    if scope.accident:
+        lines += [f"--dataset_name accident --original_model {family}" for family in scope.pick(("DT", "LR"), ())]
     lines += [f"{ADULT} --original_model {family} --unlearning_method sisa" for family in ("DT", "LR")]
     yield from _today(tuple(lines))
 

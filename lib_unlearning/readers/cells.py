@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 _CURRENCY = "$€£¥₹"
 _CODES = r"AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|SGD|TRY|USD|ZAR"  # ISO 4217
-# Whole numbers in groups of three, all with one mark between them, or in none.
-_GROUPS = r"(?:[1-9]\d{0,2}(?:(?:,\d{3})+|(?:'\d{3})+|(?:[ \u00a0\u2009\u202f]\d{3})+)|0|[1-9]\d*)(?:\.\d+)?"
-# How people write numbers: (name, what a cell looks like; its groups "number", "percent" and "money" say what is what).
-_STYLES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("thousands separators", re.compile(rf"(?P<number>[+-]?{_GROUPS})")),
-    ("percent signs", re.compile(rf"(?P<number>[+-]?{_GROUPS})\s?(?P<percent>%)")),
-    (
-        "currency signs",
-        re.compile(
-            rf"(?P<sign>[+-]?)(?P<money>[{_CURRENCY}]|{_CODES})\s?(?P<number>{_GROUPS})"
-            rf"|(?P<number2>[+-]?{_GROUPS})\s?(?P<money2>[{_CURRENCY}]|{_CODES})"
-        ),
-    ),
-    ("decimal commas", re.compile(r"(?P<number>[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|\d+,\d+))")),
-)
-_MARKS = ",' \u00a0\u2009\u202f"
-_SEPARATORS = str.maketrans("", "", _MARKS)
+_BLANKS = " \u00a0\u2009\u202f"
+
+
+@dataclass(frozen=True)
+class _Style:
+    """A way to write numbers: what a cell looks like (its groups "number", "percent" and "money" say what is what),
+    and which mark stands before the fraction."""
+
+    name: str
+    pattern: re.Pattern[str]
+    decimal: str
+
+
+def _styles(decimal: str, group: str, plain: str, ending: str) -> tuple[_Style, ...]:
+    """Numbers with a decimal mark, in groups of three with one mark between them or in none; percent; money."""
+    groups = rf"(?:(?:\{group}\d{{3}})+|(?:'\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)"
+    number = rf"(?:[1-9]\d{{0,2}}{groups}|0|[1-9]\d*)(?:\{decimal}\d+)?"
+    money = (
+        rf"(?P<sign>[+-]?)(?P<money>[{_CURRENCY}]|{_CODES})\s?(?P<number>{number})"
+        rf"|(?P<number2>[+-]?{number})\s?(?P<money2>[{_CURRENCY}]|{_CODES})"
+    )
+    return (
+        _Style(plain, re.compile(rf"(?P<number>[+-]?{number})"), decimal),
+        _Style(f"percent signs{ending}", re.compile(rf"(?P<number>[+-]?{number})\s?(?P<percent>%)"), decimal),
+        _Style(f"currency signs{ending}", re.compile(money), decimal),
+    )
+
+
+_POINTS = _styles(".", ",", "thousands separators", "")
+_COMMAS = _styles(",", ".", "decimal commas", " and decimal commas")
+_SEPARATORS = {mark: str.maketrans("", "", ",.'".replace(mark, "") + _BLANKS) for mark in ".,"}
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")  # 1.234: a thousand or one and a bit
 CODE = re.compile(r"0\d+")  # 007 is a code: as a number it would be another
 LONG = re.compile(r"[+-]?(?=(?:\.?\d){16})\d*\.?\d+(?:[eE][+-]?\d+)?|[+-]?\d{16,}\.")
 
@@ -54,26 +70,48 @@ def is_number(word: str) -> bool:
     return "_" not in word
 
 
-def written_as(words: Sequence[str]) -> tuple[str, list[str]] | None:
+def written_as(words: Sequence[str], commas: bool = False) -> tuple[str, list[str]] | None:
     """How a column's words write numbers that Python does not read, and the numbers as it would; None where they do
-    not, or in more than one currency."""
+    not, or in more than one currency.
+
+    Args:
+        commas: whether the table is known to write decimal commas, so that 1.234 is a thousand and 1,234 is not.
+    """
     signed = [_with_plain_sign(word) for word in words]
-    if signed != list(words) and all(map(is_number, signed)):
+    grouped = commas and are_grouped(signed)
+    if not grouped and signed != list(words) and all(map(is_number, signed)):
         return "signs of their own", signed
     if any(CODE.fullmatch(word) for word in signed):
         return None  # leading zeros mean something
-    for style, pattern in _STYLES:
-        found = [pattern.fullmatch(word) for word in signed]
-        if style == "thousands separators" and not any(mark in word for word in signed for mark in _MARKS):
-            continue  # plain numbers, which this style matches as well
-        if any(found) and all(match or is_number(word) for match, word in zip(found, signed, strict=True)):
+    for style in (*_COMMAS, *_POINTS) if commas else (*_POINTS, *_COMMAS):
+        found = [style.pattern.fullmatch(word) for word in signed]
+        if all(map(is_number, signed)) and not (grouped and style.decimal == ","):
+            continue
+        if any(found) and all(match or _plain_in(style, word) for match, word in zip(found, signed, strict=True)):
             parts = [match.groupdict() if match else {} for match in found]
             if len({part.get("money") or part.get("money2") for part in parts} - {None}) > 1:
                 return None
-            if style == "percent signs" and not all(found):
+            if any(part.get("percent") for part in parts) and not all(found):
                 return None  # 5% beside 7: nobody can tell what 7 is
-            return style, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
+            return style.name, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
     return None
+
+
+def writes_decimal_commas(words: Sequence[str]) -> bool:
+    """Whether a column's words can only be numbers with decimal commas: 1,5 and not 1,234."""
+    style = written_as(words)
+    return style is not None and style[0].endswith("decimal commas")
+
+
+def are_grouped(words: Sequence[str]) -> bool:
+    """Whether words could be whole numbers with points between their thousands, at least one having such a point."""
+    found = [_GROUPED.fullmatch(word) is not None for word in words]
+    return any(found) and all(match or word.lstrip("+-").isdecimal() for match, word in zip(found, words, strict=True))
+
+
+def _plain_in(style: _Style, word: str) -> bool:
+    """Whether a cell is a number whichever the decimal mark."""
+    return is_number(word) and (style.decimal == "." or "." not in word)
 
 
 def _with_plain_sign(word: str) -> str:
@@ -83,12 +121,10 @@ def _with_plain_sign(word: str) -> str:
     return word.replace("\u2212", "-")
 
 
-def _plain(style: str, part: Mapping[str, str | None], word: str) -> str:
+def _plain(style: _Style, part: Mapping[str, str | None], word: str) -> str:
     """A cell as Python reads it: "-1,234 €" is "-1234", "5%" is "0.05"."""
     number = part.get("number") or part.get("number2")
     if number is None:
         return word
-    if style == "decimal commas":
-        return number.replace(".", "").replace(",", ".")
-    text = (part.get("sign") or "") + number.translate(_SEPARATORS)
+    text = (part.get("sign") or "") + number.translate(_SEPARATORS[style.decimal]).replace(style.decimal, ".")
     return str(Decimal(text) / 100) if part.get("percent") else text

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.errors import LOGGER, UserError
-from lib_unlearning.readers.cells import CODE, is_number, parsed, written_as
+from lib_unlearning.readers.cells import CODE, are_grouped, is_number, parsed, written_as
 from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text, words_of
 
 _SURE = 15  # letters of a number that 64 bits tell from all others
@@ -174,8 +174,11 @@ def class_labels(column: Column, classes: Mapping[str, int], path: Path, name: s
 # ---------------------------------------------------------------- columns that nobody described
 
 
-def guessed(column: Column, path: Path, name: str) -> Encoded:
+def guessed(column: Column, path: Path, name: str, commas: bool = False) -> Encoded:
     """A column as numbers where it is one of numbers, as a category otherwise; with a word where that is a guess.
+
+    Args:
+        commas: whether the table writes decimal commas elsewhere (see `cells.written_as`).
 
     Raises:
         UserError: a few words stand among numbers.
@@ -188,9 +191,9 @@ def guessed(column: Column, path: Path, name: str) -> Encoded:
     wrong = [word for word in words if not is_number(word)]
     if not words:
         return as_numbers(column, path, name)
-    if not wrong:
+    if not wrong and not (commas and are_grouped(words)):
         return _coded(column, words, path, name)
-    plain = _plainly(column, path, name)
+    plain = _plainly(column, path, name, commas)
     if plain is not None:
         return as_numbers(plain, path, name)
     if len(wrong) < len(words) / 2:
@@ -255,23 +258,23 @@ def _without_fraction(word: str) -> str | float:
     return word if CODE.fullmatch(word) else parsed(word)
 
 
-def _plainly(column: Words, path: Path, name: str) -> Words | None:
+def _plainly(column: Words, path: Path, name: str, commas: bool) -> Words | None:
     """A column whose cells write numbers as people do, as Python writes them; None where they do not."""
     words = [word for word in column.distinct if word]
-    found = written_as(words)
+    found = written_as(words, commas)
     if found is None:
         return None
     style, plain = found
-    shown = next(word for word in words if not is_number(word))
+    shown = next(word for word, number in zip(words, plain, strict=True) if word != number)
     LOGGER.warning("%s, column %s: numbers with %s, such as %r, read as numbers", path, name, style, shown)
     by_word = dict(zip(words, plain, strict=True)) | {"": ""}
     return Words([by_word[word] for word in column.distinct], column.codes)
 
 
-def as_stated(column: Column, path: Path, name: str) -> Encoded:
+def as_stated(column: Column, path: Path, name: str, commas: bool = False) -> Encoded:
     """A column that a person says is of numbers, however they are written; raises `UserError` as `numbers` does."""
-    if isinstance(column, Words) and not all(map(is_number, filter(None, column.distinct))):
-        return as_numbers(_plainly(column, path, name) or column, path, name)
+    if isinstance(column, Words) and (commas or not all(map(is_number, filter(None, column.distinct)))):
+        return as_numbers(_plainly(column, path, name, commas) or column, path, name)
     return as_numbers(column, path, name)
 
 

@@ -39,7 +39,6 @@ KAGGLE_COLUMNS = (
     "utcTimestamp",
 )
 _PLACE = re.compile(r"\s*(-?\d+(?:\.\d+)?)[\s,;]+(-?\d+(?:\.\d+)?)\s*")  # latitude and longitude of a cell
-_TABS = tables.Form("\t")
 _SAMPLE = "Foursquare check-ins in New York, 2012-2013"
 SAMPLE_SOURCE = f"{_SAMPLE}, PyPI package mat-data 0.1rc6"
 _CITIES = {"New York": (40.3, 41.2, -74.6, -73.3), "Tokyo": (35.2, 36.1, 139.2, 140.4)}  # south, north, west, east
@@ -102,8 +101,8 @@ class CheckIns:
 
 
 def recognise_checkins(path: Path) -> bool:
-    """Whether a file holds check-ins: the wheel, its CSV, Foursquare's tab-separated text, Kaggle's CSV of it."""
-    return _is_wheel(path) or _is_sample(path) or _is_tsmc(path) or _is_kaggle(path)
+    """Whether a file holds check-ins: the wheel, its CSV, Foursquare's text without a header, Kaggle's CSV of it."""
+    return _is_wheel(path) or _is_sample(path) or _headless(path) is not None or _is_kaggle(path)
 
 
 def read_checkins(path: Path, options: CheckInOptions) -> RawDataset:
@@ -153,21 +152,22 @@ def _checkins(path: Path) -> CheckIns:
         here = _source(local, *_middle(venue))
         source = SAMPLE_SOURCE if here == _SAMPLE else here
         return CheckIns(venue, _hour_of_week(local), _cells(found["root_type"]), source)
-    if not (_is_tsmc(path) or _is_kaggle(path)):
+    headless = _headless(path)
+    if not (headless or _is_kaggle(path)):
         raise UserError(
             f"{path} is no table of check-ins: neither Foursquare's 8 columns ({', '.join(KAGGLE_COLUMNS)}, with or "
             "without a header) nor lat_lon, date_time, root_type"
         )
     text = ("venue", "category", "utc_time")
     wanted = (*text, "offset_minutes", "latitude", "longitude")
-    if _is_kaggle(path):
+    if headless is None:
         header = tables.own_names(path, KAGGLE_COLUMNS)
         own = {
             ours: header[theirs] for ours, theirs in zip(TSMC_COLUMNS, KAGGLE_COLUMNS, strict=True) if ours in wanted
         }
         table = tables.read_spelled(path, own, wanted, text)
     else:
-        table = tables.read_columns(path, wanted, text=text, header=TSMC_COLUMNS, form=_TABS)
+        table = tables.read_columns(path, wanted, text=text, header=TSMC_COLUMNS, form=headless)
     offset = numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
     utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
     local = utc + pd.to_timedelta(offset, unit="min")
@@ -254,9 +254,13 @@ def _is_sample(path: Path) -> bool:
     return len(tables.own_names(path, ("lat_lon", "date_time", "root_type"))) == 3
 
 
-def _is_tsmc(path: Path) -> bool:
-    fields = tables.first_fields(path, tables.Form("\t", "latin-1"))
-    return len(fields) == len(TSMC_COLUMNS) and "+0000" in fields[-1]
+def _headless(path: Path) -> tables.Form | None:
+    """How Foursquare's columns are separated in a file that begins with a check-in; None if it does not."""
+    for separator in tables.SEPARATORS:
+        fields = tables.first_fields(path, tables.Form(separator))
+        if len(fields) == len(TSMC_COLUMNS) and "+0000" in fields[-1]:
+            return tables.Form(separator)
+    return None
 
 
 def _is_kaggle(path: Path) -> bool:

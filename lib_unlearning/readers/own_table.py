@@ -72,7 +72,8 @@ def read(path: Path, options: TableOptions) -> RawDataset:
     chosen = {name: column for name, column in table.items() if name not in options.drop}
     if not chosen:
         raise UserError(f"{path} has no column beside {options.label}; give a table with features")
-    encoded = {name: _encoded(column, path, name, options) for name, column in chosen.items()}
+    commas = _decimal_commas(chosen, path)
+    encoded = {name: _encoded(column, path, name, options, commas) for name, column in chosen.items()}
     parts = [part.values if part.values.ndim == 2 else part.values[:, None] for part in encoded.values()]
     names = [
         name
@@ -89,7 +90,26 @@ def read(path: Path, options: TableOptions) -> RawDataset:
     return RawDataset(np.concatenate(parts, axis=1), labels, classes, details)
 
 
-def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> Encoded:
+def _decimal_commas(table: Mapping[str, Column], path: Path) -> bool:
+    """Whether a table writes decimal commas, told by a column that can be read in no other way; says what is a guess
+    where none tells."""
+    words = {
+        name: [word for word in column.distinct if word] for name, column in table.items() if isinstance(column, Words)
+    }
+    if any(map(cells.writes_decimal_commas, words.values())):
+        return True
+    for name in (name for name, here in words.items() if cells.are_grouped(here)):
+        shown = next(word for word in words[name] if "." in word)
+        LOGGER.warning(
+            "%s, column %s: %r is read as a number with three decimals; if it is in thousands, take the point out",
+            path,
+            name,
+            shown,
+        )
+    return False
+
+
+def _encoded(column: Column, path: Path, name: str, options: TableOptions, commas: bool) -> Encoded:
     if name in options.date:
         return dates.as_date(column, path, name)
     if name in options.one_hot:
@@ -97,8 +117,8 @@ def _encoded(column: Column, path: Path, name: str, options: TableOptions) -> En
     if name in options.categorical:
         return features_of.as_category(column)
     if name in options.numeric:
-        return features_of.as_stated(column, path, name)
-    found = features_of.guessed(column, path, name)
+        return features_of.as_stated(column, path, name, commas)
+    found = features_of.guessed(column, path, name, commas)
     if found.kind == "category" and isinstance(column, Words) and dates.looks_like_dates(column):
         LOGGER.warning("%s, column %s: looks like dates; kept as a category (--date %s)", path, name, name)
     return found
@@ -206,11 +226,17 @@ def _table(path: Path, options: TableOptions) -> dict[str, Column]:
 
 
 def _codes(path: Path, form: Form) -> set[str]:
-    """Columns in which a cell has leading zeros, or more digits than numbers would keep."""
+    """Columns in which a cell has leading zeros, more digits than numbers would keep, or points that may stand between
+    thousands, as they do where commas are no separators."""
     names = [name or f"unnamed_{n}" for n, name in enumerate(first_fields(path, form))]
     sample = read_columns(path, text=names, max_rows=_CODE_ROWS, form=form)
+    words = {
+        name: [word for word in found.distinct if word] for name, found in sample.items() if isinstance(found, Words)
+    }
     early = {
-        name for name, column in sample.items() if isinstance(column, Words) and cells.must_stay_text(column.distinct)
+        name
+        for name, here in words.items()
+        if cells.must_stay_text(here) or (form.delimiter != "," and cells.are_grouped(here))
     }
     return early | _late_codes(path, form, names)
 

@@ -60,7 +60,7 @@ _CHUNK = 50_000  # rows
 _EXACT = 2.0**53  # up to here, floating-point numbers hold every whole one
 _PROBE = 2**16  # bytes that tell encoding and separator
 _HEADER = 2**23  # bytes that a header may have
-_SEPARATORS = (",", ";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|")
 LEGACY = "cp1252"  # of text that is not UTF-8 and does not say what it is
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -267,7 +267,7 @@ def _separator(text: str) -> str:
     """The separator that cuts most lines into equally many fields, more than one; a comma where none does."""
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     best, most = ",", 0
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         try:
             counts = [len(row) for row in csv.reader(lines, delimiter=separator)]
         except csv.Error:

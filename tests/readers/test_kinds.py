@@ -99,12 +99,46 @@ def test_leading_zeros_that_say_nothing_are_dropped_with_a_word(
         (["0,125", "2,375"], [0.125, 2.375]),
         (["1234,567", "1500"], [1234.567, 1500]),
         (["1.234,50", "1.250"], [1234.5, 1250]),
+        (["12,5 %", "3%"], [0.125, 0.03]),
+        (["1.234,50 €", "5 €"], [1234.5, 5]),
+        (["1.234 EUR", "0,5 EUR"], [1234, 0.5]),
     ],
 )
 def test_numbers_as_people_write_them(cells: list[str], first: list[float], tmp_path: Path) -> None:
     found = table(tmp_path, cells * 10, ";")
     assert found.details["summary"][0]["kind"] == "number"
     np.testing.assert_array_equal(found.features[:2, 0], np.array(first, dtype=np.float32))
+
+
+def _write_semicolons(path: Path, cells: dict[str, tuple[str, str]]) -> Path:
+    """A table of 20 rows whose columns hold two cells in turn."""
+    rows = [";".join(pair[number % 2] for pair in cells.values()) + f";{'ab'[number % 2]}" for number in range(20)]
+    path.write_text("\n".join([";".join([*cells, "risk"]), *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [(("1.234", "987"), [1234, 987]), (("1,234", "5"), [1.234, 5]), (("1.234", "-5.678"), [1234, -5678])],
+)
+def test_one_column_tells_what_points_and_commas_mean_in_another(
+    cells: tuple[str, str], first: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _write_semicolons(tmp_path / "t.csv", {"x": cells, "height": ("1,5", "1,75")})
+    for options in (TableOptions(label="risk"), TableOptions(label="risk", numeric=("x",))):
+        found = own_table.read(path, options)
+        np.testing.assert_array_equal(found.features[:2], np.array([[first[0], 1.5], [first[1], 1.75]], np.float32))
+        assert "column x: numbers with decimal commas" in caplog.text
+
+
+def test_points_that_may_stand_between_thousands_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = own_table.read(_write_semicolons(tmp_path / "t.csv", {"x": ("1.234", "987")}), TableOptions(label="risk"))
+    np.testing.assert_array_equal(found.features[:2, 0], np.array([1.234, 987], np.float32))
+    assert "column x: '1.234' is read as a number with three decimals; if it is in thousands" in caplog.text
+    caplog.clear()
+    found = own_table.read(_write_semicolons(tmp_path / "t.csv", {"x": ("1.234", "0.5")}), TableOptions(label="risk"))
+    assert found.features[0, 0] == np.float32(1.234)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,11 @@ def test_tsmc_check_ins_in_local_time(tmp_path: Path) -> None:
     assert found.classes == ["Food", "Nightlife Spot"]
     assert "Spaceport" in found.details["left_out"]
     assert np.flatnonzero(found.features[0]).tolist() == [22, 24 + 14]  # Monday 22 h and Tuesday 14 h in New York
+    for number, separator in enumerate(",;|"):
+        other = tmp_path / f"other{number}.csv"
+        other.write_bytes("".join(rows).replace("\t", separator).encode("latin-1"))
+        assert location.recognise_checkins(other)
+        np.testing.assert_array_equal(location.read_checkins(other, CHECKIN).features, found.features)
     broken = tmp_path / "broken.txt"
     broken.write_bytes("".join(rows).replace("Apr 03 02:00", "Apr 93 02:00", 1).encode("latin-1"))
     with pytest.raises(UserError, match="record 1, column utc_time: 'Tue Apr 93"):
