@@ -16,7 +16,7 @@ from torch.nn import functional
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.training.device import pays
-from lib_unlearning.training.networks import ARCHITECTURES, DEEP_ROWS, channels_last
+from lib_unlearning.training.networks import ARCHITECTURES, ROWS_AT_ONCE, channels_last
 
 Weights = dict[str, torch.Tensor]
 
@@ -232,8 +232,9 @@ def forward(
     if architecture.linear:
         return _linear_forward(weights, records)
     module = _structure(name, tuple(shape), num_classes)
-    if not architecture.stackable:
-        return torch.stack([_deep_forward(module, weights, row, part) for row, part in enumerate(records)])
+    only_asked = masks is None and not torch.is_grad_enabled()
+    if not architecture.stackable or (architecture.for_images and only_asked and records.device.type == "cpu"):
+        return torch.stack([_forward_in_parts(module, weights, row, part) for row, part in enumerate(records)])
     if len(records) == 1:
         alone = [{key: tensor[row] for key, tensor in weights.items()} for row in range(len(records))]
         given = [(part,) for part in records] if masks is None else list(zip(records, masks, strict=True))
@@ -245,10 +246,10 @@ def forward(
     return whole
 
 
-def _deep_forward(module: nn.Module, weights: Weights, row: int, records: torch.Tensor) -> torch.Tensor:
-    """Logits of one deep network for images [n, ch, h, w], so few at a time that a CPU's caches hold their maps."""
+def _forward_in_parts(module: nn.Module, weights: Weights, row: int, records: torch.Tensor) -> torch.Tensor:
+    """Logits of one network for records [n, ...], so few at a time that a CPU's caches hold their maps."""
     own = {name: channels_last(tensor[row]) for name, tensor in weights.items()}
-    return torch.cat([functional_call(module, own, (channels_last(part),)) for part in records.split(DEEP_ROWS)])
+    return torch.cat([functional_call(module, own, (channels_last(part),)) for part in records.split(ROWS_AT_ONCE)])
 
 
 @lru_cache(maxsize=8)

@@ -71,11 +71,11 @@ def _densenet(shape: Sequence[int], num_classes: int) -> nn.Module:
     return found
 
 
-DEEP_ROWS = 32  # images a deep network is asked about at once: more no longer fit the caches of a CPU
+ROWS_AT_ONCE = 32  # images that a network is asked about at once: more no longer fit the caches of a CPU
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """Images or kernels [n, ch, h, w] in the order of memory that deep networks compute fastest; all else as it is."""
+    """Images or kernels [n, ch, h, w] in the order of memory that networks compute fastest; all else as it is."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.training.network_stack import standardised
-from lib_unlearning.training.networks import ARCHITECTURES, DEEP_ROWS, Architecture, channels_last
+from lib_unlearning.training.networks import ARCHITECTURES, ROWS_AT_ONCE, Architecture, channels_last
 from lib_unlearning.training.tasks import TrainingSettings
 
 _AT_ONCE = 2**25  # numbers that moments are computed of
@@ -83,5 +83,5 @@ def module_accuracy(
     module.eval()
     records = torch.from_numpy(records_of(dataset, ARCHITECTURES[name], held_out)).unsqueeze(0)
     inputs = channels_last(standardised(records, *moments)[0].to(device))
-    logits = torch.cat([module(part) for part in inputs.split(DEEP_ROWS)])
+    logits = torch.cat([module(part) for part in inputs.split(ROWS_AT_ONCE)])
     return float((logits.argmax(dim=1).cpu().numpy() == dataset.labels[held_out]).mean())
