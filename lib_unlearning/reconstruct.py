@@ -12,7 +12,8 @@ import numpy as np
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.attacks.reconstruction import Guess, Match, Population, Public, Rebuilt, rebuild
 from lib_unlearning.cache.files import write_text
-from lib_unlearning.dataset import Dataset
+from lib_unlearning.dataset import Dataset, RecordTable
+from lib_unlearning.posterior import evenly_spaced
 from lib_unlearning.report import csv_text, with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
 from lib_unlearning.terminal import fitted, table_lines
@@ -65,7 +66,7 @@ class Reconstruction:
 
 
 def reconstruct(
-    view: View, dataset: Dataset, pool: np.ndarray, requests: Sequence[np.ndarray], seed: int
+    view: View, dataset: RecordTable, pool: np.ndarray, requests: Sequence[np.ndarray], seed: int
 ) -> Reconstruction:
     """Rebuild what each request of a view deleted, and hold it against the truth.
 
@@ -82,19 +83,19 @@ def reconstruct(
         for way, found in guess.by.items():
             record, match = _nearest(population, found, dataset, deleted, public)
             attempts.append(Attempt(way, guess.sample_set, guess.request, record, found, match, alike, inside))
-        stranger = _stranger(view, guess)
+        stranger = _strangers(view, guess, len(deleted))
         record, match = _nearest(population, guess.by["rebuilt"], dataset, stranger, public)
         attempts.append(Attempt(PLACEBO, guess.sample_set, guess.request, record, guess.by["rebuilt"], match))
     return Reconstruction(attempts, len(pool))
 
 
-def _population(dataset: Dataset, records: np.ndarray, public: Public) -> Population:
+def _population(dataset: RecordTable, records: np.ndarray, public: Public) -> Population:
     rows = np.asarray(dataset.rows(records), dtype=np.float64)
     return Population(rows, public.coordinates(rows)[:, :-1], dataset.labels[records])
 
 
 def _nearest(
-    population: Population, guess: Rebuilt, dataset: Dataset, records: np.ndarray, public: Public
+    population: Population, guess: Rebuilt, dataset: RecordTable, records: np.ndarray, public: Public
 ) -> tuple[int, Match]:
     """The record of a request that a guess fits best."""
     truth = _population(dataset, records, public)
@@ -106,11 +107,11 @@ def _nearest(
     return int(records[best]), matches[best]
 
 
-def _stranger(view: View, guess: Guess) -> np.ndarray:
+def _strangers(view: View, guess: Guess, count: int) -> np.ndarray:
+    """As many strangers as were deleted, evenly spaced where a request has more."""
     cases = view.cases
     chosen = (cases.set == guess.sample_set) & (cases.request == guess.request) & (cases.member == 0)
-    strangers: np.ndarray = cases.record[chosen]
-    return strangers
+    return evenly_spaced(cases.record[chosen], count)
 
 
 def _region(view: View, guess: Guess, pool: np.ndarray, deleted: np.ndarray) -> tuple[int | None, bool | None]:

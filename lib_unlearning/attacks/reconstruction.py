@@ -109,21 +109,26 @@ def _most_common(values: np.ndarray) -> float:
 
 
 def from_residual(residual: np.ndarray, public: Public) -> Rebuilt:
-    """The record whose loss gradient a residual [d + 1, c] is.
+    """The record whose loss gradient a residual [d + 1, c] is; its label stays unknown where that is a number.
 
     That gradient is the record, a one at its end, times the error of each class: a matrix of rank one, so the nearest
     such matrix is taken. Which of its two signs: an error is below 0 for the label alone, and the record ends in a one.
     """
+    classes = residual.shape[1] > 1
     left, strength, right = np.linalg.svd(residual, full_matrices=False)
     if strength[0] < _TINY:
         return Rebuilt(-1, public.usual().standard, public.usual().row)
     record, error = left[:, 0], right[0]
     shortest, usual, longest = np.quantile(public.lengths, (0, 0.5, 1))
-    if _as_one_label(error) + usual * record[-1] < _as_one_label(-error) - usual * record[-1]:
+    upright = 2 * usual * record[-1]
+    if classes:
+        upright += _as_one_label(error) - _as_one_label(-error)
+    if upright < 0:
         record, error = -record, -error
     direction = record[:-1] / max(np.linalg.norm(record[:-1]), _TINY)
     length = np.linalg.norm(record[:-1]) / max(record[-1], _TINY)
-    return public.rebuilt(int(error.argmin()), direction * np.clip(length, shortest, longest))
+    label = int(error.argmin()) if classes else -1
+    return public.rebuilt(label, direction * np.clip(length, shortest, longest))
 
 
 def _as_one_label(error: np.ndarray) -> float:

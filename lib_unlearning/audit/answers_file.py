@@ -25,7 +25,7 @@ from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
 
 # The attack that counts where there is nothing to choose it on: the first that can be used.
-_UNCHOSEN = ("residual_gradient", "label_logit")
+_UNCHOSEN = ("residual_gradient", "label_logit", "residuals")
 _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50

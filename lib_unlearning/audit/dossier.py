@@ -99,7 +99,7 @@ class Dossier:
         if found.verdict == "undecided" and "undecided" not in kinds:
             told = _OTHERWISE[found.silent]
         leaks = [question.name for question in found.questions if question.verdict == "leaks"]
-        leaking = " and ".join(dict.fromkeys(_LEAKING[name == STILL_THERE] for name in leaks))
+        leaking = " and ".join(dict.fromkeys(_LEAKING[name.startswith(STILL_THERE)] for name in leaks))
         return f"{found.verdict.capitalize()}: {told.format(margin=self.options.margin, leaking=leaking)}"
 
     @property

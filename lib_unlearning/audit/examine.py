@@ -265,6 +265,7 @@ def _against_retraining(
         ("shows", _SHOWS, chosen, "auc", options.margin),
         ("shows, TPR at 1 % FPR", _SHOWS, chosen, TPR_NAMES[0.01], TPR_MARGIN),
         (STILL_THERE, _STILL, alone, "auc", options.margin),
+        (f"{STILL_THERE}, TPR at 1 % FPR", _STILL, alone, TPR_NAMES[0.01], TPR_MARGIN),
     ):
         difference = change(scored[0], scored[1], metric, options.overlap)
         if difference is None:

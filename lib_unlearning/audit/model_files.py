@@ -15,17 +15,19 @@ from lib_unlearning.attack import (
     BOTH_VERSIONS,
     CLASS_ORDER,
     CLASSES,
+    NUMBERS,
     ORIGINAL,
+    POSTERIORS,
     View,
 )
-from lib_unlearning.attacks.linear import is_linear
-from lib_unlearning.attacks.residual_gradient import Residuals
 from lib_unlearning.audit.answers_file import check_sizes, evidence_of, invented_sets, read_table, row_flags
+from lib_unlearning.audit.directly import direct_notes
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
 from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.link import Identity, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
@@ -34,7 +36,7 @@ _PICKLES = (".joblib", ".pkl", ".pickle")
 _FEWEST = 10  # deleted records that an attack is judged by
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
 
-# Features [k, d] as a data frame -> probabilities [k, c].
+# Features [k, d] as a data frame -> probabilities [k, c], or predictions [k] or [k, 1].
 Predict = Callable[[Any], np.ndarray]
 
 
@@ -45,10 +47,22 @@ class ModelFile:
     Attributes:
         predict: see `Predict`.
         classes: [c] labels that the columns of its answers stand for; None where it does not say.
+        regression: whether it predicts numbers; None where only its answers tell.
     """
 
     predict: Predict
     classes: np.ndarray | None
+    regression: bool | None = False
+
+
+@dataclass(frozen=True)
+class People:
+    """The table as it was read: features [N, d] as a data frame, the label's column [N], and `deleted` [N], 1 where a
+    record was deleted, 0 where no version knew it."""
+
+    frame: Any
+    label: np.ndarray
+    deleted: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,15 +70,23 @@ class Table:
     """The records that both models are asked about.
 
     Attributes:
-        frame: [N, d] features as a data frame. labels: [N] positions among the classes.
-        deleted: [N] 1 where a record was deleted, 0 where no version knew it.
-        classes: [c].
+        frame: [N, d] features as a data frame. deleted: see `People`.
+        labels: [N] positions among the classes, or the numbers of a regression.
+        classes: [c]; None for a regression.
     """
 
     frame: Any
     labels: np.ndarray
     deleted: np.ndarray
-    classes: np.ndarray
+    classes: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Columns of every answer."""
+        return 1 if self.classes is None else len(self.classes)
 
     @cached_property
     def numbers(self) -> np.ndarray | None:
@@ -74,6 +96,12 @@ class Table:
         except (TypeError, ValueError):
             return None
         return found if np.isfinite(found).all() else None
+
+    def rows(self, records: np.ndarray) -> np.ndarray:
+        """Features of records [k] as numbers."""
+        assert self.numbers is not None
+        found: np.ndarray = self.numbers[records]
+        return found
 
 
 def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
@@ -92,14 +120,18 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     assert inputs.table is not None
     paths = {"--model_before": inputs.model_before, "--model_after": inputs.model_after}
     before, after = (load_model(path, flag, inputs.trust) for flag, path in paths.items())
-    table = read_records(inputs.table, inputs.label, before.classes)
     after = _in_order(after, before.classes, inputs.model_after)
+    people = read_people(inputs.table, inputs.label)
     answers = [
-        _asked(model, table.frame, f"{flag} {path}", len(table.classes))
+        _asked(model, people.frame, f"{flag} {path}")
         for model, (flag, path) in zip((before, after), paths.items(), strict=True)
     ]
+    table = _table(people, (before, after), answers, inputs.table)
+    answers = [
+        _checked(found, table, f"{flag} {path}") for found, (flag, path) in zip(answers, paths.items(), strict=True)
+    ]
     view, own = _view(table, answers, options.seed)
-    directly = _residual_notes(view, options.seed)
+    directly = direct_notes(view, table, options.seed)
     deleted = int(view.cases.member.sum())
     if deleted < _FEWEST:
         few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
@@ -137,7 +169,7 @@ def _in_order(model: ModelFile, classes: np.ndarray | None, path: Path) -> Model
             f"--model_after {path}: its classes are {', '.join(own)}, the other model's {', '.join(wanted)}"
         )
     order = [own.index(value) for value in wanted]
-    return ModelFile(lambda frame: model.predict(frame)[:, order], classes)
+    return dataclasses.replace(model, predict=lambda frame: model.predict(frame)[:, order], classes=classes)
 
 
 def load_model(path: Path, flag: str, trust: bool) -> ModelFile:
@@ -161,13 +193,16 @@ def load_model(path: Path, flag: str, trust: bool) -> ModelFile:
         raise UserError(f"{flag} {path}: it was made with {error.name}, which is not installed here") from error
     except Exception as error:  # unpickling may do anything
         raise UserError(f"{flag} {path} cannot be opened ({error_text(error)})") from error
-    if not hasattr(model, "predict_proba"):
-        raise UserError(f"{flag} {path}: a {type(model).__name__} has no predict_proba")
-    named = hasattr(model, "feature_names_in_")
     classes = getattr(model, "classes_", None)
+    regression = not hasattr(model, "predict_proba")
+    if regression and (classes is not None or not hasattr(model, "predict")):
+        raise UserError(f"{flag} {path}: a {type(model).__name__} has no predict_proba")
+    ask = model.predict if regression else model.predict_proba
+    named = hasattr(model, "feature_names_in_")
     return ModelFile(
-        lambda frame: model.predict_proba(frame if named else frame.to_numpy()),
+        lambda frame: ask(frame if named else frame.to_numpy()),
         None if classes is None else np.asarray(classes),
+        regression,
     )
 
 
@@ -190,20 +225,32 @@ def _onnx(path: Path, flag: str) -> ModelFile:
         rows = [list(row.values()) for row in found] if isinstance(found, list) else found
         return np.asarray(rows, dtype=np.float64)
 
-    return ModelFile(predict, None)
+    return ModelFile(predict, None, None)
 
 
-def _asked(model: ModelFile, frame: Any, where: str, classes: int) -> np.ndarray:
-    """Probabilities [N, c] for a table."""
+def _asked(model: ModelFile, frame: Any, where: str) -> np.ndarray:
+    """Answers [N, c] to a table: probabilities, or one column of anything."""
     try:
         found = np.asarray(model.predict(frame), dtype=np.float64)
     except Exception as error:  # it is anybody's
         raise UserError(f"{where} cannot answer the table ({type(error).__name__}: {error_text(error)})") from error
-    if found.ndim == 1 or found.shape[1:] == (1,):
-        found = np.column_stack([1 - found.ravel(), found.ravel()])
-    if found.shape != (len(frame), classes):
-        raise UserError(f"{where}: {found.shape} answers to {len(frame):,} records of {classes} classes")
-    if not np.isfinite(found).all() or len(improbable(found)):
+    if found.ndim not in (1, 2) or len(found) != len(frame):
+        raise UserError(f"{where}: answers of shape {found.shape} to {len(frame):,} records")
+    if not np.isfinite(found).all():
+        raise UserError(f"{where}: its answers are not all finite numbers")
+    return found.reshape(len(frame), -1)
+
+
+def _checked(found: np.ndarray, table: Table, where: str) -> np.ndarray:
+    """Predictions [N, 1], or probabilities [N, c], where one column is the probability of the second of two classes."""
+    if table.classes is not None and found.shape[1] == 1:
+        found = np.hstack([1 - found, found])
+    if found.shape[1] != table.num_classes:
+        kind = "numbers" if table.classes is None else f"{table.num_classes} classes"
+        raise UserError(f"{where}: {found.shape[1]} answers to each record, where {kind} are asked for")
+    if table.classes is None:
+        return found
+    if len(improbable(found)):
         raise UserError(f"{where}: its answers are no probabilities that sum to 1")
     return np.asarray(np.clip(found, 0, 1))
 
@@ -211,7 +258,7 @@ def _asked(model: ModelFile, frame: Any, where: str, classes: int) -> np.ndarray
 # ---------------------------------------------------------------- records
 
 
-def read_records(path: Path, label: str | None, classes: np.ndarray | None) -> Table:
+def read_people(path: Path, label: str | None) -> People:
     """The table: features, the label's column, and `deleted` (0 or 1)."""
     import pandas as pd
 
@@ -225,16 +272,45 @@ def read_records(path: Path, label: str | None, classes: np.ndarray | None) -> T
         )
     assert label is not None
     deleted = row_flags(columns["deleted"], f"--table {path}")
-    frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
-    known = np.unique(columns[label]) if classes is None else classes
-    texts = {str(value): number for number, value in enumerate(known.tolist())}
-    found = [texts.get(str(value), -1) for value in columns[label].tolist()]
-    if min(found) < 0:
-        strange = columns[label][int(np.argmin(found))]
-        raise UserError(f"--table {path}: label {strange!r} is none of the models' classes ({', '.join(texts)})")
     if len(np.unique(deleted)) < 2:
         raise UserError(f"--table {path}: {'no' if deleted.max() == 0 else 'only'} deleted records; both are needed")
-    return Table(frame, np.array(found), deleted, known)
+    frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
+    return People(frame, columns[label], deleted)
+
+
+def _table(people: People, models: tuple[ModelFile, ModelFile], answers: list[np.ndarray], path: Path) -> Table:
+    """The records with their labels, as what the models are says how these are to be read."""
+    kinds = [_is_regression(model, found, people.label) for model, found in zip(models, answers, strict=True)]
+    if len(set(kinds)) > 1:
+        raise UserError("--model_before and --model_after: one predicts numbers, the other classes")
+    if kinds[0]:
+        return Table(people.frame, _numbers(people.label, path), people.deleted, None)
+    classes = models[0].classes
+    known = np.unique(people.label) if classes is None else classes
+    texts = {str(value): number for number, value in enumerate(known.tolist())}
+    found = [texts.get(str(value), -1) for value in people.label.tolist()]
+    if min(found) < 0:
+        strange = people.label[int(np.argmin(found))]
+        raise UserError(f"--table {path}: label {strange!r} is none of the models' classes ({', '.join(texts)})")
+    return Table(people.frame, np.array(found), people.deleted, known)
+
+
+def _is_regression(model: ModelFile, answers: np.ndarray, labels: np.ndarray) -> bool:
+    """What a model says of itself; where it does not, one column is the probability of a class only if it can be."""
+    if model.regression is not None:
+        return model.regression
+    likely = bool(((answers >= 0) & (answers <= 1)).all()) and len(np.unique(labels.astype(str))) <= 2
+    return answers.shape[1] == 1 and not likely
+
+
+def _numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    try:
+        found = labels.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--table {path}: the models predict numbers, the label's column holds others") from error
+    if not np.isfinite(found).all():
+        raise UserError(f"--table {path}: the label's column holds NaN or infinity")
+    return found
 
 
 def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int]:
@@ -253,32 +329,18 @@ def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int
         invented_sets(member, seed),
         np.zeros(len(records), dtype=np.int64),
     )
-    plain = View(cases, candidates=records)
+    kind = {NUMBERS} if table.classes is None else {CLASSES, CLASS_ORDER}
+    link = Identity() if table.classes is None else Softmax()
+    plain = View(cases, frozenset({POSTERIORS} | kind), candidates=records, link=link)
     if table.numbers is None:
         return plain, 0
     numbers = table.numbers
     return dataclasses.replace(
         plain,
-        offers=BOTH_VERSIONS | {CLASSES, CLASS_ORDER},
+        offers=plain.offers | BOTH_VERSIONS,
         answer=lambda _, version, which: answers[0 if version == ORIGINAL else 1][which],
         look_up=lambda which: numbers[which],
         label_of=table.labels.__getitem__,
         own=np.sort(own),
         set_size=len(gone),
     ), len(own)
-
-
-def _residual_notes(view: View, seed: int) -> list[str]:
-    """What the two models give away by themselves where they are linear: the deleted record's place among all."""
-    if view.answer is None or not is_linear(view, seed):
-        return []
-    cases, cosines = view.cases, Residuals(seed)(view)[:, 0]
-    places = (-cosines).argsort().argsort()[cases.member == 1] + 1
-    if len(places) > 1:
-        told = f"the deleted records' median place is {np.median(places):,.0f}"
-    else:
-        told = f"the deleted record is number {places[0]:,}"
-    return [
-        f"Both models are linear in their inputs: by how their gradient explains the models' difference, {told} among "
-        f"{len(cases):,} cases, without anything learned."
-    ]

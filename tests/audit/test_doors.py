@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -478,8 +478,13 @@ def test_one_deletion_between_two_models_is_ranked(tmp_path: Path) -> None:
     flags = two_models(tmp_path, 1)
     told = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
     assert told.returncode == 4
-    place = re.search(r"the deleted record is number (\d+) among\s+301 cases", " ".join(told.stdout.split()))
+    told_flat = " ".join(told.stdout.split())
+    place = re.search(r"the deleted record is number (\d+) among\s+301 cases", told_flat)
     assert place is not None
+    assert re.search(r"rebuilt: class right, \d of 4 attributes exact, cosine 0.99\d, number 1 of 301", told_flat)
+    assert re.search(
+        r"placebo \(a stranger\): class \w+, \d of 4 attributes exact, cosine -?0.\d+, number \d{2,}", told_flat
+    )
     assert int(place[1]) <= 3
     for change, complaint in (
         ({"--label_column=risk": "--label_column=rsk"}, "no column rsk"),
@@ -497,6 +502,41 @@ def test_one_deletion_between_two_models_is_ranked(tmp_path: Path) -> None:
     assert "cannot be opened" in audit(tmp_path, *flags, "--trust", code=2)
     joblib.dump(StandardScaler(), tmp_path / "after.joblib")
     assert "a StandardScaler has no predict_proba" in audit(tmp_path, *flags, "--trust", code=2)
+
+
+def _two_regressions(folder: Path, gone: int) -> list[str]:
+    """Linear regressions of 300 people with and without some of them, and a table of these and of strangers."""
+    rng = np.random.default_rng(gone)
+    rows = pd.DataFrame(rng.normal(size=(900, 4)).round(2), columns=["age", "income", "debt", "years"])
+    price = 3 * rows["age"] - rows["debt"] + rng.normal(size=900)
+    for name, first in (("before", 0), ("after", gone)):
+        joblib.dump(LinearRegression().fit(rows[first:300], price[first:300]), folder / f"{name}.joblib")
+    kept = np.r_[0:gone, 300:900]
+    table = rows.iloc[kept].assign(price=price[kept], deleted=(kept < 300).astype(int))
+    table.to_csv(folder / "people.csv", index=False)
+    models = [f"--model_{name}={folder / f'{name}.joblib'}" for name in ("before", "after")]
+    return [*models, f"--table={folder / 'people.csv'}", "--label_column=price"]
+
+
+def test_two_regressions_and_a_table(tmp_path: Path) -> None:
+    flags = _two_regressions(tmp_path, 20)
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+    assert "the one that counts (residual_gradient) was named beforehand" in " ".join(done.stdout.split())
+    pack = done.stdout.partition("Pack: ")[2].strip()
+    assert "agrees with itself" in audit(tmp_path, "--verify", pack, code=0)
+    flags = _two_regressions(tmp_path, 1)
+    told = " ".join(command("main.py", ["--exp", "audit", *flags, "--trust"], tmp_path).stdout.split())
+    assert re.search(r"rebuilt: \d of 4 attributes exact, cosine 0.99\d, number 1 of 301", told), told
+    two_models(tmp_path, 1)
+    (tmp_path / "after.joblib").rename(tmp_path / "classes.joblib")
+    _two_regressions(tmp_path, 1)
+    mixed = [flags[0], f"--model_after={tmp_path / 'classes.joblib'}", *flags[2:]]
+    assert "one predicts numbers, the other classes" in audit(tmp_path, *mixed, "--trust", code=2)
+    named = [*flags[:3], "--label_column=city"]
+    table = pd.read_csv(tmp_path / "people.csv").drop(columns="price").assign(city=["a", "b", "c"] * 200 + ["a"])
+    table.to_csv(tmp_path / "people.csv", index=False)
+    assert "the label's column holds others" in audit(tmp_path, *named, "--trust", code=2)
 
 
 def test_onnx_models_need_no_trust(tmp_path: Path) -> None:
