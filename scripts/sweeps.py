@@ -200,7 +200,7 @@ def adversary(scope: Scope) -> Iterator[str]:
 
 def adversary_families(scope: Scope) -> Iterator[str]:
     """All families, both methods, all data sets at hand."""
-    families = scope.pick(("DT", "LR", *NETWORKS, "MLP", "RF", "DT --max_leaf_nodes 50"), ("DT", "LR"))
+    families = scope.pick(("DT", "LR", *NETWORKS, "MLP", SLOW[0], "DT --max_leaf_nodes 50"), ("DT", "LR"))
     lines = [f"{data} --original_model {family}" for data in scope.data for family in families]
     if scope.accident:
         lines += [f"--dataset_name accident --original_model {family}" for family in scope.pick(("DT", "LR"), ())]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lib_unlearning.audit.service import read_description
+from lib_unlearning.audit.service_description import read_description
 from tests.test_commands import PROJECT
 
 EXAMPLES = PROJECT / "docs" / "examples"
