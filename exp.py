@@ -347,7 +347,7 @@ class Audit:
         told = (
             f"To settle one question with a margin of {margin:.2g} around AUC 0.5 at a power of about 80 %, if nothing "
             f"shows ({self.settings.origins['target'].original_model}, {self.settings.unlearning_method}, "
-            f"{self.settings.num_process} processes):"
+            f"{report.plural(self.settings.num_process, 'process', 'es')}):"
         )
         say(f"{told}\n")
         print(
@@ -412,8 +412,9 @@ class Sweep:
     def _sweep(self, name: str) -> None:
         from tqdm import tqdm
 
-        plan = self._plan(name)
-        say(f"{name}: {len(plan)} settings x {len(plan[0].seeds)} seeds, {plan[0].num_process} processes")
+        plan = self.plan(name)
+        sizes = f"{report.plural(len(plan), 'setting')} x {report.plural(len(plan[0].seeds), 'seed')}"
+        say(f"{name}: {sizes}, {report.plural(plan[0].num_process, 'process', 'es')}")
         say(f"From what is there: {self._cost(plan)}")
         if self.settings.dry_run:
             return
@@ -422,7 +423,8 @@ class Sweep:
             with contextlib.redirect_stdout(io.StringIO()):
                 run_experiment(settings)
 
-    def _plan(self, name: str) -> list[Settings]:
+    def plan(self, name: str) -> list[Settings]:
+        """The settings of one comparison's runs."""
         from parameter_parser import parse_settings
         from scripts.sweeps import SWEEPS
 
@@ -431,7 +433,10 @@ class Sweep:
         seeds = settings.seeds if {"seed", "seeds"} & set(settings.given) else ((0,) if scope.small else (0, 1, 2))
         common = ["--exp=mem_inf", "--train_missing", "--skip_finished", "--quiet"]
         common += [f"--temp_data={settings.temp_data}", f"--seeds={','.join(map(str, seeds))}"]
-        common += [f"--num_process={settings.num_process}", *(f"--plugin={plugin}" for plugin in settings.plugins)]
+        common += [f"--num_process={settings.num_process}", f"--attacks={settings.attacks}"]
+        common += [f"--plugin={plugin}" for plugin in settings.plugins]
+        common += ["--trust_cache"] * settings.trust_cache
+        common += [f"--cluster={settings.cluster}"] * (settings.cluster is not None)
         return [parse_settings([*common, *line.split()]) for line in SWEEPS[name](scope)]
 
     def _scope(self) -> Scope:

@@ -11,6 +11,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,55 +73,76 @@ def _flag(
     return Flag(Option(name, default, help, **more), group, trains, of)
 
 
+# The experiments that train, ask or attack this project's own models.
+_STUDIES = ("model_train", "mem_inf", "all", "three_classes", "reconstruct", "stream")
+_study = partial(_flag, of=_STUDIES)
+
+
 def _flags() -> Iterator[Flag]:
     """All flags in the order of the help; made anew, as plug-ins fill the registries that they choose from."""
     group = "experiment"
     told = "; ".join(f"{name}: {what}" for name, what in EXPERIMENTS.items())
     targets, names = tuple(models.TARGET_MODELS), ", ".join(data_prepare.DATASETS)
     yield _flag(group, "exp", None, told, choices=tuple(EXPERIMENTS), metavar="NAME")
-    yield _flag(group, "dataset_name", "adult", f"{names}, or a table of yours", True, metavar="NAME")
+    yield _study(group, "dataset_name", "adult", f"{names}, or a table of yours", True, metavar="NAME")
     help = "column to predict (default: the data set's own)"
     more: dict[str, Any] = {"flags": ("--original_label", "--label_column"), "metavar": "LABEL"}
-    yield _flag(group, "original_label", None, help, True, **more)
+    yield _flag(group, "original_label", None, help, True, of=_ATTACKING, **more)
     known = ", ".join(targets)
-    yield _flag(group, "original_model", "DT", f"target model: {known}", True, choices=targets, metavar="M")
+    yield _flag(
+        group, "original_model", "DT", f"target model: {known}", True, of=_STUDIES, choices=targets, metavar="M"
+    )
     for name, choices in (("dataset_name", None), ("original_label", None), ("original_model", targets)):
         help = f"--{name} of the shadow side (the target's)"
-        yield _flag(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
+        yield _study(group, f"shadow_{name}", None, help, True, choices=choices, metavar="NAME")
     help = "target and attack models with the hyperparameters of the paper's released code (LR, MLP, LRTorch, RF)"
-    yield _flag(group, "peer_models", False, help, True, kind=boolean)
-    yield _flag(group, "attack_model", "DT", "attack model", choices=tuple(ATTACK_MODELS))
+    yield _study(group, "peer_models", False, help, True, kind=boolean)
+    yield _flag(group, "attack_model", "DT", "attack model", of=_ATTACKING, choices=tuple(ATTACK_MODELS))
     help = "the paper's features, or today's attacks as well"
-    yield _flag(group, "attacks", "paper", help, choices=("paper", "all"))
+    yield _flag(group, "attacks", "paper", help, of=_SWEPT, choices=("paper", "all"))
     help = "rounds of the adversary's own models, 0 for none"
-    yield _flag(group, "own_models", 1, help, kind=whole(0), metavar="K")
-    yield _flag(group, "probes", PROBES, "own records that both versions are asked about", kind=whole(1), metavar="P")
+    yield _flag(group, "own_models", 1, help, of=_ATTACKING, kind=whole(0), metavar="K")
+    yield _flag(
+        group,
+        "probes",
+        PROBES,
+        "own records that both versions are asked about",
+        of=_STUDIES,
+        kind=whole(1),
+        metavar="P",
+    )
     help = "most questions to a version beside the candidates, 1 for none (as many as an attack likes)"
-    yield _flag(group, "queries", None, help, kind=whole(1), metavar="N")
+    yield _study(group, "queries", None, help, kind=whole(1), metavar="N")
     help = "which models the adversary sees"
-    yield _flag(group, "versions", "both", help, choices=("both", SEES_ORIGINAL, SEES_UNLEARNED))
+    yield _study(group, "versions", "both", help, choices=("both", SEES_ORIGINAL, SEES_UNLEARNED))
     help = "whether he knows the candidates' labels; false: he takes the model's answer"
-    yield _flag(group, "label_known", True, help, kind=boolean)
+    yield _study(group, "label_known", True, help, kind=boolean)
     methods = tuple(UNLEARNING_METHODS)
-    yield _flag(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
-    yield _flag(group, "samples_to_evaluate", "in_out", "what is asked", choices=tuple(SAMPLES_TO_EVALUATE))
+    yield _study(group, "unlearning_method", "scratch", "how to forget", True, choices=methods)
+    yield _flag(
+        group, "samples_to_evaluate", "in_out", "what is asked", of=_STUDIES, choices=tuple(SAMPLES_TO_EVALUATE)
+    )
     help = (
         "forget a request's records one after another (in_out_multi_version: true); retraining ends at the same model"
     )
-    yield _flag(group, "one_by_one", False, help, True, kind=boolean)
-    yield _flag(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
+    yield _study(group, "one_by_one", False, help, True, kind=boolean)
+    yield _study(group, "placebo", False, "query strangers only: must find nothing", kind=boolean)
     help = "AUC from which on a deletion counts as visible"
-    yield _flag(group, "margin", MARGIN, help, kind=number(at_least=0.5, at_most=1), metavar="X")
+    yield _flag(group, "margin", MARGIN, help, of=_ATTACKING, kind=number(at_least=0.5, at_most=1), metavar="X")
     help = "AUC that deletions in one batch shall stay under; the report says how many"
     yield _flag(group, "max_auc", 0.6, help, of=_PAGES, kind=number(above=0.5, at_most=1), metavar="X")
-    yield _flag(group, "seed", 0, "seed of every random choice", True, kind=whole(0, _SEEDS), metavar="N")
+    yield _flag(group, "seed", 0, "seed of every random choice", True, of=_SWEPT, kind=whole(0, _SEEDS), metavar="N")
     help = "run for several seeds, e.g. 0,1,2, and summarise"
-    yield _flag(group, "seeds", None, help, True, kind=distinct(whole(0, _SEEDS)), metavar="N,...")
+    yield _flag(
+        group, "seeds", None, help, True, of=(*_STUDIES, "sweep"), kind=distinct(whole(0, _SEEDS)), metavar="N,..."
+    )
     help = (
         "retraining leaves a gap and changes nothing else; shares the seed; or draws all anew (matched; DP-SGD: fresh)"
     )
-    yield _flag(group, "retrain_randomness", None, help, True, choices=RANDOMNESS)
-    yield _flag(group, "fresh_retrain_seed", False, "alias of --retrain_randomness fresh", True, kind=boolean)
+    yield _study(group, "retrain_randomness", None, help, True, choices=RANDOMNESS)
+    yield _flag(
+        group, "fresh_retrain_seed", False, "alias of --retrain_randomness fresh", True, of=_STUDIES, kind=boolean
+    )
     help = "of the report or the sweep, the one to make (all)"
     yield _flag(group, "comparison", None, help, of=_PAGES, choices=tuple(COMPARISONS), metavar="NAME")
     yield _flag(group, "small", False, "sweep: a minute or two instead of hours", of=("sweep",), kind=boolean)
@@ -140,22 +162,26 @@ def _flags() -> Iterator[Flag]:
     for side in SIDES:
         for name, default, help, lowest in sizes:
             kind = _auto(lowest) if default is None else whole(lowest)
-            yield _flag(f"{side} side", f"{side}_{name}", default, help, True, kind=kind, metavar="N")
+            yield _study(f"{side} side", f"{side}_{name}", default, help, True, kind=kind, metavar="N")
 
     group = "execution and cache"
-    yield _flag(group, "is_sample", True, "draw the record split; false: reuse the saved one", True, kind=boolean)
+    yield _flag(
+        group, "is_sample", True, "draw the record split; false: reuse the saved one", True, of=_STUDIES, kind=boolean
+    )
     help = "query the models; false: reuse the saved posteriors"
-    yield _flag(group, "is_obtain_posterior", True, help, kind=boolean)
+    yield _study(group, "is_obtain_posterior", True, help, kind=boolean)
     yield _flag(group, "num_process", usable_cores(), "processes (usable cores)", kind=whole(1), metavar="N")
     help = "workers elsewhere in the place of processes: local:N, tcp://HOST:PORT, tls://..., slurm:FILE, mpi"
-    yield _flag(group, "cluster", None, help, metavar="SPEC")
+    yield _flag(group, "cluster", None, help, of=_SWEPT, metavar="SPEC")
     yield _flag(group, "is_train_multiprocess", True, "false: work in one process", kind=boolean)
     help = "which models stay on the disk; without all of them, attacks see the answers to their cases alone"
-    yield _flag(group, "keep_models", KEPT[0], help, True, choices=KEPT)
-    yield _flag(group, "retrain", False, "train again what is already cached", kind=boolean)
-    yield _flag(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
-    yield _flag(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
-    yield _flag(group, "trust_cache", False, "open cached models that this installation did not write", kind=boolean)
+    yield _study(group, "keep_models", KEPT[0], help, True, choices=KEPT)
+    yield _study(group, "retrain", False, "train again what is already cached", kind=boolean)
+    yield _study(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
+    yield _study(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
+    yield _flag(
+        group, "trust_cache", False, "open cached models that this installation did not write", of=_SWEPT, kind=boolean
+    )
     help = "folder for what runs leave"
     yield _flag(group, "temp_data", config.TEMP_DATA_DIR, help, True, kind=_path, metavar="DIR")
     help = "say what would be trained and asked, how long it takes here and how much disk, and do nothing"
@@ -168,17 +194,21 @@ def _flags() -> Iterator[Flag]:
 
     group = "networks"
     help = "GPU number (default: a GPU if there is one, else the CPU)"
-    yield _flag(group, "cuda", None, help, True, kind=whole(0), metavar="N")
+    yield _study(group, "cuda", None, help, True, kind=whole(0), metavar="N")
 
     group = "defenses"
     help = "publish less than the posterior; needs --top_k, --temperature, --round_digits or --defense"
-    yield _flag(group, "is_defense", None, help, kind=boolean)
-    yield _flag(group, "top_k", None, "entries to publish, 0 for the label alone", kind=whole(0), metavar="K")
-    yield _flag(group, "temperature", None, "publish softmax(log p / T)", kind=number(above=0), metavar="T")
-    yield _flag(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
+    yield _study(group, "is_defense", None, help, kind=boolean)
+    yield _flag(
+        group, "top_k", None, "entries to publish, 0 for the label alone", of=_STUDIES, kind=whole(0), metavar="K"
+    )
+    yield _flag(
+        group, "temperature", None, "publish softmax(log p / T)", of=_STUDIES, kind=number(above=0), metavar="T"
+    )
+    yield _study(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
     help = "of a plug-in: what it makes of answers before they are published"
-    yield _flag(group, "defense", None, help, choices=tuple(DEFENSES), metavar="NAME")
-    yield _flag(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
+    yield _study(group, "defense", None, help, choices=tuple(DEFENSES), metavar="NAME")
+    yield _study(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
 
     group = "audit"
     for side, told in (("", "target side's"), ("shadow_", "adversary's own")):
@@ -219,27 +249,9 @@ def _path(text: str) -> Path:
     return Path(_text(text))
 
 
-# What shapes runs of this project's own models, and not the audit of answers from elsewhere.
-_NOT_OF_AUDITS = {
-    "seeds",
-    "placebo",
-    "samples_to_evaluate",
-    "one_by_one",
-    "unlearning_method",
-    "original_model",
-    "retrain_randomness",
-    "top_k",
-    "temperature",
-    "round_digits",
-    "defense",
-    "versions",
-    "queries",
-    "label_known",
-    "keep_models",
-    "train_missing",
-    "skip_finished",
-}
 _PAGES, _AUDITS = ("report", "sweep"), ("audit",)
+_ATTACKING, _SWEPT = (*_STUDIES, "audit"), (*_STUDIES, "audit", "sweep")
+_SHOWN_OWNERS = 2  # experiments that a flag's warning names
 _FILE: dict[str, Any] = {"kind": _path, "of": _AUDITS, "metavar": "FILE"}
 
 
@@ -458,7 +470,8 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     values["original_label"] = None if values["label"] and not parsed.plan else values["original_label"]
     origins = _origins(values)
     used = _used_options(values, origins)
-    _warn_of_idle_options(given, used, values)
+    if parsed.exp in _STUDIES or parsed.plan:
+        _warn_of_idle_options(given, used, values)
     _warn_of_others_flags(given, parsed.exp)
     side_options = {side: _side_options(values, side) for side in SIDES}
     method_options = {side: _method_options(values, side) for side in SIDES}
@@ -655,16 +668,16 @@ def _warn_of_idle_options(given: Mapping[str, Any], used: set[str], values: Mapp
 
 
 def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
-    for flag in _flags():
-        if flag.of and flag.option.name in given and experiment not in flag.of:
-            name, owners = flag.option.name, " and ".join(flag.of)
-            LOGGER.warning("--%s has no effect on --exp %s: it is of %s", name, experiment, owners)
-    if experiment != "audit":
-        return
-    if "dry_run" in given:
+    if experiment == "audit" and "dry_run" in given:
         raise UserError("--dry_run: an audit has none; --plan says what one of models trained here would need")
-    for name in [] if given.get("plan") else sorted(_NOT_OF_AUDITS & given.keys()):
-        LOGGER.warning("--%s has no effect on --exp audit", name)
+    works_as = {experiment, "mem_inf"} if given.get("plan") else {experiment}  # a plan is of models trained here
+    owners = {flag.option.name: flag.of for flag in _flags()}
+    owners |= {part.name: _STUDIES for options in option_sets() for o in options_of(options.kind) for part in _sided(o)}
+    for name in sorted(given):
+        of = owners.get(name, ())
+        if of and not works_as & set(of):
+            told = f": it is of {' and '.join(of)}" if len(of) <= _SHOWN_OWNERS else ""
+            LOGGER.warning("--%s has no effect on --exp %s%s", name, experiment, told)
 
 
 def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:

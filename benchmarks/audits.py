@@ -28,7 +28,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from lib_unlearning import DeletionAudit
-from lib_unlearning.statistics.intervals import upper_rate
+from lib_unlearning.report import with_interval
+from lib_unlearning.statistics.intervals import Estimate, upper_rate
 from lib_unlearning.statistics.planner import sets_for
 
 Part = tuple[np.ndarray, np.ndarray]
@@ -120,7 +121,7 @@ def _judged(wanted: str | None, verdicts: Counter[str], count: int) -> tuple[str
         return "not known", "-", "-", "-"
     right = verdicts[wanted]
     low, high = 1 - upper_rate(count - right, count, _END), upper_rate(right, count, _END)
-    share = f"{right / count:.2f} [{low:.2f}, {high:.2f}]"
+    share = with_interval(Estimate(right / count, low, high, None))
     return wanted, f"{right} of {count}", share, str(_against(wanted, verdicts))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.runs import attacked
+from benchmarks.runs import attacked, told_alone
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
 from lib_unlearning.unlearning.registry import OURS
@@ -36,7 +36,6 @@ def row(name: str, flags: list[str]) -> list[str]:
     stages = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["stages"]
     training = [stage["wall_seconds"] for stage in stages if stage["stage"].startswith("train models")]
     found = run.outcomes
-    low, high = (found[f"still_there_auc_{end}"] for end in ("low", "high"))
 
     def plain(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
@@ -44,7 +43,7 @@ def row(name: str, flags: list[str]) -> list[str]:
     return [
         name,
         with_interval(run.features[CHOSEN]["auc"]),
-        f"{found['still_there_auc']:.3f} [{low:.2f}, {high:.2f}]",
+        told_alone(found),
         plain(found["still_there_retrained_auc"]),
         plain(found["still_there_efficacy_auc"]),
         f"{found['unlearned_training_accuracy']:.3f} / {found['unlearned_held_out_accuracy']:.3f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -12,7 +12,9 @@ sys.path.insert(0, str(PROJECT))
 
 import data_prepare
 import models
+from lib_unlearning.report import with_interval
 from lib_unlearning.settings import Settings
+from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 
@@ -25,6 +27,13 @@ def attacked(flags: Sequence[str]) -> list[Path]:
     if done.returncode:
         raise SystemExit(done.stderr)
     return [Path(line.rpartition("Results: ")[2]) for line in done.stdout.splitlines() if "Results: " in line]
+
+
+def told_alone(outcomes: Mapping[str, float | None]) -> str:
+    """What the unlearned models give away by themselves, with its interval, of a run's outcomes."""
+    value, low, high = (outcomes[f"still_there_auc{end}"] for end in ("", "_low", "_high"))
+    assert value is not None
+    return with_interval(Estimate(value, low, high, None))
 
 
 def opened(settings: Settings) -> Study:

@@ -23,7 +23,7 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from benchmarks.runs import attacked, opened
+from benchmarks.runs import attacked, opened, told_alone
 from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
 from lib_unlearning.statistics.intervals import interval
@@ -95,9 +95,7 @@ def main() -> None:
         error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
         mean = interval(float(np.mean(values)), error, len(values) - 1, 0.0, 1.0)
         print(f"| SACRO-ML, {name} | unlearned model | {with_interval(mean)} |")
-    alone = run.outcomes
-    low, high = alone["still_there_auc_low"], alone["still_there_auc_high"]
-    print(f"| here, alone | unlearned model | {alone['still_there_auc']:.3f} [{low:.2f}, {high:.2f}] |")
+    print(f"| here, alone | unlearned model | {told_alone(run.outcomes)} |")
     print(f"| here, classical | original | {with_interval(run.features['basic_mia']['auc'])} |")
     print(f"| here, {run.chosen} | both | {with_interval(run.features[CHOSEN]['auc'])} |")
 

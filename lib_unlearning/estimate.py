@@ -19,6 +19,7 @@ from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.record_split import SIDES, mean_overlap
+from lib_unlearning.report import plural
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.study import Study
@@ -214,8 +215,8 @@ def asked(plan: Sequence[Settings]) -> str:
 def told(cost: Cost, processes: int, folder: Any) -> str:
     """A cost in words."""
     more = "" if cost.complete else ", and more that only training tells"
-    workers = "1 process" if processes == 1 else f"{processes} processes"
-    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}), {workers} here"]
+    where = f"{plural(processes, 'process', 'es')} here"
+    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}), {where}"]
     seconds = cost.training_seconds + cost.attack_seconds
     parts.append(f"about {duration(_START + seconds)}: training {duration(cost.training_seconds)}")
     if cost.attack_seconds:

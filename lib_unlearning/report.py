@@ -307,9 +307,9 @@ def known(budget: Budget) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def plural(count: int, what: str) -> str:
+def plural(count: int, what: str, ending: str = "s") -> str:
     """ "1 question", "2,000 questions"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what}{'' if count == 1 else ending}"
 
 
 def _ends(estimate: Estimate) -> dict[str, float | None]:

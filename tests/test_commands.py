@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exp import Sweep
 from lib_unlearning.construct_feature import FEATURES, OF_NUMBERS
 from lib_unlearning.errors import UserError
 from lib_unlearning.study_models import check_space
+from parameter_parser import parse_settings
 from tests.processes import PROJECT, command
 
 SMALL = [
@@ -141,9 +143,20 @@ def test_the_readmes_sweep(tmp_path: Path) -> None:
     """At its small size."""
     (words,) = [words for words in readme_commands() if "sweep" in words]
     told = run(tmp_path / "td", *words, "--small", "--seeds", "0", "--quiet", small=False)
-    assert "sisa: 6 settings x 1 seeds" in told
+    assert "sisa: 6 settings x 1 seed, " in told
     table = (tmp_path / "td" / "attack_data" / "report" / "tables" / "sisa.md").read_text()
     assert table.count("| 20 |") == 2
+
+
+def test_a_sweep_takes_its_attacks_and_names_what_it_does_not_take(tmp_path: Path) -> None:
+    flags = ["--exp=sweep", "--comparison=sisa", "--small", f"--temp_data={tmp_path}", "--seed=1"]
+    for attacks in ("paper", "all"):
+        plan = Sweep(parse_settings([*flags, f"--attacks={attacks}"])).plan("sisa")
+        assert {(settings.attacks, settings.seeds) for settings in plan} == {(attacks, (1,))}
+    others = ["--dry_run", "--original_model=LR", "--num_epochs=3", "--shadow_set_num=4", "--temperature=2"]
+    told = command("main.py", [*flags, *others], tmp_path).stderr
+    for name in ("original_model", "num_epochs", "shadow_set_num", "temperature"):
+        assert f"--{name} has no effect on --exp sweep" in told
 
 
 def test_flags_from_a_file_and_into_one(tmp_path: Path) -> None:
