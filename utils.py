@@ -115,6 +115,8 @@ def _refusal(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; {_REFUSALS[error.errno]}"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return f"{error}; {_REFUSALS[errno.EAGAIN]}"
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "map segment" in str(error)):
         return "memory ran out; lower --num_process, or raise the limit (ulimit -v)"
     return None

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 _TASK: Callable[[Any], Any] | None = None
 _AHEAD = 4  # tasks a worker that are handed out before their results are wanted
 _LONG = 80
+_POOL_THREADS = 2  # that a pool starts beside its workers
 _PATIENCE = 1.0  # seconds for a killed process to be gone
 _PR_SET_PDEATHSIG = 1
 
@@ -154,6 +155,7 @@ class _Workers:
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
+        _check_room(workers + _POOL_THREADS)
         # A forked worker shares the data set and the libraries that are already in memory.
         method = "fork" if sys.platform == "linux" else "spawn"
         context = multiprocessing.get_context(method)
@@ -183,6 +185,27 @@ class _Workers:
             process.kill()
         for process in processes:
             process.join(timeout=_PATIENCE)
+
+
+def _check_room(count: int) -> None:
+    """Raise `OSError` where the system would not start so many processes and threads: a pool that learns of it later,
+    in a thread of its own, waits for ever."""
+    import errno
+    import threading
+
+    enough = threading.Event()
+    started = []
+    try:
+        for _ in range(count):
+            started.append(threading.Thread(target=enough.wait, daemon=True))
+            started[-1].start()
+    except RuntimeError:
+        started.pop()
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+    finally:
+        enough.set()
+        for thread in started:
+            thread.join()
 
 
 @contextlib.contextmanager

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+import utils
 from lib_unlearning import parallel
 from tests.test_commands import PROJECT, result_rows, run
 
@@ -117,6 +122,52 @@ def test_surroundings_that_do_not_matter(tmp_path: Path, before: str) -> None:
     done = subprocess.run(["bash", "-c", f"{before}; {words}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "td").glob("attack_data/*/results.csv"))
+
+
+def test_a_limit_of_processes_is_told_before_any_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -u` shows itself to whoever is not root: a pool that met it later would wait for ever."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def refuses_the_third(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuses_the_third)
+    with pytest.raises(OSError, match=re.escape(os.strerror(errno.EAGAIN))) as refused:
+        list(parallel.parallel_map(abs, [-1, 2, -3], 2, "", True))
+    assert refused.value.errno == errno.EAGAIN
+    assert not any(thread.is_alive() for thread in started)
+    assert "ulimit -u" in str(utils._refusal(RuntimeError("can't start new thread")))
+
+
+def _in_container(name: str, command: list[str], folder: Path) -> subprocess.Popen[str]:
+    """A command in process and host namespaces of its own, as a container has them."""
+    inside = f'hostname {name} && exec "$@"'
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--kill-child", "sh", "-c", inside, "sh", *command]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+
+
+def test_two_containers_over_one_folder(tmp_path: Path) -> None:
+    """Both have a process 1, and neither can see the other's."""
+    probe = _in_container("one", ["true"], tmp_path) if shutil.which("unshare") else None
+    if probe is None or probe.wait():
+        pytest.skip("needs the right to make namespaces")
+    flags = ["--exp", "all", *SHORT, "--original_model", "LRTorch", "--num_epochs", "3", "--num_process", "1"]
+    command = [sys.executable, str(PROJECT / "main.py"), *flags, "--temp_data"]
+    alone = result_rows(run(tmp_path / "alone", *flags, small=False))
+    killed = _in_container("three", [*command, str(tmp_path / "shared")], tmp_path)
+    while killed.poll() is None and not list((tmp_path / "shared").rglob("set_0001*")):
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate()
+    both = [_in_container(name, [*command, str(tmp_path / "shared")], tmp_path) for name in ("one", "two")]
+    for process in both:
+        printed, complaints = process.communicate(timeout=120)
+        assert process.returncode == 0, complaints
+        assert result_rows(printed) == alone
 
 
 def test_without_semaphores_one_process_does_the_work(
