@@ -213,12 +213,12 @@ def _flags() -> Iterator[Flag]:
     group = "audit"
     for side, told in (("", "target side's"), ("shadow_", "adversary's own")):
         for name, what in (
-            ("before", "answers before"),
-            ("after", "answers after"),
-            ("cases", "cases: label, deleted"),
+            ("before", "answers before the deletion"),
+            ("after", "answers after the deletion"),
+            ("cases", "cases: label, deleted, and record, set, request"),
+            ("retrained", "answers of models retrained without the deleted: the verdict is relative to them"),
         ):
-            help = f"{told} {what}{' the deletion' if name != 'cases' else ', and record, set, request'}"
-            yield _flag(group, f"{side}{name}", None, help, **_FILE)
+            yield _flag(group, f"{side}{name}", None, f"{told} {what}", **_FILE)
     yield _flag(group, "answers", "auto", "what these files hold", of=_AUDITS, choices=ANSWER_KINDS)
     for name in ("before", "after"):
         yield _flag(group, f"model_{name}", None, f"model {name} the deletion: .onnx, .joblib, .pkl", **_FILE)

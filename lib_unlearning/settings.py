@@ -38,7 +38,8 @@ class AuditInputs:
     """What `--exp audit` works on, and what it leaves.
 
     Attributes:
-        before, after, cases: files of answers to the target side's cases, and `shadow_...` to the adversary's.
+        before, after, cases, retrained: files of answers to the target side's cases, and `shadow_...` to the
+            adversary's; `retrained`: by models that were retrained without the deleted records.
         answers: what the files hold (see `ANSWER_KINDS`).
         model_before, model_after, table: two models in files, and the records that they are asked about.
         label: the table's column that the models predict.
@@ -51,9 +52,11 @@ class AuditInputs:
     before: Path | None
     after: Path | None
     cases: Path | None
+    retrained: Path | None
     shadow_before: Path | None
     shadow_after: Path | None
     shadow_cases: Path | None
+    shadow_retrained: Path | None
     answers: str
     model_before: Path | None
     model_after: Path | None

@@ -38,19 +38,53 @@ _SWAPPED = 3.5  # standard errors by which answers to deleted records must have 
 
 @dataclass(frozen=True)
 class AnswerFiles:
-    """One side's three files."""
+    """One side's files; `retrained` holds what models answer that were retrained without the deleted records."""
 
     before: Path
     after: Path
     cases: Path
+    retrained: Path | None = None
+
+    @property
+    def answers(self) -> dict[str, Path]:
+        """Name -> each file of answers."""
+        return {"before": self.before, "after": self.after} | ({"retrained": self.retrained} if self.retrained else {})
 
     def digests(self, side: str) -> dict[str, str]:
         """Name -> SHA-256 of each file."""
-        return {f"{side} {name}": digest_file(path) for name, path in vars(self).items()}
+        return {f"{side} {name}": digest_file(path) for name, path in (*self.answers.items(), ("cases", self.cases))}
 
 
-def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple[PosteriorSet, np.ndarray, bool]:
-    """Cases of one side, what the file calls their records, and whether their sample sets had to be invented.
+@dataclass(frozen=True)
+class Side:
+    """What one side's files hold.
+
+    Attributes:
+        cases: answers before and after. retrained: the same with retrained models' in the place of those after.
+        names: [m] what the file calls the cases' records.
+        invented: whether their sample sets had to be invented.
+    """
+
+    cases: PosteriorSet
+    retrained: PosteriorSet | None
+    names: np.ndarray
+    invented: bool
+
+    def select(self, chosen: np.ndarray) -> Side:
+        """Some of the cases."""
+        retrained = None if self.retrained is None else self.retrained.select(chosen)
+        return Side(self.cases.select(chosen), retrained, self.names[chosen], self.invented)
+
+    @property
+    def with_few_sets(self) -> Side:
+        """Many sample sets joined to as many as intervals need."""
+        few = self.cases.set % _MOST_SETS
+        retrained = None if self.retrained is None else replace(self.retrained, set=few)
+        return replace(self, cases=replace(self.cases, set=few), retrained=retrained)
+
+
+def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> Side:
+    """One side's files.
 
     Args:
         kind: one of `settings.ANSWER_KINDS`.
@@ -59,35 +93,26 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
+    where = f"--{flag}cases {files.cases}"
     table = read_table(files.cases, f"--{flag}cases")
     missing = [name for name in _REQUIRED if name not in table]
     if missing:
         raise UserError(
-            f"--{flag}cases {files.cases}: no column {' and no column '.join(missing)}; it holds {_listed(table)}. "
+            f"{where}: no column {' and no column '.join(missing)}; it holds {_listed(table)}. "
             f"Needed are {', '.join(_REQUIRED)}, welcome are record, set, request"
         )
     count = len(table["deleted"])
-    deleted = row_flags(table["deleted"], f"--{flag}cases {files.cases}")
-    both = {name: _answers(getattr(files, name), kind, f"--{flag}{name}", count, table) for name in ("before", "after")}
-    _check_columns(both["before"][1], both["after"][1], flag)
-    answers = {name: found for name, (found, _) in both.items()}
-    if kind == "labels":  # a class may be named in one of the files only
-        most = max(part.shape[1] for part in answers.values())
-        answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
-    if answers["before"].shape != answers["after"].shape:
-        raise UserError(
-            f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}after {answers['after'].shape[1]}"
-        )
+    deleted = row_flags(table["deleted"], where)
+    found = {name: _answers(path, kind, f"--{flag}{name}", count, table) for name, path in files.answers.items()}
+    answers = _alike_in_form(found, kind, flag)
     classes = answers["before"].shape[1]
-    label = _whole(table["label"], f"--{flag}cases {files.cases}: label")
+    label = _whole(table["label"], f"{where}: label")
     if label.min() < 0 or label.max() >= classes:
         raise UserError(
-            f"--{flag}cases {files.cases}: labels run from {label.min()} to {label.max()}, but there are {classes} "
-            "columns of answers: labels are their numbers, from 0"
+            f"{where}: labels run from {label.min()} to {label.max()}, but there are {classes} columns of answers: "
+            "labels are their numbers, from 0"
         )
     invented = "set" not in table
-    where = f"--{flag}cases {files.cases}"
-    sets = invented_sets(deleted, seed) if invented else _numbered(table["set"], f"{where}: set")
     names = table["record"] if "record" in table else np.arange(1, count + 1)
     cases = PosteriorSet(
         answers["before"],
@@ -95,16 +120,32 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> tuple
         deleted,
         _numbered(names, f"{where}: record"),
         label,
-        sets,
+        invented_sets(deleted, seed) if invented else _numbered(table["set"], f"{where}: set"),
         _numbered(table["request"], f"{where}: request") if "request" in table else _paired(deleted),
     )
     _check_kinds(cases, files.cases, flag)
     _check_order(cases, flag)
-    return cases, names, invented
+    retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
+    return Side(cases, retrained, names, invented)
+
+
+def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str, flag: str) -> dict[str, np.ndarray]:
+    """Answers [m, c] of each file, with the same classes in the same order."""
+    answers = {name: values for name, (values, _) in found.items()}
+    if kind == "labels":  # a class may be named in one of the files only
+        most = max(part.shape[1] for part in answers.values())
+        answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
+    for name, values in answers.items():
+        _check_columns(found["before"][1], found[name][1], flag, name)
+        if values.shape != answers["before"].shape:
+            raise UserError(
+                f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}{name} {values.shape[1]}"
+            )
+    return answers
 
 
 def evidence_of(
-    target: PosteriorSet, shadow: PosteriorSet | None, options: Options, whole: View | None = None
+    target: Side, shadow: Side | None, options: Options, whole: View | None = None
 ) -> tuple[Evidence, list[str]]:
     """Answers and the scores of attacks on them, and what a reader must know.
 
@@ -113,25 +154,36 @@ def evidence_of(
             in turn, with an attack that is named beforehand.
         whole: the view of the target side where more can be seen of it than these answers; there is no shadow side.
     """
-    notes = []
-    target = replace(target, set=_few_sets(target.set))
+    target, notes = target.with_few_sets, []
     if shadow is None:
-        view = _view(target) if whole is None else replace(whole, cases=target)
-        attacks = attacks_on(view, options.attack_model, options.seed, today=whole is not None)
-        scores = {name: cross_fitted_scores(part, view, options.seed) for name, part in attacks.items()}
-        chosen = first_choice(scores)
+        found = _cross_fitted(target.cases, options, whole)
+        other = None if target.retrained is None else _cross_fitted(target.retrained, options, None)
         notes.append(
             "There is no shadow side: attacks learned on one half of the sample sets and were judged on the other, in "
-            f"turn, and the one that counts ({chosen}) was named beforehand. Controls and the unlearned model alone "
-            "learned on one half and were judged on the other."
+            f"turn, and the one that counts ({found.chosen}) was named beforehand. Controls and the unlearned model "
+            "alone learned on one half and were judged on the other."
         )
-        return Evidence({side: target for side in SIDES}, Attacked(scores, scores, chosen), None, None), notes
-    learned = shadow.select(spread(shadow.member, LEARNED))
-    if len(learned) < len(shadow):
-        notes.append(f"Attacks learned on {len(learned):,} of {len(shadow):,} shadow cases, evenly spaced.")
-    views = {"shadow": _view(replace(learned, set=_few_sets(learned.set))), "target": _view(target)}
-    found = attacked(views, options)
-    return Evidence({side: view.cases for side, view in views.items()}, found, None, None), notes
+        sides = {side: target for side in SIDES}
+    else:
+        learned = shadow.select(spread(shadow.cases.member, LEARNED)).with_few_sets
+        if len(learned.cases) < len(shadow.cases):
+            notes.append(
+                f"Attacks learned on {len(learned.cases):,} of {len(shadow.cases):,} shadow cases, evenly spaced."
+            )
+        sides = {"shadow": learned, "target": target}
+        found = attacked({side: _view(part.cases) for side, part in sides.items()}, options)
+        twins = {side: _view(part.retrained) for side, part in sides.items() if part.retrained is not None}
+        other = attacked(twins, options) if twins else None
+    retrained = {side: part.retrained for side, part in sides.items() if part.retrained is not None}
+    return Evidence({side: part.cases for side, part in sides.items()}, found, retrained or None, other), notes
+
+
+def _cross_fitted(cases: PosteriorSet, options: Options, whole: View | None) -> Attacked:
+    """Attacks that learned on some sample sets and judge others, in turn."""
+    view = _view(cases) if whole is None else replace(whole, cases=cases)
+    attacks = attacks_on(view, options.attack_model, options.seed, today=whole is not None)
+    scores = {name: cross_fitted_scores(part, view, options.seed) for name, part in attacks.items()}
+    return Attacked(scores, scores, first_choice(scores))
 
 
 def first_choice(scores: Mapping[str, np.ndarray]) -> str:
@@ -144,35 +196,29 @@ def _view(cases: PosteriorSet) -> View:
     return View(cases, frozenset({POSTERIORS, CLASSES, CLASS_ORDER}), candidates=np.unique(cases.record))
 
 
-def _few_sets(sets: np.ndarray) -> np.ndarray:
-    """Sample sets [m], many of them joined to as many as intervals need."""
-    return sets % _MOST_SETS
-
-
 def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
     """Audit the files that `--before`, `--after`, `--cases` and their shadow twins name; raises `UserError` as
     `read_side`, and where one is missing."""
-    sides: dict[str, PosteriorSet] = {}
-    names: dict[str, np.ndarray] = {}
+    sides: dict[str, Side] = {}
     digests: dict[str, str] = {}
     notes: list[str] = []
     for side, prefix in (("target", ""), ("shadow", "shadow_")):
-        named = {name: getattr(inputs, f"{prefix}{name}") for name in ("before", "after", "cases")}
+        named = {name: getattr(inputs, f"{prefix}{name}") for name in ("before", "after", "cases", "retrained")}
         if not any(named.values()) and side == "shadow":
             continue
-        lacking = [f"--{prefix}{name}" for name, path in named.items() if path is None]
+        lacking = [f"--{prefix}{name}" for name in ("before", "after", "cases") if named[name] is None]
         if lacking:
             raise UserError(f"--exp audit: {', '.join(lacking)} missing; name answers before, after, and the cases")
         files = AnswerFiles(**named)
-        sides[side], names[side], invented = read_side(files, inputs.answers, options.seed, prefix)
+        sides[side] = read_side(files, inputs.answers, options.seed, prefix)
         digests |= files.digests(side)
-        if invented:
+        if sides[side].invented:
             notes.append(f"--{prefix}cases names no sets: cases were divided at random, as if all were independent.")
-    if "shadow" in sides:
-        _check_sides(sides["target"], sides["shadow"])
-    evidence, more = evidence_of(sides["target"], sides.get("shadow"), options)
-    count = len(sides["target"])
-    deleted = int(sides["target"].member.sum())
+    target, shadow = sides["target"], sides.get("shadow")
+    if shadow is not None:
+        _check_sides(target, shadow)
+    evidence, more = evidence_of(target, shadow, options)
+    deleted = int(target.cases.member.sum())
     return Dossier(
         title=f"answers in {inputs.before} and {inputs.after}",
         settings={name: getattr(inputs, name) for name in vars(inputs) if name not in ("pack", "show_ids")},
@@ -180,8 +226,8 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
         evidence=evidence,
         options=options,
         examination=conclude(evidence, options),
-        ids=names["target"],
-        notes=[f"{count:,} cases, {deleted:,} deleted records.", *notes, *more],
+        ids=target.names,
+        notes=[f"{len(target.cases):,} cases, {deleted:,} deleted records.", *notes, *more],
     )
 
 
@@ -354,23 +400,24 @@ def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
         )
 
 
-def _check_columns(before: list[str], after: list[str], flag: str) -> None:
+def _check_columns(before: list[str], others: list[str], flag: str, name: str) -> None:
     """Refuse answers whose columns have the same names in another order."""
-    if before != after and sorted(before) == sorted(after):
+    if before != others and sorted(before) == sorted(others):
         raise UserError(
-            f"--{flag}after has the columns of --{flag}before in another order ({', '.join(after[:4])}, not "
+            f"--{flag}{name} has the columns of --{flag}before in another order ({', '.join(others[:4])}, not "
             f"{', '.join(before[:4])}); make them the same"
         )
 
 
-def _check_sides(target: PosteriorSet, shadow: PosteriorSet) -> None:
-    classes = [part.original.shape[1] for part in (shadow, target)]
+def _check_sides(target: Side, shadow: Side) -> None:
+    classes = [part.cases.original.shape[1] for part in (shadow, target)]
     if classes[0] != classes[1]:
         raise UserError(f"--shadow_before has {classes[0]} classes, --before {classes[1]}")
-    if len(target) == len(shadow) and all(
-        np.array_equal(*parts) for parts in ((target.original, shadow.original), (target.unlearned, shadow.unlearned))
-    ):
+    pairs = ((target.cases.original, shadow.cases.original), (target.cases.unlearned, shadow.cases.unlearned))
+    if all(np.array_equal(*pair) for pair in pairs):
         raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")
+    if (target.retrained is None) != (shadow.retrained is None):
+        raise UserError("--retrained and --shadow_retrained: both sides are compared with retraining, or neither")
 
 
 def _check_order(cases: PosteriorSet, flag: str) -> None:

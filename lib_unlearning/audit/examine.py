@@ -176,7 +176,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     if evidence.retrained is None or evidence.other is None:
         questions = _against_margin(learned, results[found.chosen]["auc"], options)
     else:
-        questions = _against_retraining(cases, evidence.retrained, found, evidence.other, options)
+        questions = _against_retraining(evidence, learned, _apart(evidence.retrained), options)
     if alike:
         questions = [replace(part, verdict="alike") if part.asks == _SHOWS else part for part in questions]
     controls = run_controls(learned, options)
@@ -253,36 +253,40 @@ def _against_margin(cases: Sides, shows: Estimate, options: Options) -> list[Que
     ]
 
 
-def _against_retraining(
-    cases: Sides, retrained: Sides, found: Attacked, other: Attacked, options: Options
-) -> list[Question]:
-    target = cases["target"]
-    degrees = effective_sets(len(np.unique(target.set)), options.overlap) - 1
-    chosen = [(part.scores[part.chosen], target.member, target.set) for part in (found, other)]
+def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, options: Options) -> list[Question]:
+    """`cases`, `retrained`: what the attacks on the unlearned models alone learn from, and what they judge."""
+    target = evidence.cases["target"]
+    both = [part for part in (evidence.found, evidence.other) if part is not None]
+    chosen = [(part.scores[part.chosen], target.member, target.set) for part in both]
     alone = [_alone(part, options) for part in (cases, retrained)]
     questions = []
-    for name, asks, scored, metric, margin in (
-        ("shows", _SHOWS, chosen, "auc", options.margin),
-        ("shows, TPR at 1 % FPR", _SHOWS, chosen, TPR_NAMES[0.01], TPR_MARGIN),
-        (STILL_THERE, _STILL, alone, "auc", options.margin),
-        (f"{STILL_THERE}, TPR at 1 % FPR", _STILL, alone, TPR_NAMES[0.01], TPR_MARGIN),
+    for name, asks, scored, judged, metric, margin in (
+        ("shows", _SHOWS, chosen, target, "auc", options.margin),
+        ("shows, TPR at 1 % FPR", _SHOWS, chosen, target, TPR_NAMES[0.01], TPR_MARGIN),
+        (STILL_THERE, _STILL, alone, cases["target"], "auc", options.margin),
+        (f"{STILL_THERE}, TPR at 1 % FPR", _STILL, alone, cases["target"], TPR_NAMES[0.01], TPR_MARGIN),
     ):
         difference = change(scored[0], scored[1], metric, options.overlap)
         if difference is None:
             continue  # too few strangers to resolve it
         if difference.error == 0:
-            difference = _alike_so_far(target, 0.0)
+            difference = _alike_so_far(judged, 0.0)
         values = [
             evaluate(scores, None, member, sets, overlap=options.overlap)[metric] for scores, member, sets in scored
         ]
-        verdict = relative(difference, degrees, margin)
+        verdict = relative(difference, _degrees(judged, options), margin)
         questions.append(Question(name, asks, values[0], values[1], difference, verdict, margin))
     told = efficacy(cases, retrained, options)
     low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
     away = Estimate(told.value - 0.5, low, high, told.error)
-    verdict = relative(away, degrees, options.margin)
+    verdict = relative(away, _degrees(cases["target"], options), options.margin)
     verdict = "differs" if verdict in ("leaks", "less") else verdict
     return [*questions, Question("same as retrained", _SAME, told, None, away, verdict, options.margin)]
+
+
+def _degrees(cases: PosteriorSet, options: Options) -> float:
+    """Degrees of freedom of a mean over the sample sets of cases."""
+    return effective_sets(len(np.unique(cases.set)), options.overlap) - 1
 
 
 def relative(difference: Estimate, degrees: float, margin: float) -> str:
@@ -398,8 +402,7 @@ def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
     found = _auc(sides, options)
     if found.error is None:
         return Control(name, expected, found, passed=True)
-    degrees = effective_sets(len(np.unique(sides["target"].set)), options.overlap) - 1
-    wide = interval(found.value, found.error, degrees, 0.0, 1.0, level=_SURE)
+    wide = interval(found.value, found.error, _degrees(sides["target"], options), 0.0, 1.0, level=_SURE)
     assert wide.low is not None
     assert wide.high is not None
     return Control(name, expected, found, wide.low <= 0.5 <= wide.high)

@@ -20,7 +20,7 @@ from lib_unlearning.attack import (
     POSTERIORS,
     View,
 )
-from lib_unlearning.audit.answers_file import check_sizes, evidence_of, invented_sets, read_table, row_flags
+from lib_unlearning.audit.answers_file import Side, check_sizes, evidence_of, invented_sets, read_table, row_flags
 from lib_unlearning.audit.directly import direct_notes
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
@@ -137,7 +137,8 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
         return " ".join([few, *directly])
     check_sizes(view.cases.set, view.cases.member, f"--table {inputs.table}")
-    evidence, notes = evidence_of(view.cases, None, options, view)
+    whole = Side(view.cases, None, view.cases.record, invented=True)
+    evidence, notes = evidence_of(whole, None, options, view)
     return Dossier(
         title=f"models {inputs.model_before} and {inputs.model_after}",
         settings={name: value for name, value in vars(inputs).items() if name not in ("pack", "show_ids")},

@@ -76,6 +76,28 @@ def test_a_leak_in_two_files_is_found(tmp_path: Path) -> None:
     assert both["attacks"][both["chosen"]]["auc"]["value"] > 0.95
 
 
+@pytest.mark.parametrize("sides", [("",), ("", "shadow_")])
+def test_files_are_held_against_retrained_models(tmp_path: Path, sides: tuple[str, ...]) -> None:
+    """A deletion that shows as much as retraining is equivalent; one that shows where retraining does not leaks."""
+    flags = []
+    for number, side in enumerate(sides):
+        flags += write_side(tmp_path, 0.5, side, number)
+        shutil.copy(tmp_path / f"{side}after.csv", tmp_path / f"{side}retrained.csv")
+        flags += [f"--{side}retrained", str(tmp_path / f"{side}retrained.csv")]
+    found = audited(tmp_path, *flags, "--margin", "0.65", code=0)
+    assert found["verdict"] == "equivalent"
+    assert "shows, TPR at 1 % FPR" in {question["name"] for question in found["questions"]}
+    pack = found["told"].partition("Pack: ")[2].strip()
+    assert "agrees with itself" in audit(tmp_path, "--verify", pack, code=0)
+    for side in sides:
+        shutil.copy(tmp_path / f"{side}before.csv", tmp_path / f"{side}retrained.csv")
+    assert audited(tmp_path, *flags, code=3)["verdict"] == "leaks"
+    if "shadow_" in sides:
+        assert "or neither" in audit(tmp_path, *flags[:-2], code=2)
+    pd.read_csv(tmp_path / "retrained.csv").iloc[:-1].to_csv(tmp_path / "retrained.csv", index=False)
+    assert "399 rows, the cases 400" in audit(tmp_path, *flags, code=2)
+
+
 def test_no_leak_is_found_where_there_is_none(tmp_path: Path) -> None:
     found = audited(tmp_path, *write_side(tmp_path, 0.0), "--margin", "0.7", code=0)
     assert found["verdict"] == "below"
