@@ -15,6 +15,7 @@ import models
 from lib_unlearning import report
 from lib_unlearning.attack import BOTH_VERSIONS, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.linear import is_linear
 from lib_unlearning.attacks.registry import attacks_on, strongest_learned
 from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.attacks.three_classes import three_classes
@@ -191,6 +192,8 @@ class ThreeWays:
 
     def run(self) -> None:
         """Attack and print how each class is told."""
+        if self.settings.samples_to_evaluate != "in_out" or self.settings.placebo:
+            raise UserError("--exp three_classes asks its own questions: leave out --samples_to_evaluate and --placebo")
         watch, views = Stopwatch(), {}
         for question in ("in_out", "in_in"):
             study = _open(replace(self.settings, samples_to_evaluate=question), watch)
@@ -201,7 +204,9 @@ class ThreeWays:
         overlap = mean_overlap(study.split["target"].sample_sets)
         attack = strongest_learned(settings.attack_model, settings.attacks == "all")
         found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
-        folder = settings.layout.attack_data / f"{report.answers_name(settings, attack.name)}"
+        described = report.description(settings, study.shaped_answers())
+        folder = settings.layout.attack_data / report.run_name(settings, described, attack.name)
+        write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
         write_json(folder / report.THREE_CLASSES, asdict(found) | {"confusion": found.confusion.tolist()})
         told = report.described_study(study.dataset["target"].title, settings)
         say(told)
@@ -267,15 +272,17 @@ class Reconstruct:
             raise UserError("--exp reconstruct rebuilds deleted records: leave out --samples_to_evaluate and --placebo")
         source = StudySource(study, report.answers_name(settings), watch)
         source.check()
-        view = source.views()["target"]
-        if not view.offers >= BOTH_VERSIONS:
-            raise UserError(
-                "--exp reconstruct asks both versions about records of the adversary's own; name one data set"
-            )
+        if settings.other_data:
+            raise UserError("--exp reconstruct asks about records of the adversary's own: name one data set")
+        views = source.views()
+        if not views["target"].offers >= BOTH_VERSIONS:
+            raise UserError("--exp reconstruct asks both versions: leave out --versions, and --queries 1")
         dataset, sets = study.dataset["target"], study.split["target"].sample_sets
         with watch.stage("reconstruct"):
             requests = [part.requests for part in sets]
-            found = reconstruct(view, dataset, study.split["target"].positive, requests, settings.seed)
+            linear = is_linear(views["shadow"], settings.seed)
+            pool = study.split["target"].positive
+            found = reconstruct(views["target"], dataset, pool, requests, settings.seed, linear)
         overlap = mean_overlap(sets)
         described = report.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / report.run_name(settings, described, "reconstruct")

@@ -10,7 +10,7 @@ import inspect
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def _flags() -> Iterator[Flag]:
         kind=whole(1),
         metavar="P",
     )
-    help = "most questions to a version beside the candidates, 1 for none (as many as an attack likes)"
+    help = "most questions to a version for one candidate, itself aside, 1 for none (as many as an attack likes)"
     yield _study(group, "queries", None, help, kind=whole(1), metavar="N")
     help = "which models the adversary sees"
     yield _study(group, "versions", "both", help, choices=("both", SEES_ORIGINAL, SEES_UNLEARNED))
@@ -207,7 +207,7 @@ def _flags() -> Iterator[Flag]:
     )
     yield _study(group, "round_digits", None, "decimal digits to publish", kind=whole(1, 15), metavar="N")
     help = "of a plug-in: what it makes of answers before they are published"
-    yield _study(group, "defense", None, help, choices=tuple(DEFENSES), metavar="NAME")
+    yield _study(group, "defense", None, help, kind=_defense, metavar="NAME")
     yield _study(group, "is_dp_defense", False, "train networks with DP-SGD", True, kind=boolean)
 
     group = "audit"
@@ -242,6 +242,13 @@ def _text(text: str) -> str:
     """What is not empty."""
     if not text:
         raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def _defense(text: str) -> str:
+    if text not in DEFENSES:
+        known = f"choose from {', '.join(DEFENSES)}" if DEFENSES else "none is known: a --plugin brings them"
+        raise argparse.ArgumentTypeError(f"{text!r} is no defense; {known}")
     return text
 
 
@@ -482,7 +489,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         attack_model=parsed.attack_model,
         audit=AuditInputs(**{part.name: values[part.name] for part in fields(AuditInputs)}),
         attacks=parsed.attacks,
-        budget=Budget(parsed.own_models, parsed.probes, parsed.queries, parsed.versions, parsed.label_known),
+        budget=_budget(parsed, given),
         unlearning_method=parsed.unlearning_method,
         samples_to_evaluate=parsed.samples_to_evaluate,
         sides={side: _side_settings(values, side) for side in SIDES},
@@ -678,6 +685,18 @@ def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
         if of and not works_as & set(of):
             told = f": it is of {' and '.join(of)}" if len(of) <= _SHOWN_OWNERS else ""
             LOGGER.warning("--%s has no effect on --exp %s%s", name, experiment, told)
+
+
+def _budget(parsed: argparse.Namespace, given: Mapping[str, Any]) -> Budget:
+    """What the adversary has; the paper's attacks train no models and ask about candidates alone."""
+    found = Budget(parsed.own_models, parsed.probes, parsed.queries, parsed.versions, parsed.label_known)
+    if parsed.attacks == "all" or parsed.exp == "audit":
+        return found
+    usual = Budget()
+    spent = {"own_models", "probes", "queries"} - ({"queries"} if parsed.exp == "reconstruct" else set())
+    for name in sorted(spent & given.keys()):
+        LOGGER.warning("--%s has no effect without --attacks all", name)
+    return replace(found, **{name: getattr(usual, name) for name in spent})
 
 
 def _side_settings(values: Mapping[str, Any], side: str) -> SideSettings:

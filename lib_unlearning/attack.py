@@ -6,6 +6,7 @@ An attack sees a side through its `View` only, and the defense lies inside that:
 from __future__ import annotations
 
 import dataclasses
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS, of_known_label
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.link import Link, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import integer_seed, spawn
@@ -42,8 +43,8 @@ class Budget:
     Attributes:
         own_models: K, rounds of own models; in each, every candidate is deleted once. 0: he trains none.
         probes: P, records of his own that he asks both versions about to see a deletion's whole effect.
-        queries: the most records that he asks a version about, candidates aside; 1 for none, None for as many as an
-            attack likes.
+        queries: the most questions that he asks a version for the sake of one candidate, itself aside; 1 for none,
+            None for as many as an attack likes.
         versions: "both", or the one that he sees: "original" or "unlearned".
         label_known: whether he knows a candidate's label; he takes the model's answer for it otherwise.
     """
@@ -102,8 +103,25 @@ class OwnWorlds:
         )
 
 
-# (candidates [m], probes [P], how many of these are used, seed, rounds K) -> worlds
-MakeWorlds = Callable[[np.ndarray, np.ndarray, int, int, int], OwnWorlds]
+@dataclass(frozen=True)
+class WantedWorlds:
+    """What own models are wanted for.
+
+    Attributes:
+        candidates: [m] records. labels: [m] what he takes for their labels; None where he knows them.
+        probes: [P] records of his own to ask about. used: how many of these, from the first on.
+        rounds: K.
+    """
+
+    candidates: np.ndarray
+    labels: np.ndarray | None
+    probes: np.ndarray
+    used: int
+    seed: int
+    rounds: int
+
+
+MakeWorlds = Callable[[WantedWorlds], OwnWorlds]
 
 
 @dataclass(frozen=True)
@@ -118,9 +136,11 @@ class View:
         look_up: records [k] -> features [k, d] of records that the adversary has: candidates and his own.
         label_of: records [k] -> labels [k] of records of his own.
         own: [n] records of the adversary's own, never a target's training record.
+        pool: [n] those of them that models of his own are trained on.
         worlds: trains models of his own; None where none can be trained.
         candidates: [q] all records that this side is asked about, those of cases that were selected away included:
             own models are trained once for all of them.
+        labels_taken: [q] what he takes for the candidates' labels; None where he knows them.
         budget: what he may spend.
         set_size: training records of a model.
         link: what the models' scores become: posteriors, or numbers.
@@ -134,8 +154,10 @@ class View:
     look_up: Callable[[np.ndarray], np.ndarray] | None = None
     label_of: Callable[[np.ndarray], np.ndarray] | None = None
     own: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
+    pool: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
     worlds: MakeWorlds | None = None
     candidates: np.ndarray = field(default_factory=lambda: np.array([], dtype=np.int64))
+    labels_taken: np.ndarray | None = None
     budget: Budget = field(default_factory=Budget)
     set_size: int = 0
     link: Link = field(default_factory=Softmax)
@@ -166,9 +188,8 @@ class View:
         make, probes = self.worlds, self._probes(seed)
         assert make is not None
         used, rounds = self.budget.allowed(len(probes)), self.budget.own_models
-        found: OwnWorlds = self.once(
-            ("worlds", seed, used, rounds), lambda: make(self.candidates, probes, used, seed, rounds)
-        )
+        wanted = WantedWorlds(self.candidates, self.labels_taken, probes, used, seed, rounds)
+        found: OwnWorlds = self.once(("worlds", seed, used, rounds), lambda: make(wanted))
         return found.of(np.searchsorted(self.candidates, self.cases.record))
 
     def probe_records(self, seed: int) -> np.ndarray:
@@ -176,10 +197,31 @@ class View:
         probes = self._probes(seed)
         return probes[: self.budget.allowed(len(probes))]
 
+    def questions(self, seed: int, count: int) -> np.ndarray:
+        """The first records of his own that he asks about under a budget: the probes, then others."""
+        probes = self._probes(seed)
+        others = spawn(seed, "further questions").permutation(np.setdiff1d(self.own, probes))
+        return np.concatenate([probes, others])[:count]
+
     def _probes(self, seed: int) -> np.ndarray:
         """All that he would like to ask about: those of a smaller budget are the first of them."""
-        count = min(self.budget.probes, len(self.own))
-        return spawn(seed, "probe records").choice(self.own, count, replace=False)
+        found: np.ndarray = self.once(("probe records", seed), lambda: self._drawn_probes(seed))
+        return found
+
+    def _drawn_probes(self, seed: int) -> np.ndarray:
+        """From all that he has; where they would leave too few to train own models on, from what these do not need."""
+        rng, wanted = spawn(seed, "probe records"), self.budget.probes
+        chosen = rng.choice(self.own, min(wanted, len(self.own)), replace=False)
+        needed = min(self.set_size, len(self.pool))
+        if len(np.setdiff1d(self.pool, chosen)) < needed:
+            spare = np.concatenate([np.setdiff1d(self.own, self.pool), rng.permutation(self.pool)[needed:]])
+            spare = spare if len(spare) else self.pool[:1]
+            chosen = rng.choice(spare, min(wanted, len(spare)), replace=False)
+        if len(chosen) < wanted:
+            told = "%s probes, not %s: there are no more records beside those that own models are trained on"
+            level = logging.INFO if wanted == PROBES else logging.WARNING
+            LOGGER.log(level, told, f"{len(chosen):,}", f"{wanted:,}")
+        return chosen
 
     def requests(self) -> Iterator[tuple[int, int, np.ndarray]]:
         """(sample set, request, indices [k] of its cases), in the order of sample sets, then of requests."""

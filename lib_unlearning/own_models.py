@@ -7,6 +7,8 @@ Every further round divides the candidates anew. A round is kept on disk, and sh
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import OwnWorlds
+from lib_unlearning.attack import OwnWorlds, WantedWorlds
 from lib_unlearning.cache.files import digest, digest_arrays, read_arrays, write_arrays
 from lib_unlearning.dataset import RecordTable
+from lib_unlearning.errors import LOGGER
 from lib_unlearning.link import Link, Softmax
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.posterior import query
@@ -59,11 +62,19 @@ class Workshop:
     quiet: bool
     link: Link = field(default_factory=Softmax)
 
-    def worlds(self, candidates: np.ndarray, probes: np.ndarray, used: int, seed: int, rounds: int) -> OwnWorlds:
-        """What own models say of candidates [m] and of the first `used` of the probes [P] in a number of rounds."""
-        return _assembled(
-            [self._seen(self._kept_round(candidates, probes, seed, number), used) for number in range(rounds)]
-        )
+    def worlds(self, wanted: WantedWorlds) -> OwnWorlds:
+        """What own models say of the candidates and of the probes."""
+        rounds = [self._kept_round(wanted, number) for number in range(wanted.rounds)]
+        return _assembled([self._seen(answers, wanted.used) for answers in rounds])
+
+    def relabelled(self, records: np.ndarray, labels: np.ndarray) -> Workshop:
+        """One that takes other labels [k] for some records [k]."""
+        taken = self.dataset.labels.copy()
+        taken[records] = labels
+        dataset = dataclasses.replace(self.dataset, labels=taken)  # type: ignore[type-var]
+        trainer, method = copy.copy(self.trainer), copy.copy(self.method)
+        trainer.dataset = method.dataset = dataset
+        return dataclasses.replace(self, dataset=dataset, trainer=trainer, method=method)
 
     def _seen(self, answers: dict[str, np.ndarray], used: int) -> dict[str, np.ndarray]:
         """A round's answers as the provider would publish them, of the versions that the adversary sees."""
@@ -86,23 +97,26 @@ class Workshop:
             found[name] = published[name] if self.versions == "both" else one_version(published[name], self.versions)
         return found
 
-    def _kept_round(self, candidates: np.ndarray, probes: np.ndarray, seed: int, number: int) -> dict[str, np.ndarray]:
+    def _kept_round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
         if self.folder is None:
-            return self._round(candidates, probes, seed, number)
-        key = digest([self.shaped_by, digest_arrays(candidates, probes), seed, number, _FORM])
+            return self._round(wanted, number)
+        taken = () if wanted.labels is None else (wanted.labels,)
+        records = digest_arrays(wanted.candidates, wanted.probes, *taken)
+        key = digest([self.shaped_by, records, wanted.seed, number, _FORM])
         path = self.folder / f"own-{key[:16]}.npz"
         if not path.exists():
-            write_arrays(path, self._round(candidates, probes, seed, number))
+            write_arrays(path, self._round(wanted, number))
         return read_arrays(path)
 
-    def _round(self, candidates: np.ndarray, probes: np.ndarray, seed: int, number: int) -> dict[str, np.ndarray]:
-        shuffled = spawn(seed, "own groups", number).permutation(len(candidates))
-        groups = np.array_split(shuffled, max(2, -(-len(candidates) // self.together)))
+    def _round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
+        shuffled = spawn(wanted.seed, "own groups", number).permutation(len(wanted.candidates))
+        groups = np.array_split(shuffled, max(2, -(-len(wanted.candidates) // self.together)))
         if self.processes > 1:
             self.trainer.warm_up()
-        task = _Group(self, candidates, probes, seed, number)
+        task = _Group(self, wanted, number)
         numbered = list(enumerate(groups))
         parts = list(parallel_map(task, numbered, self.processes, "own models", self.quiet))
+        self._warn_of_few(wanted, parts)
         order = np.argsort(np.concatenate(groups))
         return {
             "inside": np.concatenate([part.inside for part in parts])[order],
@@ -113,12 +127,23 @@ class Workshop:
             "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
         }
 
+    def _warn_of_few(self, wanted: WantedWorlds, parts: list[_Found]) -> None:
+        """Say where records are too few for own models as large as the target's, or for any that never saw somebody."""
+        smallest = min(part.records for part in parts)
+        if smallest < self.set_size:
+            LOGGER.warning("own models learn from %d records, not %d: there are no more", smallest, self.set_size)
+        unseen = int(np.isnan([part.outside[:, 0, 0] for part in parts]).all(axis=0).sum())
+        if unseen:
+            told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
+            LOGGER.warning(told, unseen, len(wanted.candidates))
+
 
 @dataclass(frozen=True)
 class _Found:
-    """One group's answers: inside [g, 2, c], outside [m, 2, c], to the probes before [P, c] and after [g, P, c], and
-    what a step up each candidate's loss does to the probes [g, P, c]."""
+    """One group's models: how many records they had, and their answers: inside [g, 2, c], outside [m, 2, c], to the
+    probes before [P, c] and after [g, P, c], and what a step up each candidate's loss does to the probes [g, P, c]."""
 
+    records: int
     inside: np.ndarray
     outside: np.ndarray
     probes: np.ndarray
@@ -131,49 +156,51 @@ class _Group:
     """Trains one group's models and asks them; runs in a worker."""
 
     shop: Workshop
-    candidates: np.ndarray
-    probes: np.ndarray
-    seed: int
+    wanted: WantedWorlds
     round: int
 
     def __call__(self, numbered: tuple[int, np.ndarray]) -> _Found:
         number, group = numbered
-        shop, deleted = self.shop, self.candidates[group]
+        candidates, probes = self.wanted.candidates, self.wanted.probes
+        shop, deleted = self.shop, candidates[group]
+        if self.wanted.labels is not None:
+            shop = shop.relabelled(deleted, self.wanted.labels[group])
         purpose = (self.round, number)
-        others = shop.pool[~np.isin(shop.pool, np.concatenate([deleted, self.probes]))]
-        rng = spawn(self.seed, "own records", *purpose)
+        others = shop.pool[~np.isin(shop.pool, np.concatenate([deleted, probes]))]
+        rng = spawn(self.wanted.seed, "own records", *purpose)
         kept = rng.choice(others, min(max(shop.set_size - len(deleted), 1), len(others)), replace=False)
         records = rng.permutation(np.concatenate([kept, deleted]))
         deletions = [Deletion(deleted[i : i + 1], _NOBODY, leaves_gap=shop.leaves_gap) for i in range(len(deleted))]
-        seed = integer_seed(self.seed, "own model", *purpose)
+        seed = integer_seed(self.wanted.seed, "own model", *purpose)
         original, unlearned = train_and_unlearn(shop.method, shop.trainer, records, deletions, seed)
-        everybody = np.concatenate([self.probes, self.candidates])
-        asked = [everybody, everybody, *(np.append(self.probes, record) for record in deleted[1:])]
+        everybody = np.concatenate([probes, candidates])
+        asked = [everybody, everybody, *(np.append(probes, record) for record in deleted[1:])]
         answers = [answer.astype(np.float32) for answer in query([original, *unlearned], asked, shop.dataset)]
-        size = len(self.probes)
+        size = len(probes)
         before, first, *others_after = answers
         own = [first[size + group[0]], *(answer[size] for answer in others_after)]
         outside = np.stack([before[size:], first[size:]], axis=1)
-        outside[np.isin(self.candidates, records)] = np.nan
+        outside[np.isin(candidates, records)] = np.nan
         return _Found(
+            records=len(records),
             inside=np.stack([before[size + group], np.stack(own)], axis=1),
             outside=outside,
             probes=before[:size],
             probes_after=np.stack([answer[:size] for answer in answers[1:]]),
-            effects=self._effects(original, deleted),
+            effects=_effects(shop, original, probes, deleted),
         )
 
-    def _effects(self, original: Ensemble, deleted: np.ndarray) -> np.ndarray:
-        """Of the original's constituents together; no probes where these have no gradients."""
-        shop = self.shop
-        # A method may have put something else in a trained model's place.
-        known = all(hasattr(constituent, "effects") for constituent in original.constituents)
-        if GRADIENTS not in shop.trainer.capabilities or not known:
-            return np.zeros((len(deleted), 0, shop.dataset.num_classes), dtype=np.float32)
-        rows = [shop.dataset.rows(part) for part in (self.probes, deleted)]
-        labels = shop.dataset.labels[deleted]
-        found = [constituent.effects(*rows, labels) for constituent in original.constituents]
-        return np.asarray(np.mean(found, axis=0), dtype=np.float32)
+
+def _effects(shop: Workshop, original: Ensemble, probes: np.ndarray, deleted: np.ndarray) -> np.ndarray:
+    """Of the original's constituents together; no probes where these have no gradients."""
+    # A method may have put something else in a trained model's place.
+    known = all(hasattr(constituent, "effects") for constituent in original.constituents)
+    if GRADIENTS not in shop.trainer.capabilities or not known:
+        return np.zeros((len(deleted), 0, shop.dataset.num_classes), dtype=np.float32)
+    rows = [shop.dataset.rows(part) for part in (probes, deleted)]
+    labels = shop.dataset.labels[deleted]
+    found = [constituent.effects(*rows, labels) for constituent in original.constituents]
+    return np.asarray(np.mean(found, axis=0), dtype=np.float32)
 
 
 def one_version(pairs: np.ndarray, version: str) -> np.ndarray:

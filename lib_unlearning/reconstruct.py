@@ -14,7 +14,7 @@ from lib_unlearning.attacks.reconstruction import Guess, Match, Population, Publ
 from lib_unlearning.cache.files import write_text
 from lib_unlearning.dataset import Dataset, RecordTable
 from lib_unlearning.posterior import evenly_spaced
-from lib_unlearning.report import csv_text, with_interval
+from lib_unlearning.report import csv_text, plural, with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
 from lib_unlearning.terminal import fitted, table_lines
 
@@ -36,6 +36,7 @@ class Attempt:
         guess, match: what was guessed, and how good it is.
         alike: how many of the population lie in the region where the answer fell; None where there is no region.
         inside: whether the record does.
+        shows: whether any answer that was asked for changed.
     """
 
     way: str
@@ -46,6 +47,7 @@ class Attempt:
     match: Match
     alike: int | None = None
     inside: bool | None = None
+    shows: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,26 @@ class Reconstruction:
 
 
 def reconstruct(
-    view: View, dataset: RecordTable, pool: np.ndarray, requests: Sequence[np.ndarray], seed: int
+    view: View, dataset: RecordTable, pool: np.ndarray, requests: Sequence[np.ndarray], seed: int, linear: bool
 ) -> Reconstruction:
     """Rebuild what each request of a view deleted, and hold it against the truth.
 
     Args:
         pool: [N] records that models are trained on: whom a deleted one could be.
         requests: [sets] deleted records [requests, k].
+        linear: see `rebuild`.
     """
     public = Public.of(view)
     population = _population(dataset, pool, public)
     attempts: list[Attempt] = []
-    for guess in rebuild(view, seed):
+    for guess in rebuild(view, seed, linear):
         deleted = requests[guess.sample_set][guess.request]
         alike, inside = _region(view, guess, pool, deleted)
         for way, found in guess.by.items():
             record, match = _nearest(population, found, dataset, deleted, public)
-            attempts.append(Attempt(way, guess.sample_set, guess.request, record, found, match, alike, inside))
+            attempts.append(
+                Attempt(way, guess.sample_set, guess.request, record, found, match, alike, inside, guess.shows)
+            )
         stranger = _strangers(view, guess, len(deleted))
         record, match = _nearest(population, guess.by["rebuilt"], dataset, stranger, public)
         attempts.append(Attempt(PLACEBO, guess.sample_set, guess.request, record, guess.by["rebuilt"], match))
@@ -154,11 +159,26 @@ def lines(found: Reconstruction, dataset: Dataset, overlap: float, width: int | 
         for name in next(iter(table.values()))
     }
     yield from table_lines({"guess": list(table)}, columns, width, TABLE)
+    yield from _hidden(found, width)
     yield from _regions(found, width)
     if dataset.columns:
         yield ""
         for attempt in examples(found):
             yield fitted(in_words(attempt, dataset, found.population), width)
+
+
+def _hidden(found: Reconstruction, width: int | None) -> Iterator[str]:
+    """How often nothing showed, and how often the label is right elsewhere."""
+    shown = [attempt for attempt in found.of("rebuilt") if attempt.shows]
+    hidden = len(found.of("rebuilt")) - len(shown)
+    if hidden:
+        right = sum(attempt.match.label for attempt in shown)
+        yield ""
+        yield fitted(
+            f"In {plural(hidden, 'deletion')} no answer that was asked for changed; of the other {len(shown):,} the "
+            f"label is right in {right:,}.",
+            width,
+        )
 
 
 def _regions(found: Reconstruction, width: int | None) -> Iterator[str]:
@@ -167,7 +187,7 @@ def _regions(found: Reconstruction, width: int | None) -> Iterator[str]:
         inside = np.mean([bool(attempt.inside) for attempt in found.of("rebuilt")])
         yield ""
         yield fitted(
-            f"Region where the answer fell: {np.median(sizes):,.0f} of {found.population:,} records in the median "
+            f"Region where the answer fell most: {np.median(sizes):,.0f} of {found.population:,} records in the median "
             f"(the anonymity set); the deleted record is one of them in {inside:.0%} of the deletions.",
             width,
         )

@@ -298,6 +298,8 @@ def known(budget: Budget) -> str:
     usual, parts = Budget(), []
     if budget.own_models != usual.own_models:
         parts.append(f"{plural(budget.own_models, 'round')} of own models")
+    if budget.probes != usual.probes:
+        parts.append(plural(budget.probes, "probe"))
     if budget.queries is not None:
         parts.append(f"{plural(budget.queries, 'question')} a version")
     if budget.versions != "both":

@@ -193,7 +193,8 @@ def adversary(scope: Scope) -> Iterator[str]:
     full = ("", *(f"--own_models {count}" for count in (0, 4, 16)), *(f"--queries {count}" for count in QUESTIONS))
     full += ("--versions unlearned", "--versions original", "--label_known false")
     budgets = scope.pick(full, ("", "--own_models 0", "--queries 1"))
-    held_back = scope.pick(("", *(f"--round_digits {digits}" for digits in (4, 3, 2)), "--top_k 0"), ("", "--top_k 0"))
+    rounded = (f"--round_digits {digits}" for digits in (4, 3, 2))
+    held_back = scope.pick(("", *rounded, "--top_k 1", "--top_k 0"), ("", "--top_k 0"))
     lines = tuple(f"{ADULT} --original_model LR {budget} {defense}" for budget in budgets for defense in held_back)
     yield from _today(lines)
 

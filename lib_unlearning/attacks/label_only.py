@@ -24,7 +24,7 @@ class Depths:
     seed: int
 
     def __call__(self, view: View) -> np.ndarray:
-        found = np.empty((len(view.cases), 3 * (1 + len(RADII))))
+        found = np.empty((len(view.cases), 3 * (1 + len(_affordable(view)[0]))))
         for number, request, chosen in view.requests():
             records, labels = view.cases.record[chosen], view.cases.label[chosen]
             key = ("depths", self.seed, number, request, records.tobytes())
@@ -33,15 +33,15 @@ class Depths:
 
     def _depths(self, view: View, number: int, request: int, records: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Of the cases [k] of one request."""
-        copies = max(1, view.budget.allowed(COPIES * len(RADII)) // len(RADII))
+        radii, copies = _affordable(view)
         deviation = view.once("deviation", lambda: view.rows(view.own).std(axis=0))
         rows = view.rows(records)
-        asked = np.concatenate([rows[None], *(self._noisy(rows, deviation, copies, radius) for radius in RADII)])
+        asked = np.concatenate([rows[None], *(self._noisy(rows, deviation, copies, radius) for radius in radii)])
         depth = []
         for version in (ORIGINAL, request):
             answers = view.ask_rows(number, version, asked.reshape(-1, asked.shape[-1])).argmax(axis=1)
             right = answers.reshape(len(asked), len(rows)) == labels  # [1 + radii copies, k]
-            shares = right[1:].reshape(len(RADII), copies, -1).mean(axis=1)
+            shares = right[1:].reshape(len(radii), copies, -1).mean(axis=1)
             depth.append(np.vstack([right[:1], shares]).T)
         return np.hstack([*depth, depth[0] - depth[1]])
 
@@ -50,6 +50,12 @@ class Depths:
         noise = spawn(self.seed, "noise", int(1000 * radius)).normal(size=(copies, 1, records.shape[1]))
         found: np.ndarray = records + radius * deviation * noise
         return found
+
+
+def _affordable(view: View) -> tuple[tuple[float, ...], int]:
+    """The radii, and the copies at each, that a budget for one candidate allows."""
+    questions = view.budget.allowed(COPIES * len(RADII))
+    return RADII[:questions], max(1, questions // len(RADII))
 
 
 class LabelOnly(LearnedAttack):

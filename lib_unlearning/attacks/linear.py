@@ -109,8 +109,10 @@ class Extraction:
         own = view.rows(view.own)
         coordinates = Coordinates.of(own)
         enough = _PROBES_A_PARAMETER * (own.shape[1] + 1) + _CHECKED
-        count = min(len(view.own), enough if view.budget.queries is None else view.budget.queries)
-        probes = spawn(seed, "probes").choice(view.own, count, replace=False)
+        if view.budget.queries is None:
+            probes = spawn(seed, "probes").choice(view.own, min(len(view.own), enough), replace=False)
+        else:
+            probes = view.questions(seed, view.budget.queries)
         return Extraction(coordinates, coordinates(view.rows(probes)), probes, coordinates(own), view.link)
 
     def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:

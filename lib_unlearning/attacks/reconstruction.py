@@ -3,18 +3,18 @@
 Linear models: the residual gradient of a single deletion is the record times its error (after Bertran et al., NeurIPS
 2024, arXiv 2405.20272), so its direction gives the record and its sign the label. Other models: of the adversary's own
 records, those whose answer for a class fell most show the region and the label. Beside it stand the record whose answer
-changed most (MaxDiff), the most common record, and a stranger in the deleted record's place.
+changed most (MaxDiff), the mean and the most common record, and a stranger in the deleted record's place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib_unlearning.attack import ORIGINAL, View
-from lib_unlearning.attacks.linear import Coordinates, Extraction, is_linear
+from lib_unlearning.attacks.linear import Coordinates, Extraction
 
 _TINY = 1e-12
 _WHOLE = 1e-9  # share of the largest fall that still belongs to a tree's region
@@ -42,13 +42,15 @@ class Guess:
 
     Attributes:
         fell: by how much at least the posterior of the guessed label fell in the region that was found; None where
-            there are no regions.
+            a model is linear, or nothing fell.
+        shows: whether any answer that was asked for changed.
     """
 
     sample_set: int
     request: int
     by: dict[str, Rebuilt]
     fell: float | None = None
+    shows: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,14 @@ class Public:
         """One of the adversary's own records."""
         standard = self.coordinates(self.rows[number : number + 1])[0, :-1]
         return Rebuilt(int(self.labels[number]), standard, self.rows[number])
+
+    def part(self, chosen: np.ndarray) -> Public:
+        """With some of the records, by their numbers [k], and the coordinates of all."""
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], lengths=self.lengths[chosen])
+
+    def mean(self) -> Rebuilt:
+        """The mean record, and the most common class."""
+        return self.rebuilt(int(_most_common(self.labels)), np.zeros(self.rows.shape[1]))
 
     def usual(self) -> Rebuilt:
         """The most common value of each column, and the most common class."""
@@ -156,25 +166,35 @@ def from_falls(falls: np.ndarray, public: Public, regions: bool) -> Rebuilt:
     return Rebuilt(label, public.coordinates(row[None])[0, :-1], row)
 
 
-def rebuild(view: View, seed: int) -> Iterator[Guess]:
-    """What an adversary who has no candidate rebuilds of each request of a view."""
-    public, linear = Public.of(view), is_linear(view, seed)
+def rebuild(view: View, seed: int, linear: bool) -> Iterator[Guess]:
+    """What an adversary who has no candidate rebuilds of each request of a view.
+
+    Args:
+        linear: whether models such as these are linear in their inputs, found by asking others.
+    """
+    public = Public.of(view)
     plan = Extraction.plan(view, seed) if linear else None
-    usual = public.usual()
+    asked = view.own if view.budget.queries is None else view.questions(seed, view.budget.queries)
+    order = np.argsort(view.own)
+    seen = public.part(order[np.searchsorted(view.own, asked, sorter=order)])
+    always = {"mean record": public.mean(), "usual record": public.usual()}
     before: dict[int, np.ndarray] = {}
     for number, request, _ in view.requests():
         if number not in before:
-            before = {number: view.ask(number, ORIGINAL, view.own)}
-        falls = before[number] - view.ask(number, request, view.own)
+            before = {number: view.ask(number, ORIGINAL, asked)}
+        falls = before[number] - view.ask(number, request, asked)
         regions = plan is None and _has_regions(before[number])
         if plan is None:
-            found = from_falls(falls, public, regions)
+            found = from_falls(falls, seen, regions)
         else:
             thetas = [plan.theta(view, number, version) for version in (ORIGINAL, request)]
             found = from_residual(plan.residual(*thetas), public)
-        largest = public.record(int(np.abs(falls).max(axis=1).argmax()))
-        fell = float(falls[:, found.label].max()) * (1 - _WHOLE) if regions and found.label >= 0 else None
-        yield Guess(number, request, {"rebuilt": found, "largest change": largest, "usual record": usual}, fell)
+        largest = seen.record(int(np.abs(falls).max(axis=1).argmax()))
+        fell = None
+        if plan is None and found.label >= 0:
+            fell = float(falls[:, found.label].max()) * (1 - _WHOLE if regions else _PART)
+        by = {"rebuilt": found, "largest change": largest, **always}
+        yield Guess(number, request, by, fell, bool(np.abs(falls).max() > _TINY))
 
 
 def _has_regions(answers: np.ndarray) -> bool:

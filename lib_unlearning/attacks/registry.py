@@ -8,12 +8,13 @@ from lib_unlearning.attack import ATTACKS, Attack, FeatureAttack, LearnedAttack,
 from lib_unlearning.attacks.combined import Combined
 from lib_unlearning.attacks.label_only import LabelOnly
 from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
-from lib_unlearning.attacks.residual_gradient import ResidualGradient
+from lib_unlearning.attacks.residual_gradient import ResidualAlone, ResidualGradient
 from lib_unlearning.attacks.worlds import LikelihoodRatio, Rmia
 
 # Today's attacks; to add one: a file in this folder, and one line here. Plug-ins add to `attack.ATTACKS`.
 TODAY: dict[str, Callable[[str], Attack]] = {
     "residual_gradient": ResidualGradient,
+    "residual_alone": ResidualAlone,
     "probe_newton": ProbeNewton,
     "probe_matched": ProbeMatched,
     "probe_gradient": ProbeGradient,

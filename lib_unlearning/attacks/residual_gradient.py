@@ -60,3 +60,13 @@ class ResidualGradient(LearnedAttack):
     def prepare(self, shadow: View, seed: int) -> Joined:
         """Nothing is learned beside the classifier."""
         return Joined((Residuals(seed), KnownLabel()))
+
+
+class ResidualAlone(ResidualGradient):
+    """The same by the gradient's fit alone: what the models' difference says, without the answer to the candidate."""
+
+    name = "residual_alone"
+
+    def prepare(self, shadow: View, seed: int) -> Joined:
+        """Nothing is learned beside the classifier."""
+        return Joined((Residuals(seed),))

@@ -56,7 +56,7 @@ def gaussians(samples: np.ndarray, spread_of: np.ndarray | None = None) -> Gauss
 
     `spread_of` [n', m, k]: samples whose covariance is taken where there is a single one a candidate.
     """
-    mean = np.nanmean(samples, axis=0)
+    mean = _mean_of_seen(samples)
     counts = (~np.isnan(samples[..., 0])).sum(axis=0)
     if counts.max() < 2 and spread_of is not None:
         return Gaussians(mean, gaussians(spread_of).covariance)
@@ -83,16 +83,22 @@ def log_ratios(view: View, seed: int, columns: tuple[int, ...] = (0, 1), offline
     worlds = view.own_worlds(seed)
     seen = statistics_of(np.stack([cases.original, cases.unlearned], axis=1), cases.label)
     out = statistics_of(flat(worlds), cases.label)
+    unknown = np.isnan(out[..., 0]).all(axis=0)  # every own model was trained on the candidate: nothing is known
     if offline:
         never = gaussians(out)
         spread = np.sqrt(np.einsum("mii->mi", never.covariance))
-        found: np.ndarray = ((seen - never.mean) / spread)[:, 1]
-        return found
+        return np.where(unknown, 0.0, ((seen - never.mean) / spread)[:, 1])
     inside = statistics_of(worlds.inside, cases.label)[..., columns]
     out, seen = out[..., columns], seen[:, columns]
     deleted, never = gaussians(inside, out), gaussians(out)
-    ratios: np.ndarray = deleted.log_density(seen) - never.log_density(seen)
-    return ratios
+    return np.where(unknown, 0.0, deleted.log_density(seen) - never.log_density(seen))
+
+
+def _mean_of_seen(samples: np.ndarray) -> np.ndarray:
+    """Mean [m, ...] of samples [n, m, ...] that are there; NaN where none is."""
+    counts = (~np.isnan(samples)).sum(axis=0)
+    found: np.ndarray = np.where(counts > 0, np.nansum(samples, axis=0) / np.maximum(counts, 1), np.nan)
+    return found
 
 
 class WorldAttack(Attack, FittedAttack):
@@ -141,9 +147,11 @@ class Rmia(WorldAttack):
         cases, probes = view.cases, view.probe_records(self.seed)
         worlds = view.own_worlds(self.seed)
         labels = view.labels(probes)
-        never = np.nanmean(_of_label(flat(worlds)[:, :, 0], cases.label), axis=0)
+        answers = _of_label(cases.original if original else cases.unlearned, cases.label)
+        never = _mean_of_seen(_of_label(flat(worlds)[:, :, 0], cases.label))
+        never = np.where(np.isnan(never), answers, never)  # of whom nothing is known, nothing stands out
         others = _of_label(worlds.probes.reshape(-1, *worlds.probes.shape[2:]), labels).mean(axis=0)
-        ratio = _of_label(cases.original if original else cases.unlearned, cases.label) / _prior(never)
+        ratio = answers / _prior(never)
         found = np.empty(len(cases))
         asked: dict[tuple[int, int], np.ndarray] = {}
         for number, request, chosen in view.requests():

@@ -150,6 +150,7 @@ class Bench:
             look_up=None if numeric is None else numeric.__getitem__,
             label_of=self.records.labels.__getitem__,
             own=self.public,
+            pool=self.split["shadow"].positive,
             worlds=self.workshop(self.method).worlds,
             candidates=np.unique(cases.record),
             budget=budget,

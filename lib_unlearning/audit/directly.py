@@ -23,7 +23,7 @@ def direct_notes(view: View, table: RecordTable, seed: int) -> list[str]:
         return []
     linear = is_linear(view, seed)
     notes = [_place(view, seed)] if linear else []
-    return [*notes, _rebuilt(view, table, seed)] if linear or table.num_classes > 1 else notes
+    return [*notes, _rebuilt(view, table, seed, linear)] if linear or table.num_classes > 1 else notes
 
 
 def _place(view: View, seed: int) -> str:
@@ -39,12 +39,12 @@ def _place(view: View, seed: int) -> str:
     )
 
 
-def _rebuilt(view: View, table: RecordTable, seed: int) -> str:
+def _rebuilt(view: View, table: RecordTable, seed: int, linear: bool) -> str:
     """How near what is rebuilt comes to what was deleted, by each way of guessing; no value of anybody's."""
     cases = view.cases
     whole = replace(view, cases=replace(cases, set=np.zeros_like(cases.set), request=np.zeros_like(cases.request)))
     deleted = cases.record[cases.member == 1]
-    found = reconstruct(whole, table, cases.record, [deleted[None]], seed)
+    found = reconstruct(whole, table, cases.record, [deleted[None]], seed, linear)
     told = "; ".join(f"{attempt.way}: {_fit(attempt, table, found.population)}" for attempt in found.attempts)
     nearest = " (of several, the one that fits best)" if len(deleted) > 1 else ""
     return f"A record rebuilt from both models alone, beside the deleted one{nearest}, and other guesses: {told}."

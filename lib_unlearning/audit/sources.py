@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View
+from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View, WantedWorlds
 from lib_unlearning.cache.files import digest
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
@@ -91,6 +91,7 @@ class StudySource:
         views = {}
         for side in SIDES:
             asked, cases = _Asked(self, side), self._as_seen(found[side].cases)
+            candidates = np.unique(cases.record)
             views[side] = View(
                 cases=cases,
                 offers=self._offers(),
@@ -99,16 +100,18 @@ class StudySource:
                 look_up=self.study.dataset[side].rows,
                 label_of=self.study.dataset[side].labels.__getitem__,
                 own=own,
+                pool=shadow.positive,
                 worlds=self._worlds,
-                candidates=np.unique(cases.record),
+                candidates=candidates,
+                labels_taken=None if self.study.settings.budget.label_known else _taken(cases, candidates),
                 budget=self.study.settings.budget,
                 set_size=self.study.settings.sides[side].set_size or 0,
             )
         return views
 
-    def _worlds(self, candidates: np.ndarray, probes: np.ndarray, used: int, seed: int, rounds: int) -> OwnWorlds:
+    def _worlds(self, wanted: WantedWorlds) -> OwnWorlds:
         with self._watch.stage("own models"):
-            return self._workshop().worlds(candidates, probes, used, seed, rounds)
+            return self._workshop().worlds(wanted)
 
     def _workshop(self) -> Workshop:
         study, settings = self.study, self.study.settings
@@ -207,6 +210,14 @@ class StudySource:
             side: gather([answers for (of, _), answers in zip(which, found, strict=True) if of == side and answers])
             for side in SIDES
         }
+
+
+def _taken(cases: PosteriorSet, candidates: np.ndarray) -> np.ndarray:
+    """The label [q] that each candidate's cases have most often, of equals the first."""
+    votes = np.zeros((len(candidates), cases.original.shape[1]), dtype=np.int64)
+    np.add.at(votes, (np.searchsorted(candidates, cases.record), cases.label), 1)
+    found: np.ndarray = votes.argmax(axis=1)
+    return found
 
 
 class _Asked:

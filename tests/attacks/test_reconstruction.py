@@ -90,11 +90,25 @@ def test_linear_models_give_the_person_back_and_strangers_do_not(tmp_path: Path)
     assert "14 attributes" in " ".join(told.split())
     folder = Path(told.strip().rpartition("Results: ")[2])
     header, *lines = (folder / "reconstruction.csv").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 3 * 5 * 4
+    assert len(lines) == 3 * 5 * 5
     assert "age" not in header  # no attribute of anybody
     assert (folder / "reconstruction.png").exists()
     tree = run(tmp_path, *always, "--original_model", "DT", small=False)
     assert "anonymity" in tree
+    assert "no answer that was asked for changed" in " ".join(tree.split())
+    for flags in (["--queries", "1"], ["--versions", "unlearned"]):
+        assert "leave out --versions" in run(tmp_path, *always, *flags, code=2, small=False)
+
+
+def test_fewer_questions_find_smaller_changes(tmp_path: Path) -> None:
+    """What a budget does not allow is not asked: the largest change among 20 records is another than among all."""
+    always = ["--exp", "reconstruct", "--train_missing", *SIZES, "--original_model", "DT"]
+    rows = []
+    for flags in ([], ["--queries", "20"]):
+        told = run(tmp_path, *always, *flags, small=False)
+        rows.append([line for line in told.splitlines() if line.startswith(("largest change", "mean record"))])
+    assert rows[0][0] != rows[1][0]
+    assert rows[0][1] == rows[1][1]
 
 
 def test_a_stream_of_deletions(tmp_path: Path) -> None:
@@ -131,3 +145,7 @@ def test_three_classes_are_told(tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1] for line in told.splitlines() if line.startswith(("deleted", "remaining"))}
     assert float(rows["deleted"]) > 0.7
     assert float(rows["remaining"]) < 0.85
+    other = run(tmp_path, *flags, *SIZES, "--top_k", "0", small=False)
+    folders = {printed.rpartition("Results: ")[2] for printed in (told, other)}
+    assert len(folders) == 2  # other settings, another folder
+    assert "asks its own" in run(tmp_path, *flags, "--samples_to_evaluate", "in_in", code=2, small=False)

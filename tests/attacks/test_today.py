@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+import data_prepare
+import models
 from lib_unlearning import link
+from lib_unlearning.attack import Budget, View
 from lib_unlearning.attacks import linear, residual_gradient
 from lib_unlearning.attacks.probes import Whitening, agreement
-from lib_unlearning.attacks.registry import TODAY
+from lib_unlearning.attacks.reconstruction import rebuild
+from lib_unlearning.attacks.registry import TODAY, attacks_on
+from lib_unlearning.audit.sources import StudySource
+from lib_unlearning.parallel import Stopwatch
+from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.record_split import SIDES
+from lib_unlearning.report import answers_name
+from lib_unlearning.study import open_study
+from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from parameter_parser import parse_settings
 from tests.test_commands import result_rows, run
 
 SIZES = [
@@ -106,6 +120,77 @@ def test_on_linear_models_they_see_far_more_than_the_paper(tmp_path: Path) -> No
     for name in linear_only:
         assert float(placebo[name]["auc_low"]) <= 0.5 <= float(placebo[name]["auc_high"])
         assert float(placebo[name]["empirical_epsilon"]) < 0.5
+
+
+class Counted:
+    """Answers of a view, and who was asked about for how many candidates' sake."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.asked: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self.made: dict[tuple[int, int], int] = defaultdict(int)
+
+    def answer(self, number: int, version: int, records: np.ndarray) -> np.ndarray:
+        self.asked[number, version].update(records.tolist())
+        return self.view.ask(number, version, records)
+
+    def answer_rows(self, number: int, version: int, rows: np.ndarray) -> np.ndarray:
+        self.made[number, version] = max(self.made[number, version], len(rows))
+        return self.view.ask_rows(number, version, rows)
+
+
+def source(folder: Path, *flags: str) -> StudySource:
+    always = ["--exp=mem_inf", "--train_missing", "--attacks=all", "--quiet", f"--temp_data={folder}", *SIZES]
+    settings = parse_settings([*always, "--original_model=LR", "--num_process=1", *flags])
+    dataset = data_prepare.obtain_dataset("adult", "income", settings.layout)
+    study = open_study(settings, dict.fromkeys(SIDES, dataset), models.TARGET_MODELS, UNLEARNING_METHODS)
+    return StudySource(study, answers_name(settings), Stopwatch())
+
+
+@pytest.mark.parametrize("queries", [2, 15, 200])
+def test_no_attack_asks_more_than_its_budget(tmp_path: Path, queries: int) -> None:
+    views = source(tmp_path, f"--queries={queries}").views()
+    attacks = attacks_on(views["shadow"], "LR", 0, today=True)
+    for name, attack in attacks.items():
+        counted = Counted(views["target"])
+        target = replace(views["target"], answer=counted.answer, answer_rows=counted.answer_rows, memo={})
+        attack.fit(views["shadow"], 0).score(target)
+        most = max(map(len, counted.asked.values()), default=0)
+        assert most <= queries, name
+        assert most == queries or name not in ("combined", "probe_newton")
+        assert max(counted.made.values(), default=0) <= 2 * (1 + queries), name  # a request has two candidates
+    counted = Counted(views["target"])
+    list(rebuild(replace(views["target"], answer=counted.answer, memo={}), 0, linear=True))
+    assert max(map(len, counted.asked.values())) == queries
+
+
+def test_labels_that_are_not_known_do_not_reach_own_models(tmp_path: Path) -> None:
+    """Own models of another truth say the same, as they are trained on what the adversary takes for it."""
+    known, unknown = (source(tmp_path, f"--label_known={known}") for known in ("true", "false"))
+    assert known.views()["target"].labels_taken is None
+    target = unknown.views()["target"]
+    true = unknown.study.dataset["target"].labels[target.candidates]
+    assert target.labels_taken is not None
+    assert 0.6 < (target.labels_taken == true).mean() < 1
+    found = target.own_worlds(0)
+    assert not np.array_equal(found.inside, known.views()["target"].own_worlds(0).inside)
+    for path in tmp_path.rglob("own-*.npz"):
+        path.unlink()
+    other = unknown.study.dataset["shadow"].labels.copy()
+    other[target.candidates] = 1 - true
+    unknown.study.dataset["shadow"] = replace(unknown.study.dataset["shadow"], labels=other)
+    again = replace(target, memo={}).own_worlds(0)
+    np.testing.assert_array_equal(found.inside, again.inside)
+
+
+def test_a_small_table_keeps_records_for_own_models(caplog: pytest.LogCaptureFixture) -> None:
+    own, pool = np.arange(100), np.arange(50)
+    cases = PosteriorSet(*(np.zeros((1, 2)),) * 2, *(np.zeros(1, dtype=int),) * 5)
+    for set_size, most in ((10, 90), (30, 70), (50, 50)):
+        probes = View(cases, own=own, pool=pool, set_size=set_size, budget=Budget(probes=80)).probe_records(0)
+        assert len(np.unique(probes)) == len(probes) == min(80, most)
+        assert len(np.setdiff1d(pool, probes)) >= set_size
+    assert "50 probes, not 80" in caplog.text
 
 
 def test_less_is_seen_with_less(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def view_of(fall: float, cases: int = 200, seed: int = 0) -> View:
         look_up=lambda records: np.ones((len(records), 2)),
         label_of=lambda records: np.ones(len(records), dtype=int),
         own=np.arange(1000, 1000 + PROBES),
-        worlds=lambda candidates, probes, used, seed, rounds: own,
+        worlds=lambda wanted: own,
         candidates=index,
     )
 

@@ -180,10 +180,17 @@ POINTS: dict[str, tuple[list[list[str]], list[Any]]] = {
     "defense": ([["--top_k=0"], ["--temperature=5"]], ["none", "label only", "temperature 5"]),
     "placebo": ([["--placebo"]], ["DT / scratch / DT"]),
     "adversary": (
-        [[*TODAY, "--own_models=0"], [*TODAY, "--top_k=0"], [*TODAY, "--own_models=0", "--top_k=0"], TODAY],
+        [
+            [*TODAY, "--own_models=0"],
+            [*TODAY, "--top_k=0"],
+            [*TODAY, "--own_models=0", "--top_k=0"],
+            [*TODAY, "--probes=100"],
+            TODAY,
+        ],
         [
             ("0 rounds of own models", "label only"),
             ("0 rounds of own models", "none"),
+            ("100 probes", "none"),
             ("usual (1 round of own models)", "label only"),
             ("usual (1 round of own models)", "none"),
         ],
