@@ -12,6 +12,7 @@ from lib_unlearning.seeds import spawn
 
 _PROBES_A_PARAMETER = 3  # answers per unknown: more than enough if they are exact, and some redundancy if not
 _CHECKED = 50  # answers that must agree with the linear function found from the others
+_FEW_ANSWERS = 10
 _LINEAR = 1e-3  # largest share of the answers' variance that it may leave unexplained
 _TINY = 1e-12
 _SOFTMAX = Softmax()
@@ -170,6 +171,8 @@ def _fits_a_line(view: View, seed: int) -> bool:
     inputs, answers = plan.inputs[kept], answers[kept]
     if plan.inputs.shape[1] + _CHECKED > len(inputs):
         return False  # too few records to tell
+    if len(np.unique(answers.round(12), axis=0)) <= _FEW_ANSWERS:
+        return False  # a tree: whatever has few values may lie on a plane
     signal = view.link.signal(answers)
     theta = extract(inputs[:-_CHECKED], signal[:-_CHECKED])
     return unexplained(inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers)

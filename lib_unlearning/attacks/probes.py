@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib_unlearning.attack import BOTH_VERSIONS, ORIGINAL, OWN_MODELS, LearnedAttack, View
-from lib_unlearning.attacks.linear import Extraction, hessian, is_linear, loss_gradients
+from lib_unlearning.attacks.linear import Extraction, Versions, hessian, is_linear, loss_gradients
 from lib_unlearning.construct_feature import of_known_label
 from lib_unlearning.training.tasks import GRADIENTS
 
@@ -145,22 +145,37 @@ def changes_of_gradients(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Changes of the extracted linear functions at the probes, and those of one Newton step without the candidate."""
-    plan = Extraction.plan(view, seed)
-    probes = plan.coordinates(view.rows(view.probe_records(seed)))
-    classes = view.cases.original.shape[1]
-    seen = np.empty((len(view.cases), len(probes) * classes), dtype=np.float32)
+    plan, probes = Extraction.plan(view, seed), view.probe_records(seed)
+    seen = np.empty((len(view.cases), len(probes) * view.cases.original.shape[1]), dtype=np.float32)
     expected = np.empty_like(seen)
-    solved: tuple[int, np.ndarray] = (-1, np.empty(0))
+    steps = _NewtonSteps(plan, plan.coordinates(view.rows(probes)))
     for found in plan.versions(view):
-        if found.sample_set != solved[0]:
-            solved = (
-                found.sample_set,
-                np.linalg.pinv(hessian(plan.public, found.before, plan.link), rcond=1e-8, hermitian=True),
-            )
+        records = view.cases.record[found.cases]
+        key = ("newton", len(plan.probes), len(probes), int(probes[0]), found.sample_set, found.request)
+        seen[found.cases], expected[found.cases] = view.once(
+            (*key, records.tobytes(), view.cases.label[found.cases].tobytes()),
+            lambda: steps.of(view, found),  # noqa: B023
+        )
+    return seen, expected
+
+
+@dataclass
+class _NewtonSteps:
+    """Changes at probes [P, d + 1], seen and expected; the last sample set's Hessian stays solved."""
+
+    plan: Extraction
+    probes: np.ndarray
+    _solved: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def of(self, view: View, found: Versions) -> tuple[np.ndarray, np.ndarray]:
+        """[P c] and [k, P c] of one request's k cases."""
+        plan = self.plan
+        if found.sample_set != self._solved[0]:
+            curvature = hessian(plan.public, found.before, plan.link)
+            self._solved = (found.sample_set, np.linalg.pinv(curvature, rcond=1e-8, hermitian=True))
         asked = plan.coordinates(view.rows(view.cases.record[found.cases]))
         gradients = loss_gradients(asked, view.cases.label[found.cases], found.before, plan.link)
-        moved = gradients.reshape(len(asked), -1) @ solved[1] / max(view.set_size, 1)
+        moved = gradients.reshape(len(asked), -1) @ self._solved[1] / max(view.set_size, 1)
         steps = moved.reshape(len(asked), *found.before.shape)  # the parameters' way when the candidate goes
-        seen[found.cases] = (probes @ (found.before - found.after)).ravel()
-        expected[found.cases] = -np.einsum("pd,kdc->kpc", probes, steps).reshape(len(asked), -1)
-    return seen, expected
+        seen = (self.probes @ (found.before - found.after)).ravel()
+        return seen, -np.einsum("pd,kdc->kpc", self.probes, steps).reshape(len(asked), -1)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib_unlearning.attacks.reconstruction import Population, Public, Rebuilt, from_falls, from_residual
+from lib_unlearning.attacks.reconstruction import Match, Population, Public, Rebuilt, from_falls, from_residual
+from lib_unlearning.reconstruct import Attempt, Reconstruction, _hidden
 from tests.test_commands import run
 
 SIZES = [
@@ -95,9 +96,17 @@ def test_linear_models_give_the_person_back_and_strangers_do_not(tmp_path: Path)
     assert (folder / "reconstruction.png").exists()
     tree = run(tmp_path, *always, "--original_model", "DT", small=False)
     assert "anonymity" in tree
-    assert "no answer that was asked for changed" in " ".join(tree.split())
     for flags in (["--queries", "1"], ["--versions", "unlearned"]):
         assert "leave out --versions" in run(tmp_path, *always, *flags, code=2, small=False)
+
+
+def test_deletions_that_nothing_shows_are_told() -> None:
+    guess = Rebuilt(1, np.zeros(2), np.zeros(2))
+    matches = [Match(right, 0.0, 0.5, 3) for right in (True, False, False)]
+    attempts = [Attempt("rebuilt", 0, n, n, guess, match, shows=n != 1) for n, match in enumerate(matches)]
+    (_, told) = _hidden(Reconstruction(attempts, 10), None)
+    assert told == "In 1 deletion no answer that was asked for changed; of the other 2 the label is right in 1."
+    assert not list(_hidden(Reconstruction(attempts[:1], 10), None))
 
 
 def test_fewer_questions_find_smaller_changes(tmp_path: Path) -> None:

@@ -147,6 +147,24 @@ def source(folder: Path, *flags: str) -> StudySource:
     return StudySource(study, answers_name(settings), Stopwatch())
 
 
+@pytest.mark.parametrize(("leaves", "found"), [(0, True), (1, False), (10, False)])
+def test_a_tree_is_not_linear_though_few_values_lie_on_a_plane(leaves: int, found: bool) -> None:
+    """Where all but one leaf lack a class, the answers that say something are all alike."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2000, 3))
+    answers = link.softmax(np.hstack([rows, np.zeros((2000, 1))]))
+    if leaves:
+        answers = answers[np.floor(leaves * rng.random(2000)).astype(int)]
+    cases = PosteriorSet(*(np.zeros((1, 4)),) * 2, *(np.zeros(1, dtype=int),) * 5)
+    view = View(
+        cases,
+        answer=lambda number, version, records: answers[records],
+        look_up=lambda records: rows[records],
+        own=np.arange(2000),
+    )
+    assert linear.is_linear(view, 0) is found
+
+
 @pytest.mark.parametrize("queries", [2, 15, 200])
 def test_no_attack_asks_more_than_its_budget(tmp_path: Path, queries: int) -> None:
     views = source(tmp_path, f"--queries={queries}").views()
