@@ -115,7 +115,9 @@ class Workshop:
             self.trainer.warm_up()
         task = _Group(self, wanted, number)
         numbered = list(enumerate(groups))
-        parts = list(parallel_map(task, numbered, self.processes, "own models", self.quiet))
+        parts = list(
+            parallel_map(task, numbered, self.processes, "own models", self.quiet, lambda part: 1 + len(part[1]))
+        )
         self._warn_of_few(wanted, parts)
         order = np.argsort(np.concatenate(groups))
         return {

@@ -47,11 +47,19 @@ def usable_cores() -> int:
 
 
 def parallel_map(
-    task: Callable[[Item], Result], items: Sequence[Item], workers: int, description: str, quiet: bool
+    task: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    description: str,
+    quiet: bool,
+    models: Callable[[Item], int] | None = None,
 ) -> Iterator[Result]:
     """Yield `task(item)` in the order of `items`, from `workers` processes with one BLAS thread each.
 
     With one worker the work stays in this process. Raises `UserError` when a task's worker is killed twice.
+
+    Args:
+        models: how many an item stands for; the bar counts them then, and else items.
     """
     from tqdm import tqdm
 
@@ -64,7 +72,12 @@ def parallel_map(
         results = _CARRIER(task, items)
     else:
         results = _run_here(task, items) if workers <= 1 else _run_in_processes(task, items, workers)
-    yield from tqdm(results, total=len(items), desc=description, disable=hidden, leave=False)
+    sizes = [1 if models is None else models(item) for item in items]
+    unit = "it" if models is None else "model"
+    with tqdm(total=sum(sizes), desc=description, unit=unit, disable=hidden, leave=False, smoothing=0) as bar:
+        for size, result in zip(sizes, results, strict=True):
+            bar.update(size)
+            yield result
 
 
 @lru_cache(maxsize=1)

@@ -121,6 +121,10 @@ class Study:
             groups += [mine[start : start + together] for start in range(0, len(mine), together)]
         return groups
 
+    def models_of(self, group: Sequence[tuple[str, int]]) -> int:
+        """How many models the sample sets of a group have."""
+        return sum(1 + len(self.sample_set(*key).requests) for key in group)
+
     def shaped_answers(self) -> dict[str, Any]:
         """All that shapes what the models answer to the cases."""
         return {

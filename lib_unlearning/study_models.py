@@ -87,7 +87,8 @@ def train_missing(study: Study, watch: Stopwatch) -> int:
         groups = study.grouped(todo)
         check_space(study, todo)
         warm_up(study, len(groups))
-        for _ in parallel_map(TrainSets(study), groups, study.processes, "training", study.settings.quiet):
+        work = TrainSets(study)
+        for _ in parallel_map(work, groups, study.processes, "training", study.settings.quiet, study.models_of):
             pass
     return len(todo)
 
@@ -108,7 +109,7 @@ def train_and_ask(study: Study, parts: Mapping[tuple[str, int], Path], watch: St
         groups = study.grouped(todo)
         warm_up(study, len(groups))
         work = TrainAndAsk(study, parts)
-        for _ in parallel_map(work, groups, study.processes, "training", study.settings.quiet):
+        for _ in parallel_map(work, groups, study.processes, "training", study.settings.quiet, study.models_of):
             pass
     return len(todo)
 

@@ -159,3 +159,9 @@ def test_parallel_map_passes_errors_on() -> None:
         list(parallel_map(_fail, [0, 1, 2], 2, "", True))
     with pytest.raises(UserError, match="worker process was killed twice while it worked on task 1 of 3"):
         list(parallel_map(_die, [0, 1, 2], 2, "", True))
+
+
+def test_the_bar_counts_models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert list(parallel_map(len, [[1, 2], [3]], 1, "training", False, lambda item: 10 * len(item))) == [2, 1]
+    assert "/30 [" in capsys.readouterr().err
