@@ -84,7 +84,8 @@ class OwnWorlds:
     Attributes:
         changes: [m, P c] change of the probes' centred log posteriors when a candidate is deleted, mean over rounds.
         inside: [K, m, 2, c] answers to a candidate before and after its deletion.
-        outside: [K, G, m, 2, c] answers to it by a pair that lost somebody else; NaN where it was trained on.
+        outside: [K, G', m, 2, c] answers to it by a pair that lost somebody else, of at most 256 groups a round; NaN
+            where it was trained on.
         probes: [K, G, P, c] answers of the originals to the probes, which none of them was trained on.
         effects: [m, P c] change of the probes' centred logits for a step up a candidate's loss, mean over rounds; no
             columns where own models have no gradients.

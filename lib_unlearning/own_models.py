@@ -27,6 +27,7 @@ from lib_unlearning.seeds import integer_seed, spawn
 from lib_unlearning.training.tasks import GRADIENTS, Trainer
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, train_and_unlearn
 
+_MOST_OTHERS = 256  # groups a round whose models are asked about all candidates, so that answers grow with these alone
 _NOBODY = np.array([], dtype=np.int64)
 _FORM = 2  # of the files, raised when they hold something else
 
@@ -122,7 +123,7 @@ class Workshop:
         order = np.argsort(np.concatenate(groups))
         return {
             "inside": np.concatenate([part.inside for part in parts])[order],
-            "outside": np.stack([part.outside for part in parts]),
+            "outside": np.stack([part.outside for part in parts if part.outside is not None]),
             "probes": np.stack([part.probes for part in parts]),
             "probes_after": np.concatenate([part.probes_after for part in parts])[order],
             "effects": np.concatenate([part.effects for part in parts])[order],
@@ -134,7 +135,7 @@ class Workshop:
         smallest = min(part.records for part in parts)
         if smallest < self.set_size:
             LOGGER.warning("own models learn from %d records, not %d: there are no more", smallest, self.set_size)
-        unseen = int(np.isnan([part.outside[:, 0, 0] for part in parts]).all(axis=0).sum())
+        unseen = int(np.isnan([part.outside[:, 0, 0] for part in parts if part.outside is not None]).all(axis=0).sum())
         if unseen:
             told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
             LOGGER.warning(told, unseen, len(wanted.candidates))
@@ -142,12 +143,13 @@ class Workshop:
 
 @dataclass(frozen=True)
 class _Found:
-    """One group's models: how many records they had, and their answers: inside [g, 2, c], outside [m, 2, c], to the
-    probes before [P, c] and after [g, P, c], and what a step up each candidate's loss does to the probes [g, P, c]."""
+    """One group's models: how many records they had, and their answers: inside [g, 2, c], outside [m, 2, c] (None of
+    all but the first groups), to the probes before [P, c] and after [g, P, c], and what a step up each candidate's loss
+    does to the probes [g, P, c]."""
 
     records: int
     inside: np.ndarray
-    outside: np.ndarray
+    outside: np.ndarray | None
     probes: np.ndarray
     probes_after: np.ndarray
     effects: np.ndarray
@@ -175,17 +177,21 @@ class _Group:
         deletions = [Deletion(deleted[i : i + 1], _NOBODY, leaves_gap=shop.leaves_gap) for i in range(len(deleted))]
         seed = integer_seed(self.wanted.seed, "own model", *purpose)
         original, unlearned = train_and_unlearn(shop.method, shop.trainer, records, deletions, seed)
-        everybody = np.concatenate([probes, candidates])
+        told_of_all = number < _MOST_OTHERS
+        whom, mine = (candidates, group) if told_of_all else (deleted, np.arange(len(deleted)))
+        everybody = np.concatenate([probes, whom])
         asked = [everybody, everybody, *(np.append(probes, record) for record in deleted[1:])]
         answers = [answer.astype(np.float32) for answer in query([original, *unlearned], asked, shop.dataset)]
         size = len(probes)
         before, first, *others_after = answers
-        own = [first[size + group[0]], *(answer[size] for answer in others_after)]
-        outside = np.stack([before[size:], first[size:]], axis=1)
-        outside[np.isin(candidates, records)] = np.nan
+        own = [first[size + mine[0]], *(answer[size] for answer in others_after)]
+        outside = None
+        if told_of_all:
+            outside = np.stack([before[size:], first[size:]], axis=1)
+            outside[np.isin(candidates, records)] = np.nan
         return _Found(
             records=len(records),
-            inside=np.stack([before[size + group], np.stack(own)], axis=1),
+            inside=np.stack([before[size + mine], np.stack(own)], axis=1),
             outside=outside,
             probes=before[:size],
             probes_after=np.stack([answer[:size] for answer in answers[1:]]),

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import data_prepare
 import models
-from lib_unlearning import link
+from lib_unlearning import link, own_models
 from lib_unlearning.attack import Budget, View
 from lib_unlearning.attacks import linear, residual_gradient
 from lib_unlearning.attacks.probes import Whitening, agreement
@@ -199,6 +199,17 @@ def test_labels_that_are_not_known_do_not_reach_own_models(tmp_path: Path) -> No
     unknown.study.dataset["shadow"] = replace(unknown.study.dataset["shadow"], labels=other)
     again = replace(target, memo={}).own_worlds(0)
     np.testing.assert_array_equal(found.inside, again.inside)
+
+
+def test_what_own_models_say_grows_with_candidates_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All groups say the same of their own candidates, however few are asked about the others'."""
+    found = source(tmp_path / "all").views()["target"].own_worlds(0)
+    monkeypatch.setattr(own_models, "_MOST_OTHERS", 2)
+    less = source(tmp_path / "few").views()["target"].own_worlds(0)
+    assert (found.outside.shape[1], less.outside.shape[1]) == (8, 2)
+    np.testing.assert_array_equal(found.outside[:, :2], less.outside)
+    for name in ("changes", "inside", "probes"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(less, name))
 
 
 def test_a_small_table_keeps_records_for_own_models(caplog: pytest.LogCaptureFixture) -> None:
