@@ -382,6 +382,7 @@ COMPARISONS: dict[str, Comparison] = {
             and settings["retrain_randomness"] == "matched"
         ),
         (_FAMILY_AND_METHOD,),
+        least=1,
     ),
     "adversary_batches": Comparison(
         "Today's adversary: records a request",
