@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import data_prepare
 import models
-from lib_unlearning import report
+from lib_unlearning import report, run_files
 from lib_unlearning.attack import BOTH_VERSIONS, View
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.attacks.linear import is_linear
@@ -32,6 +32,7 @@ from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.cluster import cluster
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.exposed_records import exposure
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.reconstruct import lines, may_be_drawn, reconstruct, save_reconstruction
@@ -43,6 +44,7 @@ from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
 from lib_unlearning.terminal import say, table_lines, terminal_width
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.wording import plural
 
 if TYPE_CHECKING:
     from scripts.sweeps import Scope
@@ -70,7 +72,7 @@ def _open(settings: Settings, watch: Stopwatch) -> Study:
 def _keep_timing(folder: Path, study: Study, watch: Stopwatch) -> None:
     """Write when, how long and on which data a run was made."""
     digests = {side: data.digest for side, data in study.dataset.items()}
-    write_json(folder / report.TIMING, report.made(watch.stages, digests))
+    write_json(folder / run_files.TIMING, run_files.made(watch.stages, digests))
 
 
 class ModelTrain:
@@ -95,11 +97,11 @@ class ModelTrain:
         for side in SIDES:
             print(f"  {study.store[side].folder}")
             if trained:
-                told = report.made(watch.stages, {side: study.dataset[side].digest})
-                write_json(study.store[side].folder / report.TIMING, told)
+                told = run_files.made(watch.stages, {side: study.dataset[side].digest})
+                write_json(study.store[side].folder / run_files.TIMING, told)
 
     def _answers_only(self, study: Study, watch: Stopwatch) -> None:
-        source = StudySource(study, report.answers_name(study.settings), watch)
+        source = StudySource(study, run_files.answers_name(study.settings), watch)
         answers = source.answers()
         count = sum(part.utility.shape[0] * part.utility.shape[1] for part in answers.values())
         say(f"answers of {count} models, trained now or earlier, are in {study.settings.layout.posteriors}")
@@ -117,13 +119,13 @@ class MemInf:
         study = _open(self.settings, watch)
         settings = study.settings
         study.keep_split()
-        described = report.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / report.run_name(settings, described)
+        described = run_files.description(settings, study.shaped_answers())
+        folder = settings.layout.attack_data / run_files.run_name(settings, described)
         marker = folder / UNFINISHED
-        if settings.skip_finished and not marker.exists() and report.is_finished(folder):
+        if settings.skip_finished and not marker.exists() and run_files.is_finished(folder):
             print(f"finished already.\nResults: {folder}")
             return folder
-        source = StudySource(study, report.answers_name(settings), watch)
+        source = StudySource(study, run_files.answers_name(settings), watch)
         source.check()
         synthetic = any(data.synthetic for data in study.dataset.values())
         plain = settings.flat() | study.privacy_used | {"synthetic": synthetic}
@@ -139,7 +141,7 @@ class MemInf:
     def _attack_and_save(self, source: StudySource, folder: Path, described: dict[str, Any], watch: Stopwatch) -> None:
         settings = source.study.settings
         views, answers = source.views(), source.answers()
-        sharing = report.sharing(source.study.split["target"].sample_sets, answers["target"].cases)
+        sharing = run_files.sharing(source.study.split["target"].sample_sets, answers["target"].cases)
         with watch.stage("train and apply attacks"):
             attacks = attacks_on(views["shadow"], settings.attack_model, settings.seed, settings.attacks == "all")
             fitted = {name: attack.fit(views["shadow"], settings.seed) for name, attack in attacks.items()}
@@ -156,11 +158,11 @@ class MemInf:
             alone = still_there(views, reference, settings.attack_model, settings.seed, sharing.overlap)
             target = views["target"].cases
             strangers = distinct_strangers(views["shadow"].cases.record, member)
-            exposures = {name: report.exposure(found, target, tried[name][strangers]) for name, found in scores.items()}
-        fixed = described["settings"] | report.outcomes(answers["target"], sharing, alone)
-        rows = report.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
-        report.save_run(folder, rows, described, target, scores, exposures[headline])
-        report.save_curves(folder / report.CURVES, {side: answers[side].curves for side in SIDES})
+            exposures = {name: exposure(found, target, tried[name][strangers]) for name, found in scores.items()}
+        fixed = described["settings"] | run_files.outcomes(answers["target"], sharing, alone)
+        rows = run_files.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
+        run_files.save_run(folder, rows, described, target, scores, exposures[headline])
+        run_files.save_curves(folder / run_files.CURVES, {side: answers[side].curves for side in SIDES})
         _keep_timing(folder, source.study, watch)
         title = source.study.dataset["target"].title
         shown = exposures[headline]
@@ -181,7 +183,7 @@ def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
         train_missing=True,
     )
     reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
-    return StudySource(reference, report.answers_name(exact), watch).views()
+    return StudySource(reference, run_files.answers_name(exact), watch).views()
 
 
 class ThreeWays:
@@ -197,17 +199,17 @@ class ThreeWays:
         watch, views = Stopwatch(), {}
         for question in ("in_out", "in_in"):
             study = _open(replace(self.settings, samples_to_evaluate=question), watch)
-            source = StudySource(study, report.answers_name(study.settings), watch)
+            source = StudySource(study, run_files.answers_name(study.settings), watch)
             source.check()
             views[question] = source.views()
         settings = replace(study.settings, samples_to_evaluate="three_classes")
         overlap = mean_overlap(study.split["target"].sample_sets)
         attack = strongest_learned(settings.attack_model, settings.attacks == "all")
         found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
-        described = report.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / report.run_name(settings, described, attack.name)
-        write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
-        write_json(folder / report.THREE_CLASSES, asdict(found) | {"confusion": found.confusion.tolist()})
+        described = run_files.description(settings, study.shaped_answers())
+        folder = settings.layout.attack_data / run_files.run_name(settings, described, attack.name)
+        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
+        write_json(folder / run_files.THREE_CLASSES, asdict(found) | {"confusion": found.confusion.tolist()})
         told = report.described_study(study.dataset["target"].title, settings)
         say(told)
         print("\n".join(report.three_class_table(found, attack.name)))
@@ -230,11 +232,11 @@ class Stream:
         steps = []
         for length in self.settings.stream_lengths:
             runs = {name: MemInf(self._after(length, question)).quietly() for name, question in QUESTIONS.items()}
-            steps.append(Step(length, {name: read_run(folder / report.RESULTS) for name, folder in runs.items()}))
+            steps.append(Step(length, {name: read_run(folder / run_files.RESULTS) for name, folder in runs.items()}))
         study = _open(self._after(self.settings.stream_lengths[-1], "in_in"), Stopwatch())
         settings = replace(study.settings, samples_to_evaluate="stream")
         lengths = "-".join(map(str, settings.stream_lengths))
-        folder = settings.layout.attack_data / report.answers_name(settings, settings.attack_model, lengths)
+        folder = settings.layout.attack_data / run_files.answers_name(settings, settings.attack_model, lengths)
         save_stream(steps, folder)
         say(report.described_study(study.dataset["target"].title, settings))
         overlap = mean_overlap(study.split["target"].sample_sets)
@@ -270,7 +272,7 @@ class Reconstruct:
             raise UserError("--exp reconstruct asks models about records of the adversary's own: --keep_models all")
         if settings.samples_to_evaluate != "in_out" or settings.placebo:
             raise UserError("--exp reconstruct rebuilds deleted records: leave out --samples_to_evaluate and --placebo")
-        source = StudySource(study, report.answers_name(settings), watch)
+        source = StudySource(study, run_files.answers_name(settings), watch)
         source.check()
         if settings.other_data:
             raise UserError("--exp reconstruct asks about records of the adversary's own: name one data set")
@@ -284,16 +286,16 @@ class Reconstruct:
             pool = study.split["target"].positive
             found = reconstruct(views["target"], dataset, pool, requests, settings.seed, linear)
         overlap = mean_overlap(sets)
-        described = report.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / report.run_name(settings, described, "reconstruct")
+        described = run_files.description(settings, study.shaped_answers())
+        folder = settings.layout.attack_data / run_files.run_name(settings, described, "reconstruct")
         save_reconstruction(found, dataset, overlap, folder)
-        write_json(folder / report.SETTINGS, {"settings": settings.flat(), **described})
+        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
         _keep_timing(folder, study, watch)
         say(report.described_study(dataset.title, settings, attacked=False))
         each = settings.sides["target"].unlearning_num
         best = ", held against the one that fits best" if each > 1 else ""
-        deletions = report.plural(len(found.of("rebuilt")), "deletion")
-        say(f"{deletions} of {report.plural(each, 'record')}, rebuilt without a candidate{best}\n")
+        deletions = plural(len(found.of("rebuilt")), "deletion")
+        say(f"{deletions} of {plural(each, 'record')}, rebuilt without a candidate{best}\n")
         print("\n".join(lines(found, dataset, overlap, terminal_width())))
         if may_be_drawn(dataset):
             from lib_unlearning.reporting.rebuilt import draw_rebuilt  # needs matplotlib
@@ -354,7 +356,7 @@ class Audit:
         told = (
             f"To settle one question with a margin of {margin:.2g} around AUC 0.5 at a power of about 80 %, if nothing "
             f"shows ({self.settings.origins['target'].original_model}, {self.settings.unlearning_method}, "
-            f"{report.plural(self.settings.num_process, 'process', 'es')}):"
+            f"{plural(self.settings.num_process, 'process', 'es')}):"
         )
         say(f"{told}\n")
         print(
@@ -420,8 +422,8 @@ class Sweep:
         from tqdm import tqdm
 
         plan = self.plan(name)
-        sizes = f"{report.plural(len(plan), 'setting')} x {report.plural(len(plan[0].seeds), 'seed')}"
-        say(f"{name}: {sizes}, {report.plural(plan[0].num_process, 'process', 'es')}")
+        sizes = f"{plural(len(plan), 'setting')} x {plural(len(plan[0].seeds), 'seed')}"
+        say(f"{name}: {sizes}, {plural(plan[0].num_process, 'process', 'es')}")
         say(f"From what is there: {self._cost(plan)}")
         if self.settings.dry_run:
             return

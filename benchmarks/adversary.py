@@ -14,9 +14,10 @@ sys.path.insert(0, str(PROJECT))
 
 from benchmarks.runs import attacked
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, combine_runs, paired_difference, read_run
+from lib_unlearning.run_files import RESULTS
 from lib_unlearning.statistics.metrics import TPR_NAMES
+from lib_unlearning.wording import with_interval
 
 ATTACKS = (
     "direct_diff",

@@ -28,9 +28,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from lib_unlearning import DeletionAudit
-from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.intervals import Estimate, upper_rate
 from lib_unlearning.statistics.planner import sets_for
+from lib_unlearning.wording import with_interval
 
 Part = tuple[np.ndarray, np.ndarray]
 _END = 0.975  # of each end of an interval

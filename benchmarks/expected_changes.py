@@ -17,12 +17,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from benchmarks.runs import attacked, opened
-from lib_unlearning import report
+from lib_unlearning import run_files
 from lib_unlearning.attacks.probes import agreement, changes_of_pairs
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.parallel import Stopwatch
-from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.metrics import evaluate
+from lib_unlearning.wording import with_interval
 from parameter_parser import parse_settings
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     attacked([*flags, "--skip_finished"])
     settings = parse_settings(["--exp", "mem_inf", "--attack_model", "RF", *flags])
     study = opened(settings)
-    view = StudySource(study, report.answers_name(study.settings), Stopwatch()).views()["target"]
+    view = StudySource(study, run_files.answers_name(study.settings), Stopwatch()).views()["target"]
     cosine = agreement(*changes_of_pairs(view, settings.seed))[:, 0]
     member = view.cases.member
     auc = evaluate(cosine, None, member, view.cases.set)["auc"]

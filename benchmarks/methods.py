@@ -14,9 +14,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from benchmarks.runs import attacked, told_alone
-from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
+from lib_unlearning.run_files import RESULTS
 from lib_unlearning.unlearning.registry import OURS
+from lib_unlearning.wording import with_interval
 
 COLUMNS = (
     "method",

@@ -21,11 +21,11 @@ sys.path.insert(0, str(PROJECT))
 
 from benchmarks.methods import COLUMNS, row
 from benchmarks.runs import opened
-from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.metrics import mean_estimate
 from lib_unlearning.unlearning.erasus import STRATEGIES
 from lib_unlearning.unlearning.on_modules import labelled_tensors
 from lib_unlearning.unlearning.supreme import METHODS
+from lib_unlearning.wording import with_interval
 from parameter_parser import parse_settings
 
 FLAGS = [["--unlearning_method", "erasus", "--erasus_strategy", name] for name in STRATEGIES]

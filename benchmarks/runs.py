@@ -12,11 +12,11 @@ sys.path.insert(0, str(PROJECT))
 
 import data_prepare
 import models
-from lib_unlearning.report import with_interval
 from lib_unlearning.settings import Settings
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.study import Study, open_study
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.wording import with_interval
 
 
 def attacked(flags: Sequence[str]) -> list[Path]:

@@ -24,9 +24,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from benchmarks.runs import attacked, opened, told_alone
-from lib_unlearning.report import RESULTS, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, read_run
+from lib_unlearning.run_files import RESULTS
 from lib_unlearning.statistics.intervals import interval
+from lib_unlearning.wording import with_interval
 from parameter_parser import parse_settings
 
 SIZES = [f"--{side}_{name}" for side in ("shadow", "target") for name in ("unlearning_num=20", "unlearning_size=1")]

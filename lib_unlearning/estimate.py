@@ -19,12 +19,12 @@ from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.record_split import SIDES, mean_overlap
-from lib_unlearning.report import plural
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.study import Study
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Work
+from lib_unlearning.wording import plural
 
 _START = 2.0  # seconds that a process spends before its work
 _CASES_A_SECOND = 4000  # asked and evaluated

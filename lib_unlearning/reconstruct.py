@@ -14,9 +14,10 @@ from lib_unlearning.attacks.reconstruction import Guess, Match, Population, Publ
 from lib_unlearning.cache.files import write_text
 from lib_unlearning.dataset import Dataset, RecordTable
 from lib_unlearning.posterior import evenly_spaced
-from lib_unlearning.report import csv_text, plural, with_interval
+from lib_unlearning.run_files import csv_text
 from lib_unlearning.statistics.metrics import mean_estimate
 from lib_unlearning.terminal import fitted, table_lines
+from lib_unlearning.wording import plural, with_interval
 
 TABLE = "reconstruction.csv"
 PLACEBO = "placebo (a stranger)"

@@ -20,10 +20,10 @@ from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, forgetting
 from lib_unlearning.errors import UserError
 from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
-from lib_unlearning.report import plural, with_interval
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.training.tasks import TrainingTask
+from lib_unlearning.wording import plural, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,9 @@ from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY, WITH_OWN_MODELS
 from lib_unlearning.audit.examine import STILL_THERE, Evidence, Examination, Options, Question, Sides, plain, same_cases
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
-from lib_unlearning.report import single_records, with_interval
+from lib_unlearning.report import single_records
 from lib_unlearning.statistics.privacy import distinct_strangers
+from lib_unlearning.wording import with_interval
 
 # Exit code of the command line for each verdict; other mistakes are 2.
 EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdict": 4}

@@ -9,8 +9,8 @@ import numpy as np
 
 from lib_unlearning.audit.dossier import LIMITS, Dossier
 from lib_unlearning.cache.files import write_text
-from lib_unlearning.report import with_interval
 from lib_unlearning.statistics.metrics import TPR_NAMES
+from lib_unlearning.wording import with_interval
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = Path(__file__).parent.parent / "reporting" / "templates" / "report.css"

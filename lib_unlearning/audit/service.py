@@ -25,11 +25,11 @@ from lib_unlearning.audit.subject import Answering
 from lib_unlearning.cache.files import digest, digest_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.record_split import SideSettings, mean_overlap, suitable_size
-from lib_unlearning.report import plural
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.settings import Settings
 from lib_unlearning.training.tasks import Trainer, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
+from lib_unlearning.wording import plural
 
 _STEADY = 1e-6  # by which two answers to the same question may differ
 

@@ -15,10 +15,10 @@ from lib_unlearning.cache.files import digest, read_json, read_sealed
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.exposed_records import EXPOSURE
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.report import (
+from lib_unlearning.run_files import (
     EXPOSED,
-    EXPOSURE,
     METRICS,
     OUTCOMES,
     PARTS,
@@ -27,13 +27,12 @@ from lib_unlearning.report import (
     SETTINGS,
     SHADOW_METRICS,
     TIMING,
-    plural,
-    with_interval,
 )
 from lib_unlearning.statistics.combine import Combined, combine, holm
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.metrics import auc_change, auc_difference
 from lib_unlearning.statistics.privacy import stability
+from lib_unlearning.wording import plural, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,6 @@ from pathlib import Path
 from lib_unlearning.cache.files import file_name, write_text
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.errors import UserError
-from lib_unlearning.report import plural
 from lib_unlearning.reporting import archive, claims, curves, figures, page, style, tables
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
@@ -20,6 +19,7 @@ from lib_unlearning.reporting.comparisons import (
 )
 from lib_unlearning.reporting.page import Figure, Section
 from lib_unlearning.terminal import say, terminal_width
+from lib_unlearning.wording import plural
 
 
 def build_report(layout: Layout, only: str | None, limit: float) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from lib_unlearning.cache.files import digest
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import EQUIVALENCE, outwards, plural, with_interval
+from lib_unlearning.report import EQUIVALENCE
 from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
@@ -31,6 +31,7 @@ from lib_unlearning.reporting.comparisons import (
 )
 from lib_unlearning.statistics.combine import Combined, difference
 from lib_unlearning.statistics.intervals import Estimate
+from lib_unlearning.wording import outwards, plural, with_interval
 
 _ALWAYS, _HALF = 0.75, 0.5
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import plural
 from lib_unlearning.reporting.archive import CHOSEN, Finding
 from lib_unlearning.reporting.comparisons import (
     Comparison,
@@ -22,6 +21,7 @@ from lib_unlearning.reporting.comparisons import (
 )
 from lib_unlearning.reporting.style import Drawing, canvas, look_of
 from lib_unlearning.statistics.combine import Combined
+from lib_unlearning.wording import plural
 
 _COLUMNS = 2  # of panels beside each other in a file
 _MOST_PANELS = 6  # in one figure; tables hold all

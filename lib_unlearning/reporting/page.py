@@ -11,7 +11,6 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import EXPOSED, plural, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
@@ -26,9 +25,11 @@ from lib_unlearning.reporting.comparisons import (
     sees_all,
 )
 from lib_unlearning.reporting.tables import all_attacks, batch_plan, descriptions, panel_table
+from lib_unlearning.run_files import EXPOSED
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.privacy import FALSE_DISCOVERIES
 from lib_unlearning.statistics.verdict import MARGIN
+from lib_unlearning.wording import plural, with_interval
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lib_unlearning.cache.files import write_text
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import OUTCOMES, csv_text, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Run
+from lib_unlearning.run_files import OUTCOMES, csv_text
 from lib_unlearning.statistics.verdict import judge
 from lib_unlearning.terminal import table_lines
+from lib_unlearning.wording import with_interval
 
 TABLE = "stream.csv"
 _ACCURACIES = {

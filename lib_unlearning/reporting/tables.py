@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.report import METRICS, OUTCOMES, with_interval
 from lib_unlearning.reporting.archive import CHOSEN, Finding, holm_corrected
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
@@ -22,10 +21,12 @@ from lib_unlearning.reporting.comparisons import (
     usual_budget,
 )
 from lib_unlearning.reporting.figures import main_panels, panel_title, seeds_of, titles
+from lib_unlearning.run_files import METRICS, OUTCOMES
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate
 from lib_unlearning.statistics.metrics import TPR_NAMES
 from lib_unlearning.statistics.planner import smallest_batch
 from lib_unlearning.terminal import fitted, table_lines
+from lib_unlearning.wording import with_interval
 
 _PARTS = ("value", "low", "high", "error")
 _CURVE = 2  # points that a plan needs

@@ -22,7 +22,7 @@ from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
-from lib_unlearning.report import answers_name
+from lib_unlearning.run_files import answers_name
 from lib_unlearning.study import open_study
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings

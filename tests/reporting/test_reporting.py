@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib_unlearning import report
+from lib_unlearning import exposed_records, run_files, wording
 from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.cache.files import digest, unfinished, write_json
 from lib_unlearning.cache.layout import UNFINISHED, Layout
@@ -51,17 +51,17 @@ def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
     guess = np.full((len(member), 2), 0.5)
     cases = PosteriorSet(guess, guess, member, member, member, sets, member)
     answers = Answers(cases, np.full((SETS, 3, 3), [0.9, 0.8, np.nan]), np.zeros((SETS, 2, 0, 3)))
-    exposures = {name: report.exposure(found, cases, found[member == 0]) for name, found in scores.items()}
+    exposures = {name: exposed_records.exposure(found, cases, found[member == 0]) for name, found in scores.items()}
     folder = Layout(temp_data).attack_data / digest([*flags, strength])[:10]
-    rows = report.result_rows(
-        settings.flat() | {"synthetic": False} | report.outcomes(answers, report.Sharing(0.1, 1), ALONE),
+    rows = run_files.result_rows(
+        settings.flat() | {"synthetic": False} | run_files.outcomes(answers, run_files.Sharing(0.1, 1), ALONE),
         results,
         "label_diff",
         results,
         exposures,
         member,
     )
-    report.save_run(folder, rows, {}, cases, scores, exposures["label_diff"])
+    run_files.save_run(folder, rows, {}, cases, scores, exposures["label_diff"])
     return folder
 
 
@@ -221,7 +221,7 @@ def test_what_belongs_side_by_side(tmp_path: Path, name: str) -> None:
     for row in rows:  # both tables say the same
         if row["feature"] == CHOSEN:
             value, low, high = (float(row[f"auc_{name}"]) for name in ("value", "low", "high"))
-            assert f"| {report.with_interval(Estimate(value, low, high, None))} |" in text
+            assert f"| {wording.with_interval(Estimate(value, low, high, None))} |" in text
     assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "figures" / f"{name}.svg").read_text()
 
