@@ -115,7 +115,7 @@ def coverage_over_seeds(num_seeds: int, spread: float, studies: int, seed: int) 
     return held / studies
 
 
-Cell = tuple[float, int, int, bool, float, int]  # spread, sets, cases a set, tied, AUC, studies
+Cell = tuple[float, int, int, bool, float, int]  # spread, sets, deleted a set, tied, AUC, studies
 
 
 def _cell(cell: Cell) -> dict[str, tuple[float, float]]:
@@ -131,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = list(itertools.product(SPREADS, SETS, CASES, (False, True)))
     print(
-        "| spread over sets | sets | cases a set | scores | AUC | advantage | TPR at 10 % FPR | at 1 % FPR | width 0 |"
+        "| spread over sets | sets | deleted a set (and strangers) | scores | AUC | advantage | TPR at 10 % FPR | at 1 % FPR | width 0 |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     worst: dict[float, tuple[float, str]] = {}
