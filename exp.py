@@ -37,7 +37,7 @@ from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.reconstruct import lines, may_be_drawn, reconstruct, save_reconstruction
 from lib_unlearning.record_split import SIDES, mean_overlap
-from lib_unlearning.settings import KEPT, Settings
+from lib_unlearning.settings import KEPT, AuditInputs, Settings
 from lib_unlearning.statistics.metrics import best_threshold, evaluate_all
 from lib_unlearning.statistics.privacy import distinct_strangers
 from lib_unlearning.study import Study, open_study
@@ -236,8 +236,10 @@ class Stream:
         study = _open(self._after(self.settings.stream_lengths[-1], "in_in"), Stopwatch())
         settings = replace(study.settings, samples_to_evaluate="stream")
         lengths = "-".join(map(str, settings.stream_lengths))
-        folder = settings.layout.attack_data / run_files.answers_name(settings, settings.attack_model, lengths)
+        described = {"stream_lengths": lengths, **run_files.description(settings, study.shaped_answers())}
+        folder = settings.layout.attack_data / f"{run_files.run_name(settings, described, lengths)}"
         save_stream(steps, folder)
+        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
         say(report.described_study(study.dataset["target"].title, settings))
         overlap = mean_overlap(study.split["target"].sample_sets)
         print("\n".join(stream_lines(steps, settings.margin, overlap, terminal_width())))
@@ -304,6 +306,31 @@ class Reconstruct:
         print(f"Results: {folder}")
 
 
+# What is audited -> the flags that name it and say how it is read.
+_DOORS = {
+    "--plan": ("original_label",),
+    "--verify": ("verify",),
+    "--service": ("service",),
+    "--model_before and --model_after": ("model_before", "model_after", "table", "trust", "original_label"),
+    "--before and --after": (
+        *("before", "after", "cases", "retrained", "answers"),
+        *("shadow_before", "shadow_after", "shadow_cases", "shadow_retrained"),
+    ),
+}
+
+
+def _door(inputs: AuditInputs) -> str:
+    """Which of these an audit goes through."""
+    plan, verify, service, models, files = _DOORS
+    if inputs.plan:
+        return plan
+    if inputs.verify is not None:
+        return verify
+    if inputs.service is not None:
+        return service
+    return models if inputs.model_before or inputs.model_after or inputs.table else files
+
+
 class Audit:
     """Audit answers that come from elsewhere, or verify an audit pack; the exit code says the verdict."""
 
@@ -313,6 +340,7 @@ class Audit:
     def run(self) -> int:
         """Examine, print the verdict, write verdict, page and pack; returns the exit code."""
         inputs = self.settings.audit
+        self._warn_of_other_doors(_door(inputs))
         if inputs.plan:
             self._plan()
             return 0
@@ -322,11 +350,13 @@ class Audit:
             from lib_unlearning.audit.service import audit_service
 
             dossier = audit_service(inputs.service, self._options(), self.settings)
-        elif inputs.model_before or inputs.model_after or inputs.table:
+        elif _door(inputs).startswith("--model"):
             from lib_unlearning.audit.model_files import audit_models
 
             found = audit_models(inputs, self._options())
             if isinstance(found, str):
+                if inputs.pack is not None:
+                    LOGGER.warning("--pack %s: without a verdict there is no pack", inputs.pack)
                 say(found)
                 return EXIT_CODES["no verdict"]
             dossier = found
@@ -339,6 +369,12 @@ class Audit:
         say("\n".join([dossier.title, *dossier.notes, *dossier.lines()]))
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]
+
+    def _warn_of_other_doors(self, door: str) -> None:
+        """Name the inputs that were given and are not looked at."""
+        others = {flag for name, flags in _DOORS.items() if name != door for flag in flags} - set(_DOORS[door])
+        for name in sorted(others & set(self.settings.given)):
+            LOGGER.warning("--%s has no effect on an audit by %s", name, door)
 
     def _plan(self) -> None:
         """A row for each number of requests a set."""

@@ -677,7 +677,8 @@ def _warn_of_idle_options(given: Mapping[str, Any], used: set[str], values: Mapp
 def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
     if experiment == "audit" and "dry_run" in given:
         raise UserError("--dry_run: an audit has none; --plan says what one of models trained here would need")
-    works_as = {experiment, "mem_inf"} if given.get("plan") else {experiment}  # a plan is of models trained here
+    planned = experiment == "audit" and given.get("plan")
+    works_as = {experiment, "mem_inf"} if planned else {experiment}  # a plan is of models trained here
     owners = {flag.option.name: flag.of for flag in _flags()}
     owners |= {part.name: _STUDIES for options in option_sets() for o in options_of(options.kind) for part in _sided(o)}
     for name in sorted(given):
@@ -690,12 +691,13 @@ def _warn_of_others_flags(given: Mapping[str, Any], experiment: str) -> None:
 def _budget(parsed: argparse.Namespace, given: Mapping[str, Any]) -> Budget:
     """What the adversary has; the paper's attacks train no models and ask about candidates alone."""
     found = Budget(parsed.own_models, parsed.probes, parsed.queries, parsed.versions, parsed.label_known)
-    if parsed.attacks == "all" or parsed.exp == "audit":
+    if parsed.exp == "audit" or (parsed.attacks == "all" and parsed.exp != "reconstruct"):
         return found
-    usual = Budget()
-    spent = {"own_models", "probes", "queries"} - ({"queries"} if parsed.exp == "reconstruct" else set())
+    usual, spent, where = Budget(), {"own_models", "probes", "queries"}, "without --attacks all"
+    if parsed.exp == "reconstruct":
+        spent, where = {"own_models", "probes", "label_known"}, "on --exp reconstruct"
     for name in sorted(spent & given.keys()):
-        LOGGER.warning("--%s has no effect without --attacks all", name)
+        LOGGER.warning("--%s has no effect %s", name, where)
     return replace(found, **{name: getattr(usual, name) for name in spent})
 
 

@@ -131,7 +131,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = list(itertools.product(SPREADS, SETS, CASES, (False, True)))
     print(
-        "| spread over sets | sets | deleted a set (and strangers) | scores | AUC | advantage | TPR at 10 % FPR | at 1 % FPR | width 0 |"
+        "| spread over sets | sets | deleted a set (and strangers) | scores | AUC | advantage | TPR at 10 % FPR "
+        "| at 1 % FPR | width 0 |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     worst: dict[float, tuple[float, str]] = {}

@@ -66,6 +66,10 @@ class Workshop:
     def worlds(self, wanted: WantedWorlds) -> OwnWorlds:
         """What own models say of the candidates and of the probes."""
         rounds = [self._kept_round(wanted, number) for number in range(wanted.rounds)]
+        known = np.any([~np.isnan(answers["outside"][:, :, 0, 0]).all(axis=0) for answers in rounds], axis=0)
+        if not known.all():
+            told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
+            LOGGER.warning(told, (~known).sum(), len(known))
         return _assembled([self._seen(answers, wanted.used) for answers in rounds])
 
     def relabelled(self, records: np.ndarray, labels: np.ndarray) -> Workshop:
@@ -119,7 +123,9 @@ class Workshop:
         parts = list(
             parallel_map(task, numbered, self.processes, "own models", self.quiet, lambda part: 1 + len(part[1]))
         )
-        self._warn_of_few(wanted, parts)
+        smallest = min(part.records for part in parts)
+        if smallest < self.set_size:
+            LOGGER.warning("own models learn from %d records, not %d: there are no more", smallest, self.set_size)
         order = np.argsort(np.concatenate(groups))
         return {
             "inside": np.concatenate([part.inside for part in parts])[order],
@@ -129,16 +135,6 @@ class Workshop:
             "effects": np.concatenate([part.effects for part in parts])[order],
             "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
         }
-
-    def _warn_of_few(self, wanted: WantedWorlds, parts: list[_Found]) -> None:
-        """Say where records are too few for own models as large as the target's, or for any that never saw somebody."""
-        smallest = min(part.records for part in parts)
-        if smallest < self.set_size:
-            LOGGER.warning("own models learn from %d records, not %d: there are no more", smallest, self.set_size)
-        unseen = int(np.isnan([part.outside[:, 0, 0] for part in parts if part.outside is not None]).all(axis=0).sum())
-        if unseen:
-            told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
-            LOGGER.warning(told, unseen, len(wanted.candidates))
 
 
 @dataclass(frozen=True)

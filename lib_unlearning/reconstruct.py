@@ -97,7 +97,8 @@ def reconstruct(
 
 def _population(dataset: RecordTable, records: np.ndarray, public: Public) -> Population:
     rows = np.asarray(dataset.rows(records), dtype=np.float64)
-    return Population(rows, public.coordinates(rows)[:, :-1], dataset.labels[records])
+    labels = dataset.labels[records] if dataset.num_classes > 1 else np.full(len(rows), -1)
+    return Population(rows, public.coordinates(rows)[:, :-1], labels)
 
 
 def _nearest(

@@ -259,7 +259,8 @@ def verdict(
         return f"{figures}. So few separate sample sets allow no interval, so no verdict: {mend}."
     if settings.placebo:
         if auc.low <= 0.5 <= auc.high:
-            return f"Placebo: {figures} holds 0.5, as at least 19 of 20 placebos do; up to {outwards(auc)[1]} is not excluded."
+            most = outwards(auc)[1]
+            return f"Placebo: {figures} holds 0.5, as at least 19 of 20 placebos do; up to {most} is not excluded."
         return f"Placebo: {figures} misses 0.5; at most one placebo in twenty does, more mean a leak in the evaluation."
     if unchanged:
         return f"No deletion shows: both versions answer alike in every case. What is seen is membership: {figures}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib_unlearning.attack import ORIGINAL, View
-from lib_unlearning.link import Link, Softmax, centred_logs
+from lib_unlearning.link import Link, Softmax
 from lib_unlearning.seeds import spawn
 
 _PROBES_A_PARAMETER = 3  # answers per unknown: more than enough if they are exact, and some redundancy if not
@@ -175,7 +175,7 @@ def _fits_a_line(view: View, seed: int) -> bool:
         return False  # a tree: whatever has few values may lie on a plane
     signal = view.link.signal(answers)
     theta = extract(inputs[:-_CHECKED], signal[:-_CHECKED])
-    return unexplained(inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers)
+    return unexplained(inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers, view.link)
 
 
 def _free(view: View) -> View:
@@ -183,11 +183,13 @@ def _free(view: View) -> View:
     return replace(view, budget=replace(view.budget, queries=None))
 
 
-def _tolerance(answers: np.ndarray) -> float:
-    """What a linear function may leave unexplained, where answers are rounded also what rounding makes of them."""
-    step = next((10.0**-digits for digits in range(1, 7) if np.allclose(answers, answers.round(digits), atol=1e-9)), 0)
+def _tolerance(answers: np.ndarray, link: Link) -> float:
+    """What a linear function may leave unexplained, where posteriors are rounded also what rounding makes of them."""
+    if answers.shape[1] == 1:
+        return _LINEAR
+    rounded = (digits for digits in range(1, 7) if np.allclose(answers, answers.round(digits), rtol=0, atol=1e-9))
+    step = next((10.0**-digits for digits in rounded), 0)
     if not step:
         return _LINEAR
-    logs = centred_logs(answers)
     noise = (step / np.clip(answers, step, None)) ** 2 / 12  # variance of a rounded answer's logarithm
-    return _LINEAR + float(3 * noise.sum() / _variance(logs))
+    return _LINEAR + float(3 * noise.sum() / _variance(link.signal(answers)))

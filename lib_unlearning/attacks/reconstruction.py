@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib_unlearning.attack import ORIGINAL, View
+from lib_unlearning.attack import CLASSES, ORIGINAL, View
 from lib_unlearning.attacks.linear import Coordinates, Extraction
 
 _TINY = 1e-12
@@ -69,8 +69,9 @@ class Public:
 
     @staticmethod
     def of(view: View) -> Public:
-        """From the records that a view gives the adversary."""
-        return Public.from_rows(view.rows(view.own), view.labels(view.own))
+        """From the records that a view gives the adversary; the numbers of a regression are no classes."""
+        labels = view.labels(view.own)
+        return Public.from_rows(view.rows(view.own), labels if CLASSES in view.offers else np.full(len(labels), -1))
 
     @staticmethod
     def from_rows(rows: np.ndarray, labels: np.ndarray) -> Public:

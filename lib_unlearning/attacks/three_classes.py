@@ -37,7 +37,12 @@ def joined(deleted: View, remaining: View) -> tuple[View, np.ndarray]:
     cases = concatenate([deleted.cases, stays])
     classes = np.concatenate([np.where(deleted.cases.member == 1, 2, 0), np.ones(len(stays), dtype=int)])
     candidates = np.union1d(deleted.candidates, remaining.candidates)
-    return replace(deleted, cases=cases, candidates=candidates), classes
+    taken = None
+    for view in (remaining, deleted):
+        if view.labels_taken is not None:
+            taken = np.zeros(len(candidates), dtype=np.int64) if taken is None else taken
+            taken[np.searchsorted(candidates, view.candidates)] = view.labels_taken
+    return replace(deleted, cases=cases, candidates=candidates, labels_taken=taken), classes
 
 
 def three_classes(

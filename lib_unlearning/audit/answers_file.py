@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,14 @@ class Side:
         cases: answers before and after. retrained: the same with retrained models' in the place of those after.
         names: [m] what the file calls the cases' records.
         invented: whether their sample sets had to be invented.
+        columns: [c] what the files call the classes.
     """
 
     cases: PosteriorSet
     retrained: PosteriorSet | None
     names: np.ndarray
     invented: bool
+    columns: list[str] = field(default_factory=list)
 
     def select(self, chosen: np.ndarray) -> Side:
         """Some of the cases."""
@@ -126,7 +128,7 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> Side:
     _check_kinds(cases, files.cases, flag)
     _check_order(cases, flag)
     retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
-    return Side(cases, retrained, names, invented)
+    return Side(cases, retrained, names, invented, found["before"][1])
 
 
 def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str, flag: str) -> dict[str, np.ndarray]:
@@ -401,10 +403,10 @@ def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
 
 
 def _check_columns(before: list[str], others: list[str], flag: str, name: str) -> None:
-    """Refuse answers whose columns have the same names in another order."""
-    if before != others and sorted(before) == sorted(others):
+    """Refuse answers whose columns share names with those before, and not all of them in the same order."""
+    if before != others and set(before) & set(others):
         raise UserError(
-            f"--{flag}{name} has the columns of --{flag}before in another order ({', '.join(others[:4])}, not "
+            f"--{flag}{name} has other columns than --before, or in another order ({', '.join(others[:4])}, not "
             f"{', '.join(before[:4])}); make them the same"
         )
 
@@ -413,6 +415,7 @@ def _check_sides(target: Side, shadow: Side) -> None:
     classes = [part.cases.original.shape[1] for part in (shadow, target)]
     if classes[0] != classes[1]:
         raise UserError(f"--shadow_before has {classes[0]} classes, --before {classes[1]}")
+    _check_columns(target.columns, shadow.columns, "shadow_", "before")
     pairs = ((target.cases.original, shadow.cases.original), (target.cases.unlearned, shadow.cases.unlearned))
     if all(np.array_equal(*pair) for pair in pairs):
         raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")

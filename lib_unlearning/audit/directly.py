@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import rankdata
 
 from lib_unlearning.attack import View
 from lib_unlearning.attacks.linear import is_linear
 from lib_unlearning.attacks.residual_gradient import Residuals
 from lib_unlearning.dataset import RecordTable
+from lib_unlearning.posterior import alike_answers
 from lib_unlearning.reconstruct import Attempt, reconstruct
 
 
@@ -20,7 +22,9 @@ def direct_notes(view: View, table: RecordTable, seed: int) -> list[str]:
         view: of one pair of models. table: the records that its cases and own records are numbers of.
     """
     if view.answer is None:
-        return []
+        return ["Features hold text: no record is compared or rebuilt, and no stranger is the adversary's own."]
+    if alike_answers(view.cases.original, view.cases.unlearned):
+        return ["Both models answer alike in every case: nothing tells who was deleted, or what."]
     linear = is_linear(view, seed)
     notes = [_place(view, seed)] if linear else []
     return [*notes, _rebuilt(view, table, seed, linear)] if linear or table.num_classes > 1 else notes
@@ -28,11 +32,11 @@ def direct_notes(view: View, table: RecordTable, seed: int) -> list[str]:
 
 def _place(view: View, seed: int) -> str:
     cases, cosines = view.cases, Residuals(seed)(view)[:, 0]
-    places = (-cosines).argsort().argsort()[cases.member == 1] + 1
+    places = rankdata(-cosines, method="average")[cases.member == 1]
     if len(places) > 1:
         told = f"the deleted records' median place is {np.median(places):,.0f}"
     else:
-        told = f"the deleted record is number {places[0]:,}"
+        told = f"the deleted record is number {places[0]:,.0f}"
     return (
         f"Both models are linear in their inputs: by how their gradient explains the models' difference, {told} among "
         f"{len(cases):,} cases, without anything learned."

@@ -29,11 +29,14 @@ from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.link import Identity, Softmax
 from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.readers.tables import plain_text
 from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
+from lib_unlearning.wording import plural
 
 _PICKLES = (".joblib", ".pkl", ".pickle")
 _FEWEST = 10  # deleted records that an attack is judged by
+_FEWEST_STRANGERS = 4
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
 
 # Features [k, d] as a data frame -> probabilities [k, c], or predictions [k] or [k, 1].
@@ -264,17 +267,27 @@ def read_people(path: Path, label: str | None) -> People:
     import pandas as pd
 
     columns = read_table(path, "--table")
-    missing = [name for name in (label or "--label_column", "deleted") if name not in columns]
+    if label is None:
+        raise UserError(f"--table {path}: --label_column says which of its columns the models predict")
+    missing = [name for name in (label, "deleted") if name not in columns]
     if missing:
         raise UserError(
             f"--table {path}: no column {' and no column '.join(missing)}; it holds {', '.join(list(columns)[:8])}. "
             "Needed are the features, the label (--label_column NAME) and deleted (1, or 0 for records that no "
             "version knew)"
         )
-    assert label is not None
     deleted = row_flags(columns["deleted"], f"--table {path}")
     if len(np.unique(deleted)) < 2:
         raise UserError(f"--table {path}: {'no' if deleted.max() == 0 else 'only'} deleted records; both are needed")
+    strangers = int((deleted == 0).sum())
+    if strangers < _FEWEST_STRANGERS:
+        raise UserError(
+            f"--table {path}: {plural(strangers, 'stranger')} (deleted 0); at least {_FEWEST_STRANGERS} are needed, as "
+            "half of them become the adversary's own"
+        )
+    missing_label = np.flatnonzero(pd.isna(columns[label]))
+    if len(missing_label):
+        raise UserError(f"--table {path}: row {missing_label[0] + 1} holds no {label}")
     frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
     return People(frame, columns[label], deleted)
 
@@ -288,11 +301,13 @@ def _table(people: People, models: tuple[ModelFile, ModelFile], answers: list[np
         return Table(people.frame, _numbers(people.label, path), people.deleted, None)
     classes = models[0].classes
     known = np.unique(people.label) if classes is None else classes
-    texts = {str(value): number for number, value in enumerate(known.tolist())}
-    found = [texts.get(str(value), -1) for value in people.label.tolist()]
+    texts = {plain_text(value): number for number, value in enumerate(known.tolist())}
+    found = [texts.get(plain_text(value), -1) for value in people.label.tolist()]
     if min(found) < 0:
         strange = people.label[int(np.argmin(found))]
-        raise UserError(f"--table {path}: label {strange!r} is none of the models' classes ({', '.join(texts)})")
+        raise UserError(
+            f"--table {path}: label {plain_text(strange)!r} is none of the models' classes ({', '.join(texts)})"
+        )
     return Table(people.frame, np.array(found), people.deleted, known)
 
 

@@ -417,7 +417,7 @@ COMPARISONS: dict[str, Comparison] = {
     ),
     "placebo": Comparison(
         "Placebo",
-        "A control of the measurement: only strangers are queried, so there is nothing to find: at least 19 of 20 hold 0.5.",
+        "A control: only strangers are queried, so there is nothing to find: at least 19 of 20 intervals hold 0.5.",
         "dots",
         lambda settings: settings["placebo"] and same_data(settings) and same_model(settings),
         (_FAMILY_AND_METHOD,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lib_unlearning.reporting.comparisons import (
     budget_label,
     data_label,
     defense_label,
+    differences,
     model_label,
     usual_budget,
 )
@@ -223,24 +224,36 @@ def comparison_csv(found: Sequence[Panel]) -> str:
 
 
 def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
-    """Every finding in a row, the strongest first."""
+    """Every finding in a row, the strongest first; what else tells rows apart stands in a column of its own."""
     ranked = sorted(findings, key=lambda found: -found.features[CHOSEN]["auc"].estimate.value)
-    return pd.DataFrame(
-        [
-            {
-                "data": data_label(found.settings) + (" (placebo)" if found.settings["placebo"] else ""),
-                "chosen, AUC": _auc(found, CHOSEN),
-                "classical, AUC": _auc(found, BASELINE),
-                "target": model_label(found.settings),
-                "method": found.settings["unlearning_method"],
-                "question": found.settings["samples_to_evaluate"],
-                "attack": found.settings["attack_model"],
-                "defense": defense_label(found.settings),
-                "adversary": "usual" if usual_budget(found.settings) else budget_label(found.settings),
-                "sets": f"{found.settings['target_set_num']} x {found.settings['target_set_size']:,}",
-                "cases": f"{found.cases:,}",
-                "seeds": ", ".join(map(str, found.seeds)),
-            }
-            for found in ranked
-        ]
-    )
+    named = [_named(found) for found in ranked]
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for found, names in zip(ranked, named, strict=True):
+        alike.setdefault(tuple(names.values()), []).append(found.settings)
+    apart = [
+        differences(found.settings, alike[tuple(names.values())]) for found, names in zip(ranked, named, strict=True)
+    ]
+    rows = []
+    for found, names, words in zip(ranked, named, apart, strict=True):
+        data, *others = names
+        measured = {"chosen, AUC": _auc(found, CHOSEN), "classical, AUC": _auc(found, BASELINE)}
+        more = {"apart by": words} if any(apart) else {}
+        seeds = {"seeds": ", ".join(map(str, found.seeds))}
+        rows.append({data: names[data]} | measured | {name: names[name] for name in others} | more | seeds)
+    return pd.DataFrame(rows)
+
+
+def _named(found: Finding) -> dict[str, str]:
+    """What a row says of a finding's settings."""
+    settings = found.settings
+    return {
+        "data": data_label(settings) + (" (placebo)" if settings["placebo"] else ""),
+        "target": model_label(settings),
+        "method": settings["unlearning_method"],
+        "question": settings["samples_to_evaluate"],
+        "attack": settings["attack_model"],
+        "defense": defense_label(settings),
+        "adversary": "usual" if usual_budget(settings) else budget_label(settings),
+        "sets": f"{settings['target_set_num']} x {settings['target_set_size']:,}",
+        "cases": f"{found.cases:,}",
+    }

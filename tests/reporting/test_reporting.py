@@ -525,3 +525,12 @@ def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path
     found = findings(tmp_path)
     assert not [verdict for verdict in claims.judge(found) if verdict.claim == "Temperature scaling helps"]
     assert "LRTorch, 3 epochs, matched" in tables.all_attacks(found)["target"].tolist()
+
+
+def test_every_row_of_all_attacks_is_named_apart(tmp_path: Path) -> None:
+    for number, some in enumerate(([], ["--keep_models=none"], ["--probes=100", *TODAY], sized("unlearning_num", 3))):
+        write_run(tmp_path, 1.0 + number / 10, *some)
+    table = tables.all_attacks(findings(tmp_path))
+    settings = table.drop(columns=["chosen, AUC", "classical, AUC", "seeds"])
+    assert len(table) == 4
+    assert not settings.duplicated().any()
