@@ -138,11 +138,11 @@ def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str,
         most = max(part.shape[1] for part in answers.values())
         answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
     for name, values in answers.items():
-        _check_columns(found["before"][1], found[name][1], flag, name)
         if values.shape != answers["before"].shape:
             raise UserError(
                 f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}{name} {values.shape[1]}"
             )
+        _check_columns(found["before"][1], found[name][1], flag, name)
     return answers
 
 

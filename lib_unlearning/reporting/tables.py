@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     REQUEST_SIZE,
     Panel,
+    Settings,
     budget_label,
     data_label,
     defense_label,
@@ -227,7 +228,7 @@ def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
     """Every finding in a row, the strongest first; what else tells rows apart stands in a column of its own."""
     ranked = sorted(findings, key=lambda found: -found.features[CHOSEN]["auc"].estimate.value)
     named = [_named(found) for found in ranked]
-    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    alike: dict[tuple[str, ...], list[Settings]] = {}
     for found, names in zip(ranked, named, strict=True):
         alike.setdefault(tuple(names.values()), []).append(found.settings)
     apart = [

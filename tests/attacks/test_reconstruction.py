@@ -133,6 +133,8 @@ def test_a_stream_of_deletions(tmp_path: Path) -> None:
     once = ["--exp", "mem_inf", "--samples_to_evaluate", "in_out_multi_version", *flags]
     alone = run(tmp_path / "td", *once, "--shadow_unlearning_num", "4", "--target_unlearning_num", "4", small=False)
     assert f"AUC {float(rows[2]['auc']):.3f} [" in " ".join(alone.split())
+    run(tmp_path / "td", "--exp", "stream", "--stream_lengths", "4,1", *flags, "--top_k", "0", small=False)
+    assert len(list((tmp_path / "td" / "attack_data").glob("*stream*/stream.csv"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -158,3 +160,5 @@ def test_three_classes_are_told(tmp_path: Path) -> None:
     folders = {printed.rpartition("Results: ")[2] for printed in (told, other)}
     assert len(folders) == 2  # other settings, another folder
     assert "asks its own" in run(tmp_path, *flags, "--samples_to_evaluate", "in_in", code=2, small=False)
+    unknown = run(tmp_path, *flags, *SIZES, "--attacks", "all", "--label_known", "false", small=False)
+    assert "combined" in unknown

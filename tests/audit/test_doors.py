@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -154,6 +155,8 @@ def broken(folder: Path, what: str) -> None:
     frame = pd.DataFrame(values)
     if what == "order":
         frame = frame[[1, 0, 2]]
+    if what == "other class":
+        frame.columns = ["0", "1", "fox"]
     if what == "swapped":
         (folder / "before.csv").rename(folder / "kept.csv")
         (folder / "after.csv").rename(folder / "before.csv")
@@ -181,6 +184,7 @@ def broken(folder: Path, what: str) -> None:
         ("one a set", "200 sets, of 1 strangers at the least"),
         ("one set", "1 sets, of 200"),
         ("order", "in another order"),
+        ("other class", "other columns than --before"),
         ("swapped", "are the two files swapped"),
     ],
 )
@@ -197,6 +201,11 @@ def test_sides_that_cannot_be_held_against_each_other(tmp_path: Path) -> None:
     flags = write_side(tmp_path, 0.5)
     same = [flag.replace("--", "--shadow_") for flag in flags]
     assert "hold the same answers" in audit(tmp_path, *flags, *same, code=2)
+    turned = write_side(tmp_path, 0.5, "shadow_", 1)
+    for name in ("before", "after"):
+        frame = pd.read_csv(tmp_path / f"shadow_{name}.csv")
+        frame[frame.columns[::-1]].to_csv(tmp_path / f"shadow_{name}.csv", index=False)
+    assert "in another order" in audit(tmp_path, *flags, *turned, code=2)
     shadow = write_side(tmp_path, 0.5, "shadow_", 1)
     for name in ("before", "after"):
         two = pd.read_csv(tmp_path / f"shadow_{name}.csv").iloc[:, :2]
@@ -559,6 +568,40 @@ def test_two_regressions_and_a_table(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "people.csv").drop(columns="price").assign(city=["a", "b", "c"] * 200 + ["a"])
     table.to_csv(tmp_path / "people.csv", index=False)
     assert "the label's column holds others" in audit(tmp_path, *named, "--trust", code=2)
+
+
+def test_what_is_not_linear_is_not_called_linear(tmp_path: Path) -> None:
+    """Whatever the unit of the numbers that a forest predicts."""
+    flags = _two_regressions(tmp_path, 1)
+    table = pd.read_csv(tmp_path / "people.csv")
+    rows = table.drop(columns=["price", "deleted"])
+    for unit in (1e-3, 1.0, 1e3):
+        table.assign(price=table["price"] * unit).to_csv(tmp_path / "people.csv", index=False)
+        for name, first in (("before", 0), ("after", 1)):
+            forest = RandomForestRegressor(10, random_state=0).fit(rows[first:200], unit * table["price"][first:200])
+            joblib.dump(forest, tmp_path / f"{name}.joblib")
+        done = command("main.py", ["--exp", "audit", *flags, "--trust"], tmp_path)
+        assert done.returncode == 4
+        assert "linear" not in done.stdout
+
+
+def test_two_models_that_are_alike_tell_nothing(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 1)
+    shutil.copy(tmp_path / "before.joblib", tmp_path / "after.joblib")
+    done = command("main.py", ["--exp", "audit", *flags, "--trust"], tmp_path)
+    assert "Both models answer alike in every case" in " ".join(done.stdout.split())
+    assert "number" not in done.stdout
+    pd.read_csv(tmp_path / "people.csv").iloc[:2].to_csv(tmp_path / "people.csv", index=False)
+    assert "1 stranger (deleted 0); at least 4" in audit(tmp_path, *flags, "--trust", code=2)
+
+
+def test_flags_of_another_door_are_named(tmp_path: Path) -> None:
+    flags = [*two_models(tmp_path, 1), "--trust", "--before=nofile.csv", "--retrained=none.csv", "--answers=logits"]
+    told = command("main.py", ["--exp", "audit", *flags], tmp_path).stderr
+    for name in ("before", "retrained", "answers"):
+        assert f"--{name} has no effect on an audit by --model_before and --model_after" in told
+    told = command("main.py", ["--exp", "audit", *write_side(tmp_path, 0.5), "--trust"], tmp_path).stderr
+    assert "--trust has no effect on an audit by --before and --after" in told
 
 
 def test_onnx_models_need_no_trust(tmp_path: Path) -> None:

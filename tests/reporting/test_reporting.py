@@ -528,7 +528,7 @@ def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path
 
 
 def test_every_row_of_all_attacks_is_named_apart(tmp_path: Path) -> None:
-    for number, some in enumerate(([], ["--keep_models=none"], ["--probes=100", *TODAY], sized("unlearning_num", 3))):
+    for number, some in enumerate(([], TODAY, ["--keep_models=none", *TODAY], ["--probes=100", *TODAY])):
         write_run(tmp_path, 1.0 + number / 10, *some)
     table = tables.all_attacks(findings(tmp_path))
     settings = table.drop(columns=["chosen, AUC", "classical, AUC", "seeds"])
