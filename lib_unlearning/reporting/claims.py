@@ -43,7 +43,7 @@ class Verdict:
     claim: str
     verdict: str
     measured: str
-    today: str = "not measured yet"
+    today: str = "not in these runs"
 
     @property
     def tone(self) -> str:
@@ -100,7 +100,9 @@ def _as_papers(finding: Finding) -> Finding:
 
 def sentences(findings: Sequence[Finding]) -> list[str]:
     """What else the findings on the project's data sets say beside the claims, each computed from all of them."""
-    known = [part for part in findings if part.settings["dataset_name"] in _DATA and not _is_today(part)]
+    known = [
+        part for part in findings if part.settings["dataset_name"] in _DATA and part.settings["attacks"] == "paper"
+    ]
     placebo = [part for part in known if part.settings["placebo"]]
     remaining = [part for part in known if _asks_remaining(part)]
     deletions = [part for part in known if part not in placebo and part not in remaining]
