@@ -289,7 +289,8 @@ def _answers(
             raise UserError(f"{flag} {path}: column {name!r} numbers the rows and is no answer; leave it out")
     columns = list(named.values())
     if not columns:
-        raise UserError(f"{flag} {path}: no column of answers; it holds {_listed(table)}")
+        hint = "; if label holds them, add --answers labels" if "label" in table else ""
+        raise UserError(f"{flag} {path}: no column of answers; it holds {_listed(table)}{hint}")
     if len(columns[0]) != count:
         raise UserError(f"{flag} {path} has {len(columns[0]):,} rows, the cases {count:,}")
     try:

@@ -36,8 +36,11 @@ class Encoded:
 # ---------------------------------------------------------------- numbers
 
 
-def numbers(column: Column, path: Path, name: str) -> np.ndarray:
+def numbers(column: Column, path: Path, name: str, own: bool = False) -> np.ndarray:
     """A column as float32 [N]; a missing cell gets a code of its own, below the smallest number.
+
+    Args:
+        own: whether it is of a table of one's own, which may be read otherwise if one says so.
 
     Raises:
         UserError: a cell is no finite number that fits float32, or rounding would make different values equal.
@@ -55,14 +58,14 @@ def numbers(column: Column, path: Path, name: str) -> np.ndarray:
         cell = column.distinct[column.codes[first]] if isinstance(column, Words) else plain_text(values[first].item())
         raise UserError(
             f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it"
-            f"{ways_out(name)}"
+            f"{ways_out(name) if own else ''}"
         )
     if isinstance(column, Words) and len(np.unique(values[~absent])) < sum(map(bool, column.distinct)):
-        values = _less_a_constant(column, path, name)
-    return _rounded(values, absent, path, name)
+        values = _less_a_constant(column, path, name, own)
+    return _rounded(values, absent, path, name, own)
 
 
-def _less_a_constant(column: Words, path: Path, name: str) -> np.ndarray:
+def _less_a_constant(column: Words, path: Path, name: str, own: bool) -> np.ndarray:
     """Numbers [N] float64; where different ones have more digits than 64 bits hold and would be equal, the smallest is
     taken off first, digit by digit."""
     exact = {word: Decimal(word) for word in column.distinct if word}
@@ -76,7 +79,7 @@ def _less_a_constant(column: Words, path: Path, name: str) -> np.ndarray:
         if len(set(plain.values())) < different:
             raise UserError(
                 f"{path}, column {name}: {different} different values would be {len(set(plain.values()))} in 64-bit "
-                f"numbers, also less the smallest; scale it{ways_out(name)}"
+                f"numbers, also less the smallest; scale it{ways_out(name) if own else ''}"
             )
         _say_taken_off(path, name, least)
     found: np.ndarray = np.array([plain.get(word, np.nan) for word in column.distinct])[column.codes]
@@ -92,7 +95,7 @@ def ways_out(name: str) -> str:
     return f", or --categorical {name}, or --drop {name}"
 
 
-def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str) -> np.ndarray:
+def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str, own: bool) -> np.ndarray:
     """Float32 [N] with as many distinct values; where only a large constant stands in the way, it is taken off."""
     known = values[~absent]
     if not len(known):
@@ -101,9 +104,10 @@ def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str) -> n
     if len(np.unique(distinct.astype(np.float32))) < _KEPT * len(distinct):
         least = distinct[0]
         if len(np.unique((distinct - least).astype(np.float32))) < _KEPT * len(distinct):
+            left = len(np.unique(distinct.astype(np.float32)))
             raise UserError(
-                f"{path}, column {name}: {len(distinct)} different values would be "
-                f"{len(np.unique(distinct.astype(np.float32)))} in 32-bit numbers; scale it{ways_out(name)}"
+                f"{path}, column {name}: {len(distinct)} different values would be {left} in 32-bit numbers; scale it"
+                f"{ways_out(name) if own else ''}"
             )
         _say_taken_off(path, name, least)
         values = values - least
@@ -200,7 +204,8 @@ def guessed(column: Column, path: Path, name: str, commas: bool = False) -> Enco
         bad = set(wrong)
         stray = np.isin(column.codes, [number for number, word in enumerate(column.distinct) if word in bad])
         if len(wrong) < _STRAY_WORDS and stray.mean() <= max(_STRAY_SHARE, 1 / len(column)):
-            return Encoded(numbers(column, path, name), "number", len(words), 0)  # names the cell that is no number
+            values = numbers(column, path, name, own=True)  # names the cell that is no number
+            return Encoded(values, "number", len(words), 0)
         LOGGER.warning(
             "%s, column %s: %d words such as %r among numbers; kept as a category (--numeric %s refuses them)",
             path,
@@ -278,9 +283,15 @@ def as_stated(column: Column, path: Path, name: str, commas: bool = False) -> En
     return as_numbers(column, path, name)
 
 
+def as_written(column: Column, path: Path, name: str) -> np.ndarray:
+    """Numbers [N] of a column of a known data set, with decimal points or commas; raises `UserError` as `numbers`."""
+    plain = _plainly(column, path, name, commas=True) if isinstance(column, Words) else None
+    return numbers(plain or column, path, name)
+
+
 def as_numbers(column: Column, path: Path, name: str) -> Encoded:
     """A column as numbers; raises `UserError` as `numbers` does."""
-    values = numbers(column, path, name)
+    values = numbers(column, path, name, own=True)
     if isinstance(column, Words):
         missing = int((column.codes == column.distinct.index("")).sum()) if "" in column.distinct else 0
     else:

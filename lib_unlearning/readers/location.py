@@ -14,7 +14,7 @@ import numpy as np
 from lib_unlearning.cache.files import atomic_file
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import safe_pickle, tables
-from lib_unlearning.readers.columns import class_labels, numbers
+from lib_unlearning.readers.columns import as_written, class_labels, numbers
 from lib_unlearning.readers.raw import RawDataset
 from lib_unlearning.seeds import spawn
 
@@ -168,10 +168,10 @@ def _checkins(path: Path) -> CheckIns:
         table = tables.read_spelled(path, own, wanted, text)
     else:
         table = tables.read_columns(path, wanted, text=text, header=TSMC_COLUMNS, form=headless)
-    offset = numbers(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
+    offset = as_written(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
     utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
     local = utc + pd.to_timedelta(offset, unit="min")
-    place = [float(np.median(numbers(table[name], path, name))) for name in ("latitude", "longitude")]
+    place = [float(np.median(as_written(table[name], path, name))) for name in ("latitude", "longitude")]
     return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), _source(local, *place))
 
 

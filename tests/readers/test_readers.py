@@ -146,6 +146,11 @@ def test_tsmc_check_ins_in_local_time(tmp_path: Path) -> None:
         other.write_bytes("".join(rows).replace("\t", separator).encode("latin-1"))
         assert location.recognise_checkins(other)
         np.testing.assert_array_equal(location.read_checkins(other, CHECKIN).features, found.features)
+    commas = tmp_path / "commas.csv"
+    commas.write_bytes(
+        "".join(rows).replace("40.7", "40,783550").replace("-74.0", "-74,02").replace("\t", ";").encode("latin-1")
+    )
+    assert location.read_checkins(commas, CHECKIN).details["source"] == found.details["source"]
     broken = tmp_path / "broken.txt"
     broken.write_bytes("".join(rows).replace("Apr 03 02:00", "Apr 93 02:00", 1).encode("latin-1"))
     with pytest.raises(UserError, match="record 1, column utc_time: 'Tue Apr 93"):
