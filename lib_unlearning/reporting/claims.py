@@ -43,7 +43,7 @@ class Verdict:
     claim: str
     verdict: str
     measured: str
-    today: str = "not in these runs"
+    today: str = "not in these runs at the usual budget"
 
     @property
     def tone(self) -> str:

@@ -146,10 +146,20 @@ def batch_plan(panel: Panel, limit: float) -> str | None:
         sure = f"{found.high:,} do" if found.high > sizes[0] else f"already {sizes[0]:,} do"
     else:
         sure = f"no size up to {sizes[-1]:,} is shown to"
-    least = f"fewer than {found.low:,} are shown not to" if found.low and found.low > sizes[0] else ""
-    if found.low is None:
-        least = "all of them are shown not to"
+    least = _shown_not_to(sizes, aucs, limit, found.low)
     return f"Batch planner: {told}; by the intervals {sure}{f', {least}' if least else ''}."
+
+
+def _shown_not_to(sizes: list[int], aucs: list[Estimate], limit: float, crossing: int | None) -> str:
+    """Which sizes do not stay under a limit, as even the lower ends of their intervals show."""
+    above = [size for size, auc in zip(sizes, aucs, strict=True) if auc.low is not None and auc.low > limit]
+    if not above:
+        return ""
+    if above == sizes:
+        return "all of them are shown not to"
+    if crossing is not None and above == sizes[: len(above)]:
+        return f"fewer than {crossing:,} are shown not to"
+    return f"{' and '.join(f'{size:,}' for size in above)} {'is' if len(above) == 1 else 'are'} shown not to"
 
 
 def short_markdown(found: Sequence[Panel]) -> str:

@@ -534,3 +534,17 @@ def test_every_row_of_all_attacks_is_named_apart(tmp_path: Path) -> None:
     settings = table.drop(columns=["chosen, AUC", "classical, AUC", "seeds"])
     assert len(table) == 4
     assert not settings.duplicated().any()
+
+
+@pytest.mark.parametrize(
+    ("lows", "crossing", "told"),
+    [
+        ((0.7, 0.65), None, "all of them are shown not to"),
+        ((0.58, 0.67), None, "10 is shown not to"),
+        ((0.7, 0.5), 6, "fewer than 6 are shown not to"),
+        ((0.5, 0.5), 1, ""),
+    ],
+)
+def test_the_planner_says_of_which_sizes_intervals_show_it(lows: tuple, crossing: int | None, told: str) -> None:
+    aucs = [Estimate(low + 0.05, low, low + 0.1, 0.02) for low in lows]
+    assert tables._shown_not_to([1, 10], aucs, 0.6, crossing) == told
