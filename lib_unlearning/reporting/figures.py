@@ -270,7 +270,8 @@ def _matrix(panel: Panel, place: Any) -> None:
         cells[rows.index(who), columns.index(what)] = _auc(finding, CHOSEN).estimate.value
     _cells(place, cells)
     place.set_aspect("auto")
-    place.set_xticks(range(len(columns)), [name.replace(" to ", "\nto ") for name in columns], fontsize=8)
+    wide = max(6, 48 // len(columns))  # letters that stand side by side under a column
+    place.set_xticks(range(len(columns)), [textwrap.fill(name, wide) for name in columns], fontsize=8)
     place.set_yticks(range(len(rows)), [textwrap.fill(name, 26) for name in rows], fontsize=8)
     place.set_xlabel("held back by the provider")
 
