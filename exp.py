@@ -306,12 +306,13 @@ class Reconstruct:
         print(f"Results: {folder}")
 
 
+_MODEL_FILES = "--model_before and --model_after"
 # What is audited -> the flags that name it and say how it is read.
 _DOORS = {
     "--plan": ("original_label",),
     "--verify": ("verify",),
     "--service": ("service",),
-    "--model_before and --model_after": ("model_before", "model_after", "table", "trust", "original_label"),
+    _MODEL_FILES: ("model_before", "model_after", "table", "trust", "original_label"),
     "--before and --after": (
         *("before", "after", "cases", "retrained", "answers"),
         *("shadow_before", "shadow_after", "shadow_cases", "shadow_retrained"),
@@ -321,14 +322,14 @@ _DOORS = {
 
 def _door(inputs: AuditInputs) -> str:
     """Which of these an audit goes through."""
-    plan, verify, service, models, files = _DOORS
+    plan, verify, service, _, files = _DOORS
     if inputs.plan:
         return plan
     if inputs.verify is not None:
         return verify
     if inputs.service is not None:
         return service
-    return models if inputs.model_before or inputs.model_after or inputs.table else files
+    return _MODEL_FILES if inputs.model_before or inputs.model_after or inputs.table else files
 
 
 class Audit:
@@ -339,8 +340,8 @@ class Audit:
 
     def run(self) -> int:
         """Examine, print the verdict, write verdict, page and pack; returns the exit code."""
-        inputs = self.settings.audit
-        self._warn_of_other_doors(_door(inputs))
+        inputs, door = self.settings.audit, _door(self.settings.audit)
+        self._warn_of_other_doors(door)
         if inputs.plan:
             self._plan()
             return 0
@@ -350,7 +351,7 @@ class Audit:
             from lib_unlearning.audit.service import audit_service
 
             dossier = audit_service(inputs.service, self._options(), self.settings)
-        elif _door(inputs).startswith("--model"):
+        elif door == _MODEL_FILES:
             from lib_unlearning.audit.model_files import audit_models
 
             found = audit_models(inputs, self._options())
