@@ -206,9 +206,8 @@ class ThreeWays:
         overlap = mean_overlap(study.split["target"].sample_sets)
         attack = strongest_learned(settings.attack_model, settings.attacks == "all")
         found = three_classes(views["in_out"], views["in_in"], attack, settings.seed, overlap)
-        described = run_files.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / run_files.run_name(settings, described, attack.name)
-        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
+        folder, kept = _to_keep(settings, study, attack.name)
+        write_json(folder / run_files.SETTINGS, kept)
         write_json(folder / run_files.THREE_CLASSES, asdict(found) | {"confusion": found.confusion.tolist()})
         told = report.described_study(study.dataset["target"].title, settings)
         say(told)
@@ -236,10 +235,9 @@ class Stream:
         study = _open(self._after(self.settings.stream_lengths[-1], "in_in"), Stopwatch())
         settings = replace(study.settings, samples_to_evaluate="stream")
         lengths = "-".join(map(str, settings.stream_lengths))
-        described = {"stream_lengths": lengths, **run_files.description(settings, study.shaped_answers())}
-        folder = settings.layout.attack_data / f"{run_files.run_name(settings, described, lengths)}"
+        folder, kept = _to_keep(settings, study, lengths, stream_lengths=lengths)
         save_stream(steps, folder)
-        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
+        write_json(folder / run_files.SETTINGS, kept)
         say(report.described_study(study.dataset["target"].title, settings))
         overlap = mean_overlap(study.split["target"].sample_sets)
         print("\n".join(stream_lines(steps, settings.margin, overlap, terminal_width())))
@@ -288,10 +286,9 @@ class Reconstruct:
             pool = study.split["target"].positive
             found = reconstruct(views["target"], dataset, pool, requests, settings.seed, linear)
         overlap = mean_overlap(sets)
-        described = run_files.description(settings, study.shaped_answers())
-        folder = settings.layout.attack_data / run_files.run_name(settings, described, "reconstruct")
+        folder, kept = _to_keep(settings, study, "reconstruct")
         save_reconstruction(found, dataset, overlap, folder)
-        write_json(folder / run_files.SETTINGS, {"settings": settings.flat(), **described})
+        write_json(folder / run_files.SETTINGS, kept)
         _keep_timing(folder, study, watch)
         say(report.described_study(dataset.title, settings, attacked=False))
         each = settings.sides["target"].unlearning_num
@@ -304,6 +301,13 @@ class Reconstruct:
 
             draw_rebuilt(found, dataset, folder)
         print(f"Results: {folder}")
+
+
+def _to_keep(settings: Settings, study: Study, kind: str, **more: str) -> tuple[Path, dict[str, Any]]:
+    """Where an experiment that is no attack keeps what it found, and the settings that it keeps beside it."""
+    described = more | run_files.description(settings, study.shaped_answers())
+    folder = settings.layout.attack_data / run_files.run_name(settings, described, kind)
+    return folder, {"settings": settings.flat(), **described}
 
 
 _MODEL_FILES = "--model_before and --model_after"

@@ -23,9 +23,17 @@ from lib_unlearning.cache.layout import Layout
 from lib_unlearning.reporting.style import Drawing, canvas, save
 
 REQUESTS = 20
-COLUMNS: tuple[str, ...] = ("model", "models", "records", "wall [s]", "ms a model")
-COLUMNS += ("pure work, one process, ms a model",)
-COLUMNS += ("overhead", "peak memory [MiB]", "models on disk [MiB]")
+COLUMNS = (
+    "model",
+    "models",
+    "records",
+    "wall [s]",
+    "ms a model",
+    "pure work, one process, ms a model",
+    "overhead",
+    "peak memory [MiB]",
+    "models on disk [MiB]",
+)
 _TABLE, _ROWS = "grown", 200_000
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
@@ -46,7 +54,7 @@ def told(row: Row, records: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def large_table(folder: Path, layout: Layout) -> list[str]:
+def large_table(layout: Layout) -> list[str]:
     """Prepare the generated table, if it is not; flags that name it."""
     import numpy as np
     import pandas as pd
@@ -55,7 +63,7 @@ def large_table(folder: Path, layout: Layout) -> list[str]:
     flags = ["--dataset_name", _TABLE, "--original_label", "label"]
     if not data_prepare.is_at_hand(_TABLE, "label", layout):
         rows, labels = make_classification(_ROWS, 14, n_informative=8, flip_y=0.1, random_state=0)
-        path = folder / f"{_TABLE}.csv"
+        path = layout.root / f"{_TABLE}.csv"
         pd.DataFrame(np.round(rows, 4)).rename(columns=str).assign(label=labels).to_csv(path, index=False)
         words = ["--dataset_name", "csv", "--source", str(path), "--label_column", "label", "--name", _TABLE]
         data_prepare.run([*words, "--temp_data", str(layout.root)])
@@ -97,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     layout = Layout(arguments.temp_data.absolute())
     data_prepare.obtain_dataset("adult", "income", layout)
-    table = large_table(layout.root, layout)
+    table = large_table(layout)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     by_models: dict[str, list[tuple[int, Row]]] = {}
     by_records: dict[str, list[tuple[int, Row]]] = {}

@@ -74,15 +74,18 @@ class Row:
         ]
 
 
-COLUMNS: tuple[str, ...] = (
+COLUMNS = (
     "study",
     "models",
     "wall [s]",
     "start-up [s]",
     "pure work, one process [s]",
     "straightforward [s]",
+    "overhead",
+    "times faster than that",
+    "peak memory [MiB]",
+    "models on disk [MiB]",
 )
-COLUMNS += ("overhead", "times faster than that", "peak memory [MiB]", "models on disk [MiB]")
 
 
 def measured(name: str, flags: list[str], prepared: Path, straight: bool) -> Row:

@@ -65,12 +65,16 @@ class Workshop:
 
     def worlds(self, wanted: WantedWorlds) -> OwnWorlds:
         """What own models say of the candidates and of the probes."""
-        rounds = [self._kept_round(wanted, number) for number in range(wanted.rounds)]
-        known = np.any([~np.isnan(answers["outside"][:, :, 0, 0]).all(axis=0) for answers in rounds], axis=0)
+        known: np.ndarray = np.zeros(len(wanted.candidates), dtype=bool)
+        rounds = []
+        for number in range(wanted.rounds):
+            answers = self._kept_round(wanted, number)
+            known |= ~np.isnan(answers["outside"][:, :, 0, 0]).all(axis=0)
+            rounds.append(self._seen(answers, wanted.used))
         if not known.all():
             told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
             LOGGER.warning(told, (~known).sum(), len(known))
-        return _assembled([self._seen(answers, wanted.used) for answers in rounds])
+        return _assembled(rounds)
 
     def relabelled(self, records: np.ndarray, labels: np.ndarray) -> Workshop:
         """One that takes other labels [k] for some records [k]."""

@@ -78,23 +78,33 @@ def written_as(words: Sequence[str], commas: bool = False) -> tuple[str, list[st
         commas: whether the table is known to write decimal commas, so that 1.234 is a thousand and 1,234 is not.
     """
     signed = [_with_plain_sign(word) for word in words]
-    grouped = commas and are_grouped(signed)
-    if not grouped and signed != list(words) and all(map(is_number, signed)):
+    grouped, plain = commas and are_grouped(signed), all(map(is_number, signed))
+    if not grouped and signed != list(words) and plain:
         return "signs of their own", signed
     if any(CODE.fullmatch(word) for word in signed):
         return None  # leading zeros mean something
     for style in (*_COMMAS, *_POINTS) if commas else (*_POINTS, *_COMMAS):
-        found = [style.pattern.fullmatch(word) for word in signed]
-        if all(map(is_number, signed)) and not (grouped and style.decimal == ","):
+        if plain and not (grouped and style.decimal == ","):
             continue
-        if any(found) and all(match or _plain_in(style, word) for match, word in zip(found, signed, strict=True)):
-            parts = [match.groupdict() if match else {} for match in found]
+        parts = _parts(style, signed)
+        if any(parts):
             if len({part.get("money") or part.get("money2") for part in parts} - {None}) > 1:
                 return None
-            if any(part.get("percent") for part in parts) and not all(found):
+            if any(part.get("percent") for part in parts) and not all(parts):
                 return None  # 5% beside 7: nobody can tell what 7 is
             return style.name, [_plain(style, part, word) for part, word in zip(parts, signed, strict=True)]
     return None
+
+
+def _parts(style: _Style, words: Sequence[str]) -> list[dict[str, str | None]]:
+    """The groups of each word in a style, none of a number in any style; no parts as soon as a word is neither."""
+    parts: list[dict[str, str | None]] = []
+    for word in words:
+        match = style.pattern.fullmatch(word)
+        if match is None and not _plain_in(style, word):
+            return []
+        parts.append(match.groupdict() if match else {})
+    return parts
 
 
 def writes_decimal_commas(words: Sequence[str]) -> bool:

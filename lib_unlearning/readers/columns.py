@@ -58,7 +58,7 @@ def numbers(column: Column, path: Path, name: str, own: bool = False) -> np.ndar
         cell = column.distinct[column.codes[first]] if isinstance(column, Words) else plain_text(values[first].item())
         raise UserError(
             f"{path}, record {first + 1}, column {name}: {cell!r:.40} is no finite 32-bit number; correct it"
-            f"{ways_out(name) if own else ''}"
+            f"{ways_out(name, own)}"
         )
     if isinstance(column, Words) and len(np.unique(values[~absent])) < sum(map(bool, column.distinct)):
         values = _less_a_constant(column, path, name, own)
@@ -79,7 +79,7 @@ def _less_a_constant(column: Words, path: Path, name: str, own: bool) -> np.ndar
         if len(set(plain.values())) < different:
             raise UserError(
                 f"{path}, column {name}: {different} different values would be {len(set(plain.values()))} in 64-bit "
-                f"numbers, also less the smallest; scale it{ways_out(name) if own else ''}"
+                f"numbers, also less the smallest; scale it{ways_out(name, own)}"
             )
         _say_taken_off(path, name, least)
     found: np.ndarray = np.array([plain.get(word, np.nan) for word in column.distinct])[column.codes]
@@ -90,9 +90,9 @@ def _say_taken_off(path: Path, name: str, least: object) -> None:
     LOGGER.warning("%s, column %s: %s was taken off, so that different values stay different", path, name, least)
 
 
-def ways_out(name: str) -> str:
-    """What a person may do about a column that cannot be read, for the end of a message."""
-    return f", or --categorical {name}, or --drop {name}"
+def ways_out(name: str, own: bool = True) -> str:
+    """What a person may do about a column that cannot be read, for the end of a message; "" if no flag reaches it."""
+    return f", or --categorical {name}, or --drop {name}" if own else ""
 
 
 def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str, own: bool) -> np.ndarray:
@@ -107,7 +107,7 @@ def _rounded(values: np.ndarray, absent: np.ndarray, path: Path, name: str, own:
             left = len(np.unique(distinct.astype(np.float32)))
             raise UserError(
                 f"{path}, column {name}: {len(distinct)} different values would be {left} in 32-bit numbers; scale it"
-                f"{ways_out(name) if own else ''}"
+                f"{ways_out(name, own)}"
             )
         _say_taken_off(path, name, least)
         values = values - least

@@ -236,16 +236,14 @@ def comparison_csv(found: Sequence[Panel]) -> str:
 
 def all_attacks(findings: Sequence[Finding]) -> pd.DataFrame:
     """Every finding in a row, the strongest first; what else tells rows apart stands in a column of its own."""
-    ranked = sorted(findings, key=lambda found: -found.features[CHOSEN]["auc"].estimate.value)
-    named = [_named(found) for found in ranked]
+    strongest = sorted(findings, key=lambda found: -found.features[CHOSEN]["auc"].estimate.value)
+    ranked = [(found, _named(found)) for found in strongest]
     alike: dict[tuple[str, ...], list[Settings]] = {}
-    for found, names in zip(ranked, named, strict=True):
+    for found, names in ranked:
         alike.setdefault(tuple(names.values()), []).append(found.settings)
-    apart = [
-        differences(found.settings, alike[tuple(names.values())]) for found, names in zip(ranked, named, strict=True)
-    ]
+    apart = [differences(found.settings, alike[tuple(names.values())]) for found, names in ranked]
     rows = []
-    for found, names, words in zip(ranked, named, apart, strict=True):
+    for (found, names), words in zip(ranked, apart, strict=True):
         data, *others = names
         measured = {"chosen, AUC": _auc(found, CHOSEN), "classical, AUC": _auc(found, BASELINE)}
         more = {"apart by": words} if any(apart) else {}
