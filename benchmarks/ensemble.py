@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ import data_prepare
 from lib_unlearning.cache.layout import Layout
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.training import graphs
+from lib_unlearning.training.device import make_reproducible
 from lib_unlearning.training.network_trainer import NetworkTrainer
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
 from lib_unlearning.training.record_random import record_order
@@ -67,6 +69,17 @@ def train_privately(trainer: NetworkTrainer, tasks: Sequence[TrainingTask]) -> N
 
     for task in tasks:
         train_private(trainer.dataset, trainer.title, task, trainer.settings, trainer.device, trainer.held_out)
+
+
+def train_privately_stacked(trainer: NetworkTrainer, tasks: Sequence[TrainingTask]) -> None:
+    """In stacks on any device; model_train leaves convolutions on a CPU to Opacus."""
+    from lib_unlearning.training.private_stack import PrivateStackTraining
+
+    make_reproducible(trainer.device)
+    for start in range(0, len(tasks), trainer.size):
+        part = tasks[start : start + trainer.size]
+        where = trainer.settings, trainer.device, trainer.held_out
+        PrivateStackTraining(trainer.dataset, trainer.title, part, *where).run()
 
 
 def models_per_second(
@@ -119,6 +132,12 @@ def main() -> None:
     def trainer(size: int | None) -> NetworkTrainer:
         return NetworkTrainer(dataset, name, replace(settings, ensemble_size=size))
 
+    def fit(size: int | None, jobs: Sequence[TrainingTask]) -> None:
+        if arguments.private:
+            train_privately_stacked(trainer(size), jobs)
+        else:
+            trainer(size).fit(jobs)
+
     def one_by_one(jobs: Sequence[TrainingTask]) -> None:
         if arguments.private:
             train_privately(trainer(1), jobs)
@@ -140,12 +159,12 @@ def main() -> None:
     sizes = [int(size) for size in arguments.sizes.split(",") if size]
     for count in map(int, arguments.models.split(",")):
         jobs = [TrainingTask(np.delete(everyone, number % SIZE), number // SIZE) for number in range(count)]
-        ones = models_per_second(trainer(1).fit, jobs[:ALONE], device)
+        ones = models_per_second(partial(fit, 1), jobs[:ALONE], device)
         usual = models_per_second(one_by_one, jobs[:ALONE], device)
         for size in sizes or [min(count, trainer(None).size)]:
-            stacked = models_per_second(trainer(size).fit, jobs, device)
+            stacked = models_per_second(partial(fit, size), jobs, device)
             ratios = f"{stacked / ones:.2f} | {stacked / usual:.2f}"
-            print(f"| {count} | {size} | {stacked:.1f} | {ones:.1f} | {usual:.1f} | {ratios} |", flush=True)
+            print(f"| {count} | {size} | {stacked:.3g} | {ones:.3g} | {usual:.3g} | {ratios} |", flush=True)
 
 
 if __name__ == "__main__":

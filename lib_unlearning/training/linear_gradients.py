@@ -83,6 +83,11 @@ class LinearGradients:
             for delta, value in zip(self.deltas, values, strict=False)
         )
         assert isinstance(squares, torch.Tensor)
-        factors = (norm / (squares.sqrt() + 1e-6)).clamp_(max=1.0).unsqueeze(2)  # Opacus' small number
+        factors = clip_factors(squares, norm).unsqueeze(2)
         for delta in self.deltas:
             delta.mul_(factors)
+
+
+def clip_factors(squares: torch.Tensor, norm: float) -> torch.Tensor:
+    """What gradients of these squared norms are multiplied with, so that none is longer than `norm`."""
+    return (norm / (squares.sqrt() + 1e-6)).clamp_(max=1.0)  # Opacus' small number

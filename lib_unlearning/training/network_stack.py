@@ -231,7 +231,7 @@ def forward(
     architecture = ARCHITECTURES[name]
     if architecture.linear:
         return _linear_forward(weights, records)
-    module = _structure(name, tuple(shape), num_classes)
+    module = structure(name, tuple(shape), num_classes)
     only_asked = masks is None and not torch.is_grad_enabled()
     if not architecture.stackable or (architecture.for_images and only_asked and records.device.type == "cpu"):
         return torch.stack([_forward_in_parts(module, weights, row, part) for row, part in enumerate(records)])
@@ -253,7 +253,7 @@ def _forward_in_parts(module: nn.Module, weights: Weights, row: int, records: to
 
 
 @lru_cache(maxsize=8)
-def _structure(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def structure(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """A module without weights, which only lends its structure."""
     with torch.device("meta"):
         return ARCHITECTURES[name].build(shape, num_classes).eval()

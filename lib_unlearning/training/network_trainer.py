@@ -10,7 +10,14 @@ import numpy as np
 
 from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import LOGGER, UserError
-from lib_unlearning.training.device import find_device, is_out_of_memory, make_reproducible, release, suitable_stack
+from lib_unlearning.training.device import (
+    find_device,
+    is_out_of_memory,
+    make_reproducible,
+    pays,
+    release,
+    suitable_stack,
+)
 from lib_unlearning.training.ensemble import train_stack
 from lib_unlearning.training.network_stack import NetworkModel, Stack
 from lib_unlearning.training.networks import ARCHITECTURES, fresh_weights
@@ -107,7 +114,7 @@ class NetworkTrainer(Trainer):
         architecture = ARCHITECTURES[self.title]
         stackable = architecture.stackable
         if settings.privacy is not None:  # Opacus guards noise from a secure generator against its rounding
-            stackable = architecture.linear and not settings.privacy.secure_rng
+            stackable = stackable and not settings.privacy.secure_rng and pays(architecture, self.device)
         models: list[NetworkModel] = []
         while len(models) < len(tasks):
             part = tasks[len(models) : len(models) + (self.size if stackable else 1)]

@@ -1,11 +1,11 @@
-"""DP-SGD for stacks of linear networks (paper section 6): as `private_training`, for many networks at once.
+"""DP-SGD for stacks of networks (paper section 6): as `private_training`, for many networks at once.
 
 Each model has batches and noise of its own sources, whatever else is in the stack; what is accounted for is Opacus'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 
 from lib_unlearning.training.ensemble import StackTraining
 from lib_unlearning.training.linear_gradients import LinearGradients
-from lib_unlearning.training.network_stack import Stack
+from lib_unlearning.training.network_stack import Stack, structure
 from lib_unlearning.training.privacy_budget import Plan, randomness
+from lib_unlearning.training.record_gradients import RecordGradients
 from lib_unlearning.training.stacked_optimizer import as_models
 
 
@@ -59,6 +60,14 @@ class PrivateStackTraining(StackTraining):
         weights = sum(tensor[0].numel() for tensor in self.weights.values())
         self.noise = torch.zeros(len(self.tasks), weights, device=self.device)
 
+    def _gradients(self) -> Callable[..., torch.Tensor]:
+        """Linear networks' buffers are as wide as an epoch's widest batch: `_batches` makes those that are used."""
+        if self.architecture.linear:
+            return super()._gradients()
+        assert self.settings.privacy is not None
+        module = structure(self.name, self.shape, self.num_classes)
+        return RecordGradients(self.weights, module, self.settings.privacy.clip)
+
     def run(self) -> Stack:
         """As `StackTraining.run`; each network knows the epsilon it spent."""
         return replace(super().run(), epsilon=np.array([plan.epsilon for plan in self.plans]))
@@ -66,7 +75,8 @@ class PrivateStackTraining(StackTraining):
     def _batches(self, epoch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         drawn, stepping = self.batches.draw(self.sampling)
         held = torch.from_numpy(drawn).to(self.device)
-        self.gradients = LinearGradients(self.weights, held.shape[2], self.privacy.clip)
+        if self.architecture.linear:
+            self.gradients = LinearGradients(self.weights, held.shape[2], self.privacy.clip)
         self.to_come = iter(stepping)
         return held, (held >= 0).float(), torch.from_numpy(stepping).to(self.device)
 

@@ -24,12 +24,13 @@ def private(**changes: Any) -> TrainingSettings:
 
 
 @pytest.mark.parametrize("optim", ["Adam", "SGD"])
-@pytest.mark.parametrize("name", ["LRTorch", "MLPTorch"])
+@pytest.mark.parametrize("name", ["LRTorch", "LRTorch_peer", "MLPTorch", "scnn"])
 @pytest.mark.parametrize("clip", [0.05, 100.0])  # all records are clipped, none is
 def test_a_private_stack_takes_the_steps_that_opacus_takes(
-    dataset: Dataset, name: str, clip: float, optim: str
+    dataset: Dataset, pictures: Dataset, name: str, clip: float, optim: str
 ) -> None:
     """Without noise to speak of; tasks of unequal sizes, rates and numbers of steps."""
+    dataset = pictures if name == "scnn" else dataset
     settings = replace(private(sigma=1e-15, clip=clip), num_epochs=2, optim=optim)
     everyone = np.random.default_rng(1).permutation(len(dataset))
     tasks = [TrainingTask(everyone[:100], 5), TrainingTask(everyone[50:110], 6), TrainingTask(everyone[:99], 5)]
