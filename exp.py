@@ -316,7 +316,7 @@ _DOORS = {
     "--plan": ("original_label",),
     "--verify": ("verify",),
     "--service": ("service",),
-    _MODEL_FILES: ("model_before", "model_after", "table", "trust", "original_label"),
+    _MODEL_FILES: ("model_before", "model_after", "table", "trust", "original_label", "answers"),
     "--before and --after": (
         *("before", "after", "cases", "retrained", "answers"),
         *("shadow_before", "shadow_after", "shadow_cases", "shadow_retrained"),

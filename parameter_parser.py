@@ -219,9 +219,9 @@ def _flags() -> Iterator[Flag]:
             ("retrained", "answers of models retrained without the deleted: the verdict is relative to them"),
         ):
             yield _flag(group, f"{side}{name}", None, f"{told} {what}", **_FILE)
-    yield _flag(group, "answers", "auto", "what these files hold", of=_AUDITS, choices=ANSWER_KINDS)
+    yield _flag(group, "answers", "auto", "what these files hold, or models answer", of=_AUDITS, choices=ANSWER_KINDS)
     for name in ("before", "after"):
-        yield _flag(group, f"model_{name}", None, f"model {name} the deletion: .onnx, .joblib, .pkl", **_FILE)
+        yield _flag(group, f"model_{name}", None, f"model {name} the deletion: .onnx, .joblib, .pkl, .pt", **_FILE)
     help = "records that both models are asked about: features, --label_column, deleted"
     yield _flag(group, "table", None, help, **_FILE)
     help = "open pickled models, which runs what their maker put there"

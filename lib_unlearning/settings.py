@@ -40,7 +40,7 @@ class AuditInputs:
     Attributes:
         before, after, cases, retrained: files of answers to the target side's cases, and `shadow_...` to the
             adversary's; `retrained`: by models that were retrained without the deleted records.
-        answers: what the files hold (see `ANSWER_KINDS`).
+        answers: what the files hold, or models are asked for (see `ANSWER_KINDS`).
         model_before, model_after, table: two models in files, and the records that they are asked about.
         label: the table's column that the models predict.
         trust: whether pickles may be opened.

@@ -15,10 +15,9 @@ from lib_unlearning.attacks.choice import cross_fitted_scores
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, conclude, spread
-from lib_unlearning.audit.probabilities import improbable
+from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
-from lib_unlearning.link import softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
@@ -29,7 +28,6 @@ _UNCHOSEN = ("residual_gradient", "label_logit", "residuals")
 _REQUIRED = ("label", "deleted")
 _COLUMNS = ("record", "set", "request", *_REQUIRED)
 _MOST_SETS = 50
-_MOST_CLASSES = 1000
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _MOST_BYTES = 8 * 2**30
 _FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
@@ -301,36 +299,13 @@ def _answers(
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(f"{flag} {path}: row {row + 1} holds NaN or infinity")
     classes = int(_whole(cases["label"], "--cases: label").max()) + 1
-    return _posteriors(values, kind, f"{flag} {path}", classes), list(named)
+    return as_posteriors(values, kind, f"{flag} {path}", classes), list(named)
 
 
 def _counts(values: np.ndarray) -> bool:
     """Whether a column does nothing but count its rows."""
     number = np.issubdtype(values.dtype, np.number)
     return bool(number and len(values) > 2 and (np.diff(values) == 1).all())
-
-
-def _posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.ndarray:
-    whole = values.shape[1] == 1 and np.array_equal(values, values.round()) and values.min() >= 0
-    if kind == "labels" or (kind == "auto" and whole and classes > 1):
-        if not whole:
-            raise UserError(f"{where}: labels must be one column of whole numbers from 0 on")
-        count = max(int(values.max()) + 1, classes)
-        if count > _MOST_CLASSES:
-            raise UserError(f"{where}: labels up to {values.max():.0f}; there may be {_MOST_CLASSES:,} classes")
-        return np.asarray(np.eye(count)[values[:, 0].astype(int)])
-    if values.shape[1] == 1:
-        # The answer for class 1 of two.
-        values = np.hstack([np.zeros_like(values) if kind == "logits" else 1 - values, values])
-    if kind == "logits":
-        return softmax(values)
-    wrong = improbable(values)
-    if len(wrong):
-        raise UserError(
-            f"{where}: row {wrong[0] + 1} is no probability (it sums to {values[wrong[0]].sum():.4g}); "
-            "if these are logits, add --answers logits"
-        )
-    return np.asarray(np.clip(values, 0, 1))
 
 
 def row_flags(values: np.ndarray, where: str) -> np.ndarray:

@@ -22,7 +22,8 @@ def direct_notes(view: View, table: RecordTable, seed: int) -> list[str]:
         view: of one pair of models. table: the records that its cases and own records are numbers of.
     """
     if view.answer is None:
-        return ["Features hold text: no record is compared or rebuilt, and no stranger is the adversary's own."]
+        why = "Features hold text, or answers are labels alone"
+        return [f"{why}: no record is compared or rebuilt, and no stranger is the adversary's own."]
     if alike_answers(view.cases.original, view.cases.unlearned):
         return ["Both models answer alike in every case: nothing tells who was deleted, or what."]
     linear = is_linear(view, seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +23,10 @@ from lib_unlearning.audit.answers_file import Side, check_sizes, evidence_of, in
 from lib_unlearning.audit.directly import direct_notes
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
-from lib_unlearning.audit.probabilities import improbable
+from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
+from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.cache.files import digest_file
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError
 from lib_unlearning.link import Identity, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.readers.tables import plain_text
@@ -34,28 +34,9 @@ from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
 from lib_unlearning.wording import plural
 
-_PICKLES = (".joblib", ".pkl", ".pickle")
 _FEWEST = 10  # deleted records that an attack is judged by
 _FEWEST_STRANGERS = 4
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
-
-# Features [k, d] as a data frame -> probabilities [k, c], or predictions [k] or [k, 1].
-Predict = Callable[[Any], np.ndarray]
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A model that answers.
-
-    Attributes:
-        predict: see `Predict`.
-        classes: [c] labels that the columns of its answers stand for; None where it does not say.
-        regression: whether it predicts numbers; None where only its answers tell.
-    """
-
-    predict: Predict
-    classes: np.ndarray | None
-    regression: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -122,18 +103,15 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     assert inputs.model_after is not None
     assert inputs.table is not None
     paths = {"--model_before": inputs.model_before, "--model_after": inputs.model_after}
-    before, after = (load_model(path, flag, inputs.trust) for flag, path in paths.items())
-    after = _in_order(after, before.classes, inputs.model_after)
+    kind = inputs.answers
+    before, after = (load_model(path, flag, kind, inputs.trust) for flag, path in paths.items())
+    after = after.in_order(before.classes, f"--model_after {inputs.model_after}")
     people = read_people(inputs.table, inputs.label)
-    answers = [
-        _asked(model, people.frame, f"{flag} {path}")
-        for model, (flag, path) in zip((before, after), paths.items(), strict=True)
-    ]
-    table = _table(people, (before, after), answers, inputs.table)
-    answers = [
-        _checked(found, table, f"{flag} {path}") for found, (flag, path) in zip(answers, paths.items(), strict=True)
-    ]
-    view, own = _view(table, answers, options.seed)
+    named = [(model, f"{flag} {path}") for model, (flag, path) in zip((before, after), paths.items(), strict=True)]
+    answers = [asked(model, people.frame, where, kind) for model, where in named]
+    table = _table(people, (before, after), answers, kind, inputs.table)
+    answers = [_checked(found, table, kind, where) for found, (_, where) in zip(answers, named, strict=True)]
+    view, own = _view(table, answers, kind, options.seed)
     directly = direct_notes(view, table, options.seed)
     deleted = int(view.cases.member.sum())
     if deleted < _FEWEST:
@@ -159,104 +137,23 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     )
 
 
-# ---------------------------------------------------------------- models
+# ---------------------------------------------------------------- answers
 
 
-def _in_order(model: ModelFile, classes: np.ndarray | None, path: Path) -> ModelFile:
-    """A model with its answers in the order of the other one's classes; raises `UserError` where these differ."""
-    if classes is None or model.classes is None or np.array_equal(classes, model.classes):
-        return model
-    own = [str(value) for value in model.classes.tolist()]
-    wanted = [str(value) for value in classes.tolist()]
-    if sorted(own) != sorted(wanted):
-        raise UserError(
-            f"--model_after {path}: its classes are {', '.join(own)}, the other model's {', '.join(wanted)}"
-        )
-    order = [own.index(value) for value in wanted]
-    return dataclasses.replace(model, predict=lambda frame: model.predict(frame)[:, order], classes=classes)
-
-
-def load_model(path: Path, flag: str, trust: bool) -> ModelFile:
-    """A model in a file; raises `UserError` where that cannot be opened, or would run what a stranger wrote."""
-    if not path.is_file():
-        raise UserError(f"{flag} {path}: there is no such file")
-    if path.suffix == ".onnx":
-        return _onnx(path, flag)
-    if path.suffix not in _PICKLES:
-        raise UserError(f"{flag} {path}: not one of .onnx, {', '.join(_PICKLES)}")
-    if not trust:
-        raise UserError(
-            f"{flag} {path}: opening a pickle runs whatever its maker put there; add --trust true if you trust him, or "
-            "save the model as ONNX"
-        )
-    import joblib
-
-    try:
-        model = joblib.load(path)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{flag} {path}: it was made with {error.name}, which is not installed here") from error
-    except Exception as error:  # unpickling may do anything
-        raise UserError(f"{flag} {path} cannot be opened ({error_text(error)})") from error
-    classes = getattr(model, "classes_", None)
-    regression = not hasattr(model, "predict_proba")
-    if regression and (classes is not None or not hasattr(model, "predict")):
-        raise UserError(f"{flag} {path}: a {type(model).__name__} has no predict_proba")
-    ask = model.predict if regression else model.predict_proba
-    named = hasattr(model, "feature_names_in_")
-    return ModelFile(
-        lambda frame: ask(frame if named else frame.to_numpy()),
-        None if classes is None else np.asarray(classes),
-        regression,
-    )
-
-
-def _onnx(path: Path, flag: str) -> ModelFile:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise UserError(f"{flag} {path}: needs the package onnxruntime; run: pip install onnxruntime") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has errors of its own
-        raise UserError(f"{flag} {path} cannot be opened ({error_text(error)})") from error
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise UserError(f"{flag} {path}: it has {len(inputs)} inputs; one matrix of features is expected")
-    kind = np.float64 if "double" in inputs[0].type else np.float32
-
-    def predict(frame: Any) -> np.ndarray:
-        found = session.run(None, {inputs[0].name: frame.to_numpy(dtype=kind)})[-1]
-        rows = [list(row.values()) for row in found] if isinstance(found, list) else found
-        return np.asarray(rows, dtype=np.float64)
-
-    return ModelFile(predict, None, None)
-
-
-def _asked(model: ModelFile, frame: Any, where: str) -> np.ndarray:
-    """Answers [N, c] to a table: probabilities, or one column of anything."""
-    try:
-        found = np.asarray(model.predict(frame), dtype=np.float64)
-    except Exception as error:  # it is anybody's
-        raise UserError(f"{where} cannot answer the table ({type(error).__name__}: {error_text(error)})") from error
-    if found.ndim not in (1, 2) or len(found) != len(frame):
-        raise UserError(f"{where}: answers of shape {found.shape} to {len(frame):,} records")
-    if not np.isfinite(found).all():
-        raise UserError(f"{where}: its answers are not all finite numbers")
-    return found.reshape(len(frame), -1)
-
-
-def _checked(found: np.ndarray, table: Table, where: str) -> np.ndarray:
-    """Predictions [N, 1], or probabilities [N, c], where one column is the probability of the second of two classes."""
-    if table.classes is not None and found.shape[1] == 1:
-        found = np.hstack([1 - found, found])
-    if found.shape[1] != table.num_classes:
-        kind = "numbers" if table.classes is None else f"{table.num_classes} classes"
-        raise UserError(f"{where}: {found.shape[1]} answers to each record, where {kind} are asked for")
+def _checked(found: np.ndarray, table: Table, kind: str, where: str) -> np.ndarray:
+    """Predictions [N, 1], or posteriors [N, c]."""
     if table.classes is None:
+        if found.shape[1] != 1:
+            raise UserError(f"{where}: {found.shape[1]} answers to each record, where numbers are asked for")
         return found
-    if len(improbable(found)):
-        raise UserError(f"{where}: its answers are no probabilities that sum to 1")
-    return np.asarray(np.clip(found, 0, 1))
+    if kind == LABELS:
+        found = _places(found[:, 0], table.classes, where)[:, np.newaxis].astype(np.float64)
+    posteriors = as_posteriors(found, kind, where, table.num_classes)
+    if posteriors.shape[1] != table.num_classes:
+        raise UserError(
+            f"{where}: {found.shape[1]} answers to each record, where {table.num_classes} classes are asked for"
+        )
+    return posteriors
 
 
 # ---------------------------------------------------------------- records
@@ -292,27 +189,34 @@ def read_people(path: Path, label: str | None) -> People:
     return People(frame, columns[label], deleted)
 
 
-def _table(people: People, models: tuple[ModelFile, ModelFile], answers: list[np.ndarray], path: Path) -> Table:
+def _table(
+    people: People, models: tuple[ModelFile, ModelFile], answers: list[np.ndarray], kind: str, path: Path
+) -> Table:
     """The records with their labels, as what the models are says how these are to be read."""
-    kinds = [_is_regression(model, found, people.label) for model, found in zip(models, answers, strict=True)]
-    if len(set(kinds)) > 1:
+    numeric = [_is_regression(model, found, people.label, kind) for model, found in zip(models, answers, strict=True)]
+    if len(set(numeric)) > 1:
         raise UserError("--model_before and --model_after: one predicts numbers, the other classes")
-    if kinds[0]:
+    if numeric[0]:
         return Table(people.frame, _numbers(people.label, path), people.deleted, None)
     classes = models[0].classes
     known = np.unique(people.label) if classes is None else classes
-    texts = {plain_text(value): number for number, value in enumerate(known.tolist())}
-    found = [texts.get(plain_text(value), -1) for value in people.label.tolist()]
+    return Table(people.frame, _places(people.label, known, f"--table {path}"), people.deleted, known)
+
+
+def _places(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:
+    """Positions [N] of labels among the classes, however they are spelled."""
+    texts = {plain_text(value): number for number, value in enumerate(classes.tolist())}
+    found = [texts.get(plain_text(value), -1) for value in labels.tolist()]
     if min(found) < 0:
-        strange = people.label[int(np.argmin(found))]
-        raise UserError(
-            f"--table {path}: label {plain_text(strange)!r} is none of the models' classes ({', '.join(texts)})"
-        )
-    return Table(people.frame, np.array(found), people.deleted, known)
+        strange = labels[int(np.argmin(found))]
+        raise UserError(f"{where}: label {plain_text(strange)!r} is none of the classes ({', '.join(texts)})")
+    return np.array(found)
 
 
-def _is_regression(model: ModelFile, answers: np.ndarray, labels: np.ndarray) -> bool:
-    """What a model says of itself; where it does not, one column is the probability of a class only if it can be."""
+def _is_regression(model: ModelFile, answers: np.ndarray, labels: np.ndarray, kind: str) -> bool:
+    """What a model, or the kind of its answers, says; else one column is the probability of a class if it can be."""
+    if kind != "auto":
+        return bool(model.regression)
     if model.regression is not None:
         return model.regression
     likely = bool(((answers >= 0) & (answers <= 1)).all()) and len(np.unique(labels.astype(str))) <= 2
@@ -329,11 +233,13 @@ def _numbers(labels: np.ndarray, path: Path) -> np.ndarray:
     return found
 
 
-def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int]:
-    """What the adversary sees: cases, and where records are numbers also what both models say of records of his own."""
+def _view(table: Table, answers: list[np.ndarray], kind: str, seed: int) -> tuple[View, int]:
+    """What the adversary sees: cases, and, where records are numbers and answers are not labels alone, what both models
+    say of records of his own."""
+    asks = table.numbers is not None and kind != LABELS
     gone, strangers = (np.flatnonzero(table.deleted == kind) for kind in (1, 0))
     strangers = spawn(seed, "the adversary's own strangers").permutation(strangers)
-    own = strangers[: int(_OWN * len(strangers))] if table.numbers is not None else strangers[:0]
+    own = strangers[: int(_OWN * len(strangers))] if asks else strangers[:0]
     records = np.sort(np.concatenate([gone, strangers[len(own) :]]))
     member = table.deleted[records]
     cases = PosteriorSet(
@@ -345,12 +251,13 @@ def _view(table: Table, answers: list[np.ndarray], seed: int) -> tuple[View, int
         invented_sets(member, seed),
         np.zeros(len(records), dtype=np.int64),
     )
-    kind = {NUMBERS} if table.classes is None else {CLASSES, CLASS_ORDER}
+    columns = {NUMBERS} if table.classes is None else {CLASSES, CLASS_ORDER}
     link = Identity() if table.classes is None else Softmax()
-    plain = View(cases, frozenset({POSTERIORS} | kind), candidates=records, link=link)
-    if table.numbers is None:
+    plain = View(cases, frozenset({POSTERIORS} | columns), candidates=records, link=link)
+    if not asks:
         return plain, 0
     numbers = table.numbers
+    assert numbers is not None
     return dataclasses.replace(
         plain,
         offers=plain.offers | BOTH_VERSIONS,

@@ -1,13 +1,47 @@
-"""Whether anybody's answers are probabilities."""
+"""What anybody's models answer, as probabilities: posteriors, logits, or labels alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from lib_unlearning.errors import UserError
+from lib_unlearning.link import softmax
+
 _SUM = 1e-3  # by which a row may miss 1
+_MOST_CLASSES = 1000
 
 
 def improbable(answers: np.ndarray) -> np.ndarray:
     """Numbers of the rows of answers [m, c] that are negative somewhere or do not sum to 1."""
     wrong = (answers < -_SUM).any(axis=1) | (np.abs(answers.sum(axis=1) - 1) > _SUM)
     return np.flatnonzero(wrong)
+
+
+def as_posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.ndarray:
+    """Posteriors [m, c] of answers [m, k]; one column is a label, or tells of the second of two classes.
+
+    Args:
+        kind: see `settings.ANSWER_KINDS`. where: what an error names. classes: how many there are at least.
+
+    Raises:
+        UserError: they are not what `kind` says.
+    """
+    whole = values.shape[1] == 1 and np.array_equal(values, values.round()) and values.min() >= 0
+    if kind == "labels" or (kind == "auto" and whole and classes > 1):
+        if not whole:
+            raise UserError(f"{where}: labels must be one column of whole numbers from 0 on")
+        count = max(int(values.max()) + 1, classes)
+        if count > _MOST_CLASSES:
+            raise UserError(f"{where}: labels up to {values.max():.0f}; there may be {_MOST_CLASSES:,} classes")
+        return np.asarray(np.eye(count)[values[:, 0].astype(int)])
+    if values.shape[1] == 1:
+        values = np.hstack([np.zeros_like(values) if kind == "logits" else 1 - values, values])
+    if kind == "logits":
+        return softmax(values)
+    wrong = improbable(values)
+    if len(wrong):
+        raise UserError(
+            f"{where}: row {wrong[0] + 1} is no probability (it sums to {values[wrong[0]].sum():.4g}); "
+            "if these are logits, add --answers logits"
+        )
+    return np.asarray(np.clip(values, 0, 1))

@@ -81,9 +81,11 @@ class RecordGradients:
             total = self.weights[name].grad
             assert total is not None
             total[models] += torch.bmm(factors.unsqueeze(1), part.flatten(2)).view_as(total[models])
-        return logits.detach()
+        answered: torch.Tensor = logits.detach()
+        return answered
 
     def _loss(self, weights: Weights, record: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of one record and its logits [c]."""
         logits: torch.Tensor = functional_call(self.structure, weights, (record.unsqueeze(0),))[0]
-        return functional.cross_entropy(logits, label), logits
+        loss: torch.Tensor = functional.cross_entropy(logits, label)
+        return loss, logits

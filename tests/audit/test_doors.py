@@ -18,12 +18,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from lib_unlearning.audit.answers_file import AnswerFiles, read_side
 from lib_unlearning.audit.pack import verify_pack
@@ -596,9 +598,9 @@ def test_two_models_that_are_alike_tell_nothing(tmp_path: Path) -> None:
 
 
 def test_flags_of_another_door_are_named(tmp_path: Path) -> None:
-    flags = [*two_models(tmp_path, 1), "--trust", "--before=nofile.csv", "--retrained=none.csv", "--answers=logits"]
+    flags = [*two_models(tmp_path, 1), "--trust", "--before=nofile.csv", "--retrained=none.csv"]
     told = command("main.py", ["--exp", "audit", *flags], tmp_path).stderr
-    for name in ("before", "retrained", "answers"):
+    for name in ("before", "retrained"):
         assert f"--{name} has no effect on an audit by --model_before and --model_after" in told
     told = command("main.py", ["--exp", "audit", *write_side(tmp_path, 0.5), "--trust"], tmp_path).stderr
     assert "--trust has no effect on an audit by --before and --after" in told
@@ -613,6 +615,49 @@ def test_onnx_models_need_no_trust(tmp_path: Path) -> None:
         (tmp_path / f"{name}.onnx").write_bytes(written.SerializeToString())
     flags = [flag.replace(".joblib", ".onnx") for flag in flags]
     done = command("main.py", ["--exp", "audit", *flags, "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+
+
+def test_a_torch_module_is_asked_for_what_it_gives(tmp_path: Path) -> None:
+    """The same two models as modules that give logits, with the same verdict, and alike as scikit-learn's scores."""
+    flags = two_models(tmp_path, 20)
+    out = ["--temp_data", str(tmp_path / "out")]
+    told = command("main.py", ["--exp", "audit", *flags, "--trust", *out], tmp_path)
+    expected = re.search(r"asks both versions\? (\S+ \[.*?\])", " ".join(told.stdout.split()))
+    assert expected is not None, told.stdout
+    for name in ("before", "after"):
+        model = joblib.load(tmp_path / f"{name}.joblib")
+        layer = torch.nn.Linear(4, 1, dtype=torch.float64)
+        scaler, regression = model[0], model[1]
+        slopes = regression.coef_ / scaler.scale_
+        layer.weight.data = torch.from_numpy(slopes)
+        layer.bias.data = torch.from_numpy(regression.intercept_ - slopes @ scaler.mean_)
+        torch.save(layer, tmp_path / f"{name}.pt")
+        torch.save(layer.state_dict(), tmp_path / f"{name}.pth")
+    modules = [flag.replace(".joblib", ".pt") for flag in flags]
+    assert "opening a pickle runs whatever its maker put there" in audit(tmp_path, *modules, code=2)
+    assert "add --answers logits" in audit(tmp_path, *modules, "--trust", "--answers=posteriors", code=2)
+    for given in (modules, flags):
+        told = command("main.py", ["--exp", "audit", *given, "--trust", "--answers=logits", *out], tmp_path)
+        assert expected[1] in told.stdout, told.stdout + told.stderr
+    weights = [flag.replace(".joblib", ".pth") for flag in flags]
+    assert "no torch module; save the whole module" in audit(tmp_path, *weights, "--trust", code=2)
+
+
+def test_models_that_give_labels_alone(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 20)
+    table = pd.read_csv(tmp_path / "people.csv")
+    rows = table.drop(columns=["risk", "deleted"])
+    for name, first in (("before", 0), ("after", 20)):
+        joblib.dump(LinearSVC().fit(rows[first:60], table["risk"][first:60]), tmp_path / f"{name}.joblib")
+    told = audit(tmp_path, *flags, "--trust", code=2)
+    assert "a LinearSVC has no predict_proba; it has what --answers logits and --answers labels ask for" in told
+    out = ["--temp_data", str(tmp_path / "out")]
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--answers=labels", *out], tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+    assert "answers are labels alone" in " ".join(done.stdout.split())
+    assert "linear" not in done.stdout
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--answers=logits", *out], tmp_path)
     assert done.returncode in (3, 4), done.stderr
 
 
