@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from lib_unlearning.plugins import sources
 KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE or mpi"
 _RETRIES = 1  # of a task whose worker died
 _PATIENCE = 30  # seconds for a scheduler to answer
+_CHECKOUT = Path(__file__).resolve().parent.parent
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
 
@@ -70,7 +73,9 @@ def _client(spec: str) -> Iterator[Any]:
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(f"--cluster {spec}: no scheduler answers there ({error_text(error)})") from error
     try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
+        if kind == "slurm":
+            LOGGER.info("cluster: waiting for Slurm to start the first of the jobs")
+        client.wait_for_workers(1, timeout=None if kind == "slurm" else _PATIENCE)
         yield client
     except TimeoutError as error:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
@@ -99,9 +104,13 @@ def _slurm(path: Path) -> Any:
     import yaml
     from dask_jobqueue import SLURMCluster
 
+    if shutil.which(SLURMCluster.job_cls.submit_command) is None:
+        raise UserError(f"--cluster slurm:{path}: there is no {SLURMCluster.job_cls.submit_command} on this machine")
     try:
         options = yaml.safe_load(path.read_text(encoding="utf-8"))
         count = options.pop("workers")
+        found_here = f"export PYTHONPATH={shlex.quote(str(_CHECKOUT))}:$PYTHONPATH"
+        options["job_script_prologue"] = [found_here, *options.get("job_script_prologue", [])]
         found = SLURMCluster(**options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lib_unlearning import cluster as cluster_module
@@ -163,6 +164,42 @@ def test_workers_behind_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert results(tmp_path / "here") == results(tmp_path / "there")
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
+
+
+_SBATCH = """#!/bin/sh
+# Runs a job on this machine at once, as its own group of processes.
+copy=$(mktemp) && cp "$1" "$copy"
+setsid sh "$copy" > "$copy.out" 2>&1 &
+echo "Submitted batch job $!"
+echo $! >> "$(dirname "$0")/jobs"
+"""
+
+
+def test_slurms_jobs_carry_the_work_and_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm's two commands played by scripts; dask-jobqueue, its job scripts, scheduler and workers are real."""
+    pytest.importorskip("dask_jobqueue")
+    described = tmp_path / "cluster.yaml"
+    described.write_text("workers: 2\ncores: 1\nmemory: 2GB\nscheduler_options: {host: 127.0.0.1}\n", encoding="utf-8")
+    command = [sys.executable, str(PROJECT / "main.py"), *RUN, "--cluster", f"slurm:{described}", "--temp_data"]
+    lacking = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True, cwd=tmp_path)
+    assert lacking.returncode == 2
+    assert "there is no sbatch on this machine" in lacking.stderr
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in (("sbatch", _SBATCH), ("scancel", '#!/bin/sh\nkill -KILL -- "-$1"\n')):
+        (commands / name).write_text(text, encoding="utf-8")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    run(tmp_path / "here", *RUN, "--num_process", "1", small=False)
+    done = subprocess.run([*command, str(tmp_path / "there")], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "here") == results(tmp_path / "there")
+    jobs = [int(job) for job in (commands / "jobs").read_text(encoding="utf-8").split()]
+    assert len(jobs) == 2
+    limit = time.monotonic() + 20
+    while any(map(psutil.pid_exists, jobs)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not any(map(psutil.pid_exists, jobs))
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
