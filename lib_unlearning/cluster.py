@@ -111,7 +111,7 @@ def _slurm(path: Path) -> Any:
         count = options.pop("workers")
         found_here = f"export PYTHONPATH={shlex.quote(str(_CHECKOUT))}:$PYTHONPATH"
         options["job_script_prologue"] = [found_here, *options.get("job_script_prologue", [])]
-        found = SLURMCluster(**options)
+        found: Any = SLURMCluster(**options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(
             f"--cluster slurm:{path}: {error_text(error)}; it needs `workers` and SLURMCluster's options"
