@@ -311,7 +311,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise DeletionLeakError(self.summary())
         high = found.auc.high
         if max_auc is not None and (high is None or high > max_auc):
-            raise DeletionLeakError(f"AUC {with_interval(found.auc)}: up to {max_auc:g} is allowed")
+            why = "there is no interval that would show it to be at most" if high is None else "the most allowed is"
+            raise DeletionLeakError(f"AUC {with_interval(found.auc)}: {why} {max_auc:g}")
         return self
 
     def summary(self) -> str:

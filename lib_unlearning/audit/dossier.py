@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -14,7 +15,19 @@ import numpy as np
 
 from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY, WITH_OWN_MODELS
-from lib_unlearning.audit.examine import STILL_THERE, Evidence, Examination, Options, Question, Sides, plain, same_cases
+from lib_unlearning.audit.examine import (
+    FAILED,
+    NOT_JUDGED,
+    STILL_THERE,
+    Control,
+    Evidence,
+    Examination,
+    Options,
+    Question,
+    Sides,
+    plain,
+    same_cases,
+)
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records
 from lib_unlearning.statistics.privacy import distinct_strangers
@@ -39,6 +52,9 @@ _OTHERWISE = {
     False: "The deletion differs from retraining, and is not shown to give away more.",
     True: "Both versions answer alike in every case, from which nothing can be told of the deletion.",
 }
+_NO_INTERVALS = (
+    "So few separate sample sets allow no interval; what would is more records, or sets that share fewer of them."
+)
 LIMITS = (
     "An attack that finds nothing is no proof that none could: the verdict is about these attacks, this adversary, "
     "these records and sizes.",
@@ -120,8 +136,7 @@ class Dossier:
         lines = [f"Verdict: {self.sentence}"]
         lines += self.remarks()
         lines += [told(question) for question in found.questions]
-        failed = [control.name for control in found.controls if not control.passed]
-        lines.append("Controls: " + (f"failed: {', '.join(failed)}." if failed else "none failed."))
+        lines.append(f"Controls: {controls_told(found.controls)}")
         return [*lines, self.single_records]
 
     @property
@@ -142,7 +157,8 @@ class Dossier:
         elif not found.unchanged and "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            remarks.append("More sample sets, or more deletions, narrow the intervals.")
+            bare = all(question.measured.low is None for question in found.questions)
+            remarks.append(_NO_INTERVALS if bare else "More sample sets, or more deletions, narrow the intervals.")
         return remarks
 
     def verdict(self) -> dict[str, Any]:
@@ -161,6 +177,13 @@ class Dossier:
             "exposed": int(found.exposed.sum()),
             "digest": self.digest,
         }
+
+
+def controls_told(controls: Sequence[Control]) -> str:
+    """Which controls failed, and which the sets are too few to judge."""
+    failed, silent = ([part.name for part in controls if part.outcome == kind] for kind in (FAILED, NOT_JUDGED))
+    told = f"failed: {', '.join(failed)}." if failed else "none failed."
+    return f"{told} Not judged, as the sample sets are too few: {', '.join(silent)}." if silent else told
 
 
 def _unnamed(evidence: Evidence) -> Evidence:

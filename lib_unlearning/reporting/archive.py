@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -303,21 +303,23 @@ def paired_difference(finding: Finding, feature: str, other: str) -> Combined:
     return combine(parts, [finding.settings["target_set_num"]] * len(parts), "auc_gain", finding.overlap)
 
 
-def common_seeds(first: Finding, second: Finding) -> list[int]:
-    """Seeds that both findings have, ascending."""
-    return sorted(set(first.seeds) & set(second.seeds))
+def over_common_seeds(findings: Sequence[Finding]) -> list[Finding]:
+    """The same settings over the seeds that all of them have; nothing where they share none."""
+    shared = set.intersection(*(set(finding.seeds) for finding in findings))
+    return [of_seeds(finding, shared) for finding in findings] if shared else []
 
 
-def _of_common_seeds(first: Finding, second: Finding) -> list[tuple[Run, Run]]:
-    runs = [dict(zip(finding.seeds, finding.runs, strict=True)) for finding in (first, second)]
-    return [(runs[0][seed], runs[1][seed]) for seed in common_seeds(first, second)]
+def of_seeds(finding: Finding, seeds: Set[int]) -> Finding:
+    """A finding over some of its seeds."""
+    if seeds == set(finding.seeds):
+        return finding
+    return _finding([run for run in finding.runs if run.settings["seed"] in seeds])
 
 
 def paired_between(first: Finding, second: Finding) -> Combined:
-    """AUC of the chosen attack in one finding less that in another of the same sets, set by set, over the seeds that
-    both have."""
+    """AUC of the chosen attack in one finding less that in another of the same sets and seeds, set by set."""
     parts, overlap = [], max(first.overlap, second.overlap)
-    for one, other in _of_common_seeds(first, second):
+    for one, other in zip(first.runs, second.runs, strict=True):
         tables = [read_scores(run.folder) for run in (one, other)]
         scored = [
             (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())

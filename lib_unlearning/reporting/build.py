@@ -41,6 +41,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
         found = panels(COMPARISONS[only], findings)
         if not found:
             raise UserError(f"--comparison {only}: no results that belong side by side; run scripts/{only}.sh first")
+        found = COMPARISONS[only].shown(found)
         _write_files(folder, only, COMPARISONS[only], found, limit)
         where = folder / "tables" / f"{only}.md"
         print("\n".join(tables.comparison_lines(COMPARISONS[only].title, found, limit, terminal_width(), where)))
@@ -63,6 +64,7 @@ def build_report(layout: Layout, only: str | None, limit: float) -> None:
 
 
 def _write_files(folder: Path, name: str, comparison: Comparison, found: list[Panel], limit: float) -> None:
+    """A comparison's tables and figure; `found` as it is shown."""
     write_text(folder / "tables" / f"{name}.md", tables.comparison_markdown(comparison.title, found, limit))
     write_text(folder / "tables" / f"{name}_short.md", tables.short_markdown(found))
     write_text(folder / "tables" / f"{name}.csv", tables.comparison_csv(found))
@@ -70,17 +72,18 @@ def _write_files(folder: Path, name: str, comparison: Comparison, found: list[Pa
 
 
 def _section(folder: Path, name: str, comparison: Comparison, found: list[Panel], limit: float) -> Section:
-    _write_files(folder, name, comparison, found, limit)
-    drawings = figures.draw_panels(name, comparison, found)
-    drawings += figures.draw_trade("privacy_utility", found) if name == "defense" else []
+    as_shown = comparison.shown(found)
+    _write_files(folder, name, comparison, as_shown, limit)
+    drawings = figures.draw_panels(name, comparison, as_shown)
+    drawings += figures.draw_trade("privacy_utility", as_shown) if name == "defense" else []
     shown = [Figure(style.inline_svg(drawing), drawing.caption) for drawing in drawings]
-    return Section(name, comparison, found, shown, limit)
+    return Section(name, comparison, found, as_shown, shown, limit)
 
 
 def _details(folder: Path, findings: list[archive.Finding]) -> list[Figure]:
     """ROC curves and score histogram of each data set's clearest undefended setting, by the lower end of its AUC."""
     best: dict[str, archive.Finding] = {}
-    for finding in filter(page.is_audit, findings):
+    for finding in page.audited(findings):
         name = file_name(data_label(finding.settings).replace(" / ", "-"))
         if name not in best or page.shown(finding) > page.shown(best[name]):
             best[name] = finding

@@ -20,10 +20,11 @@ import numpy as np
 from lib_unlearning.cache.files import digest
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.report import EQUIVALENCE
-from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, paired_difference
+from lib_unlearning.reporting.archive import CHOSEN, Finding, over_common_seeds, paired_between, paired_difference
 from lib_unlearning.reporting.comparisons import (
     COMPARISONS,
     Panel,
+    alike_but_for,
     data_label,
     model_label,
     panels,
@@ -162,15 +163,17 @@ Panels = dict[str, list[Panel]]
 # ---------------------------------------------------------------- pairs
 
 
-def _difference(more: Finding, less: Finding) -> Combined:
-    """AUC of the chosen attack in one finding less that in another: where sets are the same, set by set over the seeds
-    that both have."""
-    same = bool(common_seeds(more, less)) and all(
-        more.settings[name] == less.settings[name] for name in ("target_set_num", "target_set_size")
-    )
+def _pair(name: str, more: Finding, less: Finding) -> list[_Pair]:
+    """AUC of the chosen attack in one finding less that in another over the seeds that both have, set by set where sets
+    are the same; no pair where they share no seed."""
+    shared = over_common_seeds([more, less])
+    if not shared:
+        return []
+    more, less = shared
+    same = all(more.settings[name] == less.settings[name] for name in ("target_set_num", "target_set_size"))
     if same:
-        return paired_between(more, less)
-    return difference(more.features[CHOSEN]["auc"], less.features[CHOSEN]["auc"])
+        return [_Pair(name, paired_between(more, less))]
+    return [_Pair(name, difference(more.features[CHOSEN]["auc"], less.features[CHOSEN]["auc"]))]
 
 
 def _counted(claim: str, pairs: Sequence[_Pair], what: str) -> Verdict | None:
@@ -243,7 +246,7 @@ def _ends(found: Sequence[Panel]) -> list[_Pair]:
     pairs = []
     for panel in found:
         (start, first), (end, last) = panel.points[0], panel.points[-1]
-        pairs.append(_Pair(f"{_named(first)}, {start} against {end}", _difference(first, last)))
+        pairs += _pair(f"{_named(first)}, {start} against {end}", first, last)
     return pairs
 
 
@@ -254,7 +257,7 @@ def _defended(found: Sequence[Panel], kind: str) -> list[_Pair]:
         bare = [finding for name, finding in panel.points if name == "none"]
         for name, finding in panel.points:
             if bare and str(name).startswith(kind) and finding.settings.get("defense") is None and _defends(finding):
-                pairs.append(_Pair(f"{_named(finding)}, {name}", _difference(bare[0], finding)))
+                pairs += _pair(f"{_named(finding)}, {name}", bare[0], finding)
     return pairs
 
 
@@ -288,7 +291,10 @@ def _beats_classical(found: Panels) -> Verdict | None:
 def _best_where_general(found: Panels) -> Verdict | None:
     pairs = []
     for panel in found["overfitting"]:
-        ranked = sorted((finding for _, finding in panel.points), key=lambda finding: finding.overfitting_level)
+        shared = over_common_seeds([finding for _, finding in panel.points])
+        if not shared:
+            continue
+        ranked = sorted(shared, key=lambda finding: finding.overfitting_level)
         gains = [finding.features[CHOSEN]["auc_gain"] for finding in (ranked[0], ranked[-1])]
         least, most = ((_named(finding), finding.overfitting_level) for finding in (ranked[0], ranked[-1]))
         name = f"{least[0]}, gap {least[1]:+.3f} against {most[0]}, {most[1]:+.3f}"
@@ -320,21 +326,23 @@ def _ends_claim(name: str, claim: str, what: str) -> Callable[[Panels], Verdict 
 
 def _online_weakens(found: Panels) -> Verdict | None:
     """Every exchange against the deletion of as many records, all else equal."""
-    deletions = {_key(finding): finding for finding in _all(found["group_deletion"])}
+    deletions = {_asked(finding): finding for finding in _all(found["group_deletion"])}
     pairs = [
-        _Pair(
-            f"{_named(finding)}, {finding.settings['target_unlearning_num']} exchanged",
-            _difference(deletions[_key(finding)], finding),
-        )
+        pair
         for finding in _all(found["online_learning"])
-        if _key(finding) in deletions
+        if _asked(finding) in deletions
+        for pair in _pair(
+            f"{_named(finding)}, {finding.settings['target_unlearning_num']} exchanged",
+            deletions[_asked(finding)],
+            finding,
+        )
     ]
     claim = "New records learned beside the deletion weaken the attack"
     return _counted(claim, pairs, "AUC for deleted less for exchanged records")
 
 
-def _key(finding: Finding) -> str:
-    return repr(sorted((name, str(part)) for name, part in finding.settings.items() if name != "samples_to_evaluate"))
+def _asked(finding: Finding) -> str:
+    return alike_but_for(finding.settings, "samples_to_evaluate")
 
 
 def _transfers(found: Panels) -> Verdict | None:

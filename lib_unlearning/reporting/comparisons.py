@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lib_unlearning.attack import Budget
 from lib_unlearning.cache.files import digest
 from lib_unlearning.report import known
-
-if TYPE_CHECKING:
-    from lib_unlearning.reporting.archive import Finding
+from lib_unlearning.reporting.archive import Finding, of_seeds
 
 Settings = dict[str, Any]
 
@@ -43,6 +41,8 @@ class Comparison:
         wanted: settings -> whether a finding belongs here.
         axes: what is varied; a panel for each and each group of findings that agree in all else.
         least: points that a panel must have.
+        against_each_other: whether each point is read against the others, as a defense is against none of them, rather
+            than by itself or along a curve.
     """
 
     title: str
@@ -51,6 +51,14 @@ class Comparison:
     wanted: Callable[[Settings], bool]
     axes: tuple[Axis, ...]
     least: int = 2
+    against_each_other: bool = False
+
+    def shown(self, found: Sequence[Panel]) -> list[Panel]:
+        """Panels as tables and figures show them: where points are read against each other, those of a panel are over
+        the same seeds."""
+        if not self.against_each_other:
+            return list(found)
+        return [part for panel in found for part in panel.over_the_same_seeds(self.least)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,18 @@ class Panel:
         """What all points agree in."""
         first = self.points[0][1].settings
         return {name: value for name, value in first.items() if name not in self.axis.free}
+
+    def over_the_same_seeds(self, least: int) -> list[Panel]:
+        """Panels of at least so many points over the same seeds, the most seeds first, until each point stands in one;
+        points that share their seeds with no others are left as they are, together."""
+        parts, seen = [], set[int]()
+        for seeds in sorted({frozenset(finding.seeds) for _, finding in self.points}, key=lambda part: -len(part)):
+            chosen = [number for number, (_, finding) in enumerate(self.points) if seeds <= set(finding.seeds)]
+            if len(chosen) >= least and not seen.issuperset(chosen):
+                seen |= set(chosen)
+                parts.append([(self.points[number][0], of_seeds(self.points[number][1], seeds)) for number in chosen])
+        alone = [point for number, point in enumerate(self.points) if number not in seen]
+        return [replace(self, points=points) for points in [*parts, alone] if points]
 
 
 # ---------------------------------------------------------------- rules
@@ -136,6 +156,11 @@ def _single(settings: Settings) -> bool:
 
 def _asks(settings: Settings, question: str) -> bool:
     return bool(settings["samples_to_evaluate"] == question)
+
+
+def alike_but_for(settings: Mapping[str, Any], *names: str) -> str:
+    """A text that settings share which differ in nothing but these."""
+    return repr(sorted((name, str(part)) for name, part in settings.items() if name not in names))
 
 
 def _base(settings: Settings) -> bool:
@@ -354,6 +379,7 @@ COMPARISONS: dict[str, Comparison] = {
         # Each panel has one kind of randomness: DP-SGD is held against a baseline that draws anew as well.
         lambda settings: _known(settings) and _same_sizes(settings) and _base(settings),
         (Axis("defense", (*PUBLICATION, *_PRIVACY), defense_label),),
+        against_each_other=True,
     ),
     "adversary": Comparison(
         "Today's adversary: what he has, what is published",
@@ -368,6 +394,7 @@ COMPARISONS: dict[str, Comparison] = {
             ),
         ),
         least=4,
+        against_each_other=True,
     ),
     "adversary_families": Comparison(
         "Today's adversary: all families and methods",
@@ -399,6 +426,7 @@ COMPARISONS: dict[str, Comparison] = {
         "defense",
         lambda settings: _today(settings) and usual_budget(settings) and _base(settings),
         (Axis("defense", (*PUBLICATION, *_PRIVACY, "retrain_randomness", "fresh_retrain_seed"), _protection),),
+        against_each_other=True,
     ),
     "randomness": Comparison(
         "Randomness of retraining",
@@ -414,6 +442,7 @@ COMPARISONS: dict[str, Comparison] = {
             ),
         ),
         least=2,
+        against_each_other=True,
     ),
     "placebo": Comparison(
         "Placebo",
@@ -467,6 +496,7 @@ _IN_WORDS = {
     "target_unlearning_size": "{} requests a set",
     "target_unlearning_num": "{} records a request",
     "target_num_shard": "{} shards",
+    "seeds": "{}",
 }
 
 

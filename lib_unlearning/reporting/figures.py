@@ -68,10 +68,12 @@ def main_panels(found: Sequence[Panel]) -> list[Panel]:
 
 
 def titles(found: Sequence[Panel], said: Collection[str] = ()) -> list[str]:
-    """A title for each panel; where two would be the same, what tells their settings apart is added, but for those that
-    are `said` beside them."""
+    """A title for each panel; where two would be the same, what tells their settings, or their seeds, apart is added,
+    but for those that are `said` beside them."""
     plain = [(panel.axis.label, panel_title(panel)) for panel in found]
     settings = [panel.settings for panel in found]
+    if len({repr(part) for part in settings}) < len(settings):
+        settings = [{**part, "seeds": panel_seeds(panel)} for part, panel in zip(settings, found, strict=True)]
     told = []
     for number, key in enumerate(plain):
         alike = [other for name, other in zip(plain, settings, strict=True) if name == key]
@@ -91,6 +93,11 @@ def cases_of(found: Sequence[Panel]) -> str:
 def seeds_of(finding: Finding) -> str:
     """ "seed 0" or "seeds 0, 1, 2"."""
     return f"seed{'s' if len(finding.seeds) > 1 else ''} {', '.join(map(str, finding.seeds))}"
+
+
+def panel_seeds(panel: Panel) -> str:
+    """As `seeds_of`, of all points."""
+    return " or ".join(dict.fromkeys(seeds_of(finding) for _, finding in panel.points))
 
 
 def panel_title(panel: Panel) -> str:

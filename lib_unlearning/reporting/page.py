@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib_unlearning.construct_feature import BASELINE
-from lib_unlearning.reporting.archive import CHOSEN, Finding, common_seeds, paired_between, read_scores
+from lib_unlearning.reporting.archive import CHOSEN, Finding, over_common_seeds, paired_between, read_scores
 from lib_unlearning.reporting.claims import Verdict
 from lib_unlearning.reporting.comparisons import (
     Comparison,
     Panel,
+    alike_but_for,
     data_label,
     defense_label,
     is_open,
@@ -34,6 +35,7 @@ from lib_unlearning.wording import plural, with_interval
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"
 _MOST_EXPOSED = 10
+_TWINS = ("samples_to_evaluate", "attacks")  # in what settings may differ that tell of the same deletions
 _NO_AUDIT = (
     "No deletion from an undefended model, asked about by an adversary who has the target's kind of data and family "
     "and sees both versions, is among these results."
@@ -50,11 +52,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison that has results: its panels and figures, and the AUC that larger requests shall stay under."""
+    """A comparison that has results: its panels, as found and as shown (see `Comparison.shown`), its figures, and the
+    AUC that larger requests shall stay under."""
 
     name: str
     comparison: Comparison
     panels: list[Panel]
+    shown: list[Panel]
     figures: list[Figure]
     limit: float
 
@@ -63,7 +67,7 @@ class Section:
         """Title and data frame of each panel."""
         return [
             {"title": told, "frame": panel_table(panel), "plan": batch_plan(panel, self.limit)}
-            for panel, told in zip(self.panels, descriptions(self.panels), strict=True)
+            for panel, told in zip(self.shown, descriptions(self.shown), strict=True)
         ]
 
 
@@ -92,18 +96,18 @@ def render(
         details: figures of single findings.
         unfinished: folder and settings of runs that began and did not end.
     """
-    audited = [finding for finding in findings if is_audit(finding)]
+    judged = audited(findings)
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     runs = sum(len(finding.runs) for finding in findings)
-    exposed, tied = _exposed(audited)
+    exposed, tied = _exposed(judged)
     return environment.get_template("report.html").render(
         title=_TITLE,
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scope=_scope(findings),
-        verdict=headline(audited),
-        cards=_cards(_judged(audited), sections),
+        verdict=headline(judged),
+        cards=_cards(_judged(judged), sections),
         sections=sections,
         verdicts=verdicts,
         details=details,
@@ -145,13 +149,35 @@ def _scope(findings: Sequence[Finding]) -> str:
     )
 
 
-def is_audit(finding: Finding) -> bool:
-    """A deletion in an undefended model, asked about by an adversary with the target's own kind of data and family, who
-    sees both versions and knows labels; with one record a request, intermediate versions are no setting apart."""
-    settings = finding.settings
+def audited(findings: Sequence[Finding]) -> list[Finding]:
+    """Deletions in undefended models, asked about by an adversary with the target's own kind of data and family, who
+    sees both versions and knows labels.
+
+    The same deletions count once: where today's attacks were run, the paper's alone do not count, and with one record a
+    request intermediate versions are no setting apart.
+    """
+    found = [finding for finding in findings if _is_audit(finding.settings)]
+    known = {_kind(finding.settings) for finding in found}
+    return [finding for finding in found if not _is_twin(finding.settings, known)]
+
+
+def _kind(settings: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is asked about, by which attacks, and all else."""
+    return settings["samples_to_evaluate"], settings["attacks"], alike_but_for(settings, *_TWINS)
+
+
+def _is_audit(settings: dict[str, Any]) -> bool:
     known = same_data(settings) and same_model(settings) and is_open(settings) and sees_all(settings)
-    twice = settings["samples_to_evaluate"] == "in_out_multi_version" and settings["target_unlearning_num"] == 1
-    return known and not settings["placebo"] and settings["samples_to_evaluate"] != "in_in" and not twice
+    return known and not settings["placebo"] and settings["samples_to_evaluate"] != "in_in"
+
+
+def _is_twin(settings: Mapping[str, Any], known: Collection[tuple[str, str, str]]) -> bool:
+    """Whether the same deletions are known without intermediate versions, or by more attacks."""
+    asked, attacks, rest = _kind(settings)
+    alone = asked == "in_out_multi_version" and settings["target_unlearning_num"] == 1
+    questions = {asked, "in_out"} if alone else {asked}
+    others = [(question, kind, rest) for question in questions for kind in {attacks, "all"}]
+    return any(other in known for other in others if other != (asked, attacks, rest))
 
 
 def _beats_classical(finding: Finding) -> bool:
@@ -239,11 +265,10 @@ def _card(figure: str, text: str) -> dict[str, str]:
 
 
 def _defended(panel: Panel) -> list[tuple[Finding, Finding]]:
-    """Without and with each defense of a panel, where both were run with a seed in common."""
+    """Without and with each defense of a panel, over the seeds that both were run with."""
     bare = [finding for value, finding in panel.points if value == "none"]
-    return [
-        (bare[0], found) for value, found in panel.points if bare and value != "none" and common_seeds(bare[0], found)
-    ]
+    pairs = [over_common_seeds([bare[0], found]) for value, found in panel.points if bare and value != "none"]
+    return [(pair[0], pair[1]) for pair in pairs if pair]
 
 
 def _holds_half(auc: Estimate) -> bool:

@@ -22,7 +22,7 @@ from lib_unlearning.reporting.comparisons import (
     model_label,
     usual_budget,
 )
-from lib_unlearning.reporting.figures import main_panels, panel_title, seeds_of, titles
+from lib_unlearning.reporting.figures import main_panels, panel_seeds, panel_title, titles
 from lib_unlearning.run_files import METRICS, OUTCOMES
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate
 from lib_unlearning.statistics.metrics import TPR_NAMES
@@ -194,7 +194,7 @@ def claims_markdown(verdicts: Sequence[Verdict]) -> str:
 
 def descriptions(found: Sequence[Panel]) -> list[str]:
     """What all points of each panel share, sizes and seeds included."""
-    return [_described(panel, title) for panel, title in zip(found, titles(found, _SIZES), strict=True)]
+    return [_described(panel, title) for panel, title in zip(found, titles(found, (*_SIZES, "seeds")), strict=True)]
 
 
 def _described(panel: Panel, title: str) -> str:
@@ -208,7 +208,7 @@ def _described(panel: Panel, title: str) -> str:
     overlap = max(finding.overlap for finding in findings)
     if overlap > OVERLAP:
         words.append(f"two sets share up to {overlap:.0%} of their records, so intervals are wider or not given")
-    words.append(" or ".join(dict.fromkeys(seeds_of(finding) for finding in findings)))
+    words.append(panel_seeds(panel))
     return "; ".join(filter(None, words))
 
 

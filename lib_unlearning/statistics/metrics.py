@@ -252,9 +252,15 @@ def auc_difference(
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels, sample sets [m]
 
 
-def change(first: Scored, second: Scored, metric: str = "auc", overlap: float = 0.0) -> Estimate | None:
+def change(
+    first: Scored, second: Scored, metric: str = "auc", overlap: float = 0.0, same_is_exact: bool = True
+) -> Estimate | None:
     """A metric of `roc_metrics` of one attack less that of another on cases of the same sample sets, both without the
-    same sets; None where the cases cannot resolve it."""
+    same sets; None where the cases cannot resolve it.
+
+    Equal scores are the same attack twice, so that nothing lies between them, unless `same_is_exact` is false: two that
+    happened to agree.
+    """
     values, floors = [], []
     for scores, member, sets in (first, second):
         names, columns = np.unique(sets, return_inverse=True)
@@ -265,7 +271,7 @@ def change(first: Scored, second: Scored, metric: str = "auc", overlap: float = 
         positives, negatives = int((member == 1).sum()), int((member == 0).sum())
         curve = roc_points(scores, member)
         floors.append(_roc_floor(metric, float(values[-1][0]), curve, positives, negatives))
-    same = all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    same = same_is_exact and all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
     return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap)
 
 

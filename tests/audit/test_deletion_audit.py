@@ -15,7 +15,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -25,7 +25,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from lib_unlearning import DeletionAudit, DeletionLeakError
-from lib_unlearning.audit.examine import Control, Question, _overall, relative
+from lib_unlearning.audit.dossier import controls_told
+from lib_unlearning.audit.examine import FAILED, NOT_JUDGED, PASSED, Control, Question, _overall, relative
 from lib_unlearning.audit.pack import verify_pack
 from lib_unlearning.errors import UserError
 from lib_unlearning.statistics.intervals import Estimate, interval
@@ -74,7 +75,7 @@ def test_retraining_a_linear_model_leaks(tmp_path: Path) -> None:
     assert low is not None
     assert high is not None
     assert low <= audit.auc_ <= high
-    assert all(control.passed for control in audit.examination_.controls)
+    assert {control.outcome for control in audit.examination_.controls} == {PASSED}
     scores = audit.scores_
     assert scores["deleted"].sum() == 6 * 12
     assert scores[scores["exposed"]]["deleted"].mean() > 0.9
@@ -144,9 +145,38 @@ def test_differences_by_hand() -> None:
 def test_a_failed_control_leaves_no_verdict() -> None:
     value = Estimate(0.5, 0.4, 0.6, 0.05)
     questions = [Question("shows", "", value, None, None, "leaks", 0.05)]
-    controls = [Control("null", "", value, passed=True), Control("planted leak", "", value, passed=False)]
+    kinds = (PASSED, NOT_JUDGED, FAILED)
+    controls = [Control(f"control {kind}", "", value, kind) for kind in kinds]
     assert _overall(questions, controls, unchanged=False, silent=False) == "no verdict"
-    assert _overall(questions, controls[:1], unchanged=False, silent=False) == "leaks"
+    assert _overall(questions, controls[:2], unchanged=False, silent=False) == "leaks"
+    assert controls_told(controls[:1]) == "none failed."
+    assert controls_told(controls) == (
+        "failed: control failed. Not judged, as the sample sets are too few: control not judged."
+    )
+
+
+def test_sets_that_are_one_table_again_and_again_judge_nothing() -> None:
+    rows, labels = load_iris(return_X_y=True)
+    audit = DeletionAudit(DecisionTreeClassifier(), n_sets=5, n_requests=10, attacks="paper").fit(
+        rows[40:70], labels[40:70]
+    )
+    assert audit.verdict_ == "undecided"
+    assert PASSED not in {control.outcome for control in audit.examination_.controls}
+    told = audit.summary()
+    assert "allow no interval" in told
+    assert "narrow the intervals" not in told
+    assert "Not judged" in told
+    with pytest.raises(DeletionLeakError, match=r"there is no interval that would show it to be at most 0\.6"):
+        audit.check(max_auc=0.6)
+
+
+def test_controls_that_agree_by_chance_are_not_exact() -> None:
+    rows, labels = load_iris(return_X_y=True)
+    audit = DeletionAudit(DecisionTreeClassifier(), n_sets=5, n_requests=10, attacks="paper").fit(rows, labels)
+    for control in audit.examination_.controls:
+        assert control.found.low is None or control.found.low < (control.found.high or 0.0), control
+        if control.outcome == PASSED and control.name == "planted leak":
+            assert (control.found.low or 0.0) > 0.5
 
 
 # ---------------------------------------------------------------- data and models

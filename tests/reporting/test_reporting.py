@@ -273,9 +273,26 @@ def test_claims_and_headline_leave_out_who_sees_less(tmp_path: Path) -> None:
     for number, flags in enumerate((["--versions=unlearned"], ["--versions=original"], ["--label_known=false"])):
         write_run(tmp_path, 0.01 * number, *flags)
     assert claims.judge(findings(tmp_path)) == before
-    audited = [finding for finding in findings(tmp_path) if page.is_audit(finding)]
-    assert "in 1 of 1 undefended setting," in page.headline(audited)
+    assert "in 1 of 1 undefended setting," in page.headline(page.audited(findings(tmp_path)))
     assert "sees both versions" in page.headline([])
+
+
+def test_the_same_deletions_count_once_and_none_is_lost(tmp_path: Path) -> None:
+    """Intermediate versions of one record a request, and the paper's attacks beside today's, as twins and alone."""
+    versions = ["--samples_to_evaluate=in_out_multi_version"]
+    for number, (flags, counted) in enumerate(
+        (
+            (versions, {("in_out_multi_version", "paper")}),
+            ([*versions, "--attacks=all"], {("in_out_multi_version", "all")}),
+            ([], {("in_out", "paper"), ("in_out_multi_version", "all")}),
+            (["--attacks=all"], {("in_out", "all")}),
+        )
+    ):
+        write_run(tmp_path, 3.0 + number / 10, *flags)
+        audited = page.audited(findings(tmp_path))
+        kinds = [(found.settings["samples_to_evaluate"], found.settings["attacks"]) for found in audited]
+        assert set(kinds) == counted
+        assert "Deletions are visible" in page.headline(audited)
 
 
 def test_the_planner_says_what_is_shown(tmp_path: Path) -> None:
@@ -514,9 +531,44 @@ def test_settings_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> 
     for seed in range(2):
         write_run(tmp_path, 2.0, "--top_k=1", f"--seed={seed}")
     bare, defended = sorted(findings(tmp_path), key=lambda finding: -len(finding.seeds))
-    assert archive.common_seeds(bare, defended) == [0, 1]
-    assert archive.paired_between(bare, defended).estimate.value == 0.0
-    assert archive.paired_between(bare, defended).seeds == 2
+    shared = archive.over_common_seeds([bare, defended])
+    assert [finding.seeds for finding in shared] == [[0, 1], [0, 1]]
+    assert archive.paired_between(*shared).estimate.value == 0.0
+    assert archive.paired_between(*shared).seeds == 2
+    (panel,) = panels(COMPARISONS["defense"], findings(tmp_path))
+    assert [len(finding.seeds) for _, finding in panel.points] == [3, 2]
+    write_run(tmp_path, 2.0, "--top_k=0")
+    found = panels(COMPARISONS["defense"], findings(tmp_path))
+    shown = [
+        [(value, finding.seeds) for value, finding in panel.points] for panel in COMPARISONS["defense"].shown(found)
+    ]
+    assert shown == [
+        [("none", [0, 1]), ("top 1", [0, 1])],
+        [("none", [0]), ("top 1", [0]), ("label only", [0])],
+    ]
+
+
+def test_settings_that_share_no_seed_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path, 3.0)
+    write_run(tmp_path, 0.0, "--top_k=0", "--seed=1")
+    found = findings(tmp_path)
+    assert "Publishing the label alone helps" not in [verdict.claim for verdict in claims.judge(found)]
+    (panel,) = COMPARISONS["defense"].shown(panels(COMPARISONS["defense"], found))
+    assert [finding.seeds for _, finding in panel.points] == [[0], [1]]
+    build_report(Layout(tmp_path), None, 0.6)
+    written = (Layout(tmp_path).report / "report.html").read_text()
+    assert "defense that takes most off" not in written
+
+
+def test_what_a_defense_takes_off_is_what_stands_beside_it(tmp_path: Path) -> None:
+    for seed, strength in enumerate((1.0, 4.0)):
+        write_run(tmp_path, strength, f"--seed={seed}")
+    write_run(tmp_path, 0.0, "--top_k=0", "--seed=1")
+    build_report(Layout(tmp_path), None, 0.6)
+    written = (Layout(tmp_path).report / "report.html").read_text()
+    card = re.search(r"(0\.\d\d|1\.00) to (0\.\d\d)\D*?defense that takes most off, (0\.\d{3})", written)
+    assert card is not None
+    assert float(card[1]) - float(card[2]) == pytest.approx(float(card[3]), abs=0.011)
 
 
 def test_temperature_1_is_no_defense_and_networks_name_their_randomness(tmp_path: Path) -> None:
