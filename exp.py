@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import data_prepare
 import models
 from lib_unlearning import report, run_files
-from lib_unlearning.attack import BOTH_VERSIONS, View
+from lib_unlearning.attack import BOTH_VERSIONS
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.attacks.linear import is_linear
 from lib_unlearning.attacks.registry import attacks_on, strongest_learned
@@ -35,6 +35,7 @@ from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.exposed_records import exposure
 from lib_unlearning.options import NoOptions
 from lib_unlearning.parallel import Stopwatch
+from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.reconstruct import lines, may_be_drawn, reconstruct, save_reconstruction
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import KEPT, AuditInputs, Settings
@@ -141,6 +142,8 @@ class MemInf:
     def _attack_and_save(self, source: StudySource, folder: Path, described: dict[str, Any], watch: Stopwatch) -> None:
         settings = source.study.settings
         views, answers = source.views(), source.answers()
+        if settings.attacks == "all" and settings.other_data:
+            LOGGER.warning("--attacks all: between data sets today's attacks do not apply; the paper's are run")
         sharing = run_files.sharing(source.study.split["target"].sample_sets, answers["target"].cases)
         with watch.stage("train and apply attacks"):
             attacks = attacks_on(views["shadow"], settings.attack_model, settings.seed, settings.attacks == "all")
@@ -155,7 +158,7 @@ class MemInf:
             results = evaluate_all(scores, views["target"].cases, thresholds, sharing.overlap)
             on_shadow = evaluate_all(tried, views["shadow"].cases)
             reference = _retrained(source, watch)
-            alone = still_there(views, reference, settings.attack_model, settings.seed, sharing.overlap)
+            alone = still_there(source.asked_alone(), reference, settings.attack_model, settings.seed, sharing.overlap)
             target = views["target"].cases
             strangers = distinct_strangers(views["shadow"].cases.record, member)
             exposures = {name: exposure(found, target, tried[name][strangers]) for name, found in scores.items()}
@@ -166,12 +169,13 @@ class MemInf:
         _keep_timing(folder, source.study, watch)
         title = source.study.dataset["target"].title
         shown = exposures[headline]
-        print(report.console(title, settings, answers["target"], sharing, alone, results, headline, shown))
+        one_score = [name for name, found in scores.items() if found.min() == found.max()]
+        print(report.console(title, settings, answers["target"], sharing, alone, results, headline, shown, one_score))
         print(f"* chosen by cross-fitting on the shadow side.\nResults: {folder}")
 
 
-def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
-    """Views of models retrained from scratch on the same records, where the method is not itself exact."""
+def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, PosteriorSet] | None:
+    """What is answered by models retrained from scratch on the same records, where the method is not itself exact."""
     study = source.study
     if all(method.exact for method in study.method.values()):
         return None
@@ -183,7 +187,7 @@ def _retrained(source: StudySource, watch: Stopwatch) -> dict[str, View] | None:
         train_missing=True,
     )
     reference = open_study(exact, study.dataset, models.TARGET_MODELS, UNLEARNING_METHODS)
-    return StudySource(reference, run_files.answers_name(exact), watch).views()
+    return StudySource(reference, run_files.answers_name(exact), watch).asked_alone()
 
 
 class ThreeWays:

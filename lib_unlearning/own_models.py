@@ -41,7 +41,7 @@ class Workshop:
         pool: [n] records of his own to train on.
         set_size: records a model.
         together: candidates that are deleted from one model.
-        leaves_gap: see `Deletion`.
+        leaves_gap: see `Deletion`. fresh: whether retrained models get seeds of their own.
         publish: what the provider would let through of posteriors [m, c].
         versions: which of them he sees (see `Budget`).
         shaped_by: all that shapes his models and is not said by arguments; part of the names of files.
@@ -55,6 +55,7 @@ class Workshop:
     set_size: int
     together: int
     leaves_gap: bool
+    fresh: bool
     publish: Callable[[np.ndarray], np.ndarray]
     versions: str
     shaped_by: dict[str, Any]
@@ -87,12 +88,7 @@ class Workshop:
 
     def _seen(self, answers: dict[str, np.ndarray], used: int) -> dict[str, np.ndarray]:
         """A round's answers as the provider would publish them, of the versions that the adversary sees."""
-        published = {
-            name: self.publish(part.reshape(-1, part.shape[-1])).reshape(part.shape)
-            for name, part in answers.items()
-            if name not in ("group", "effects")
-        }
-        published["outside"][np.isnan(answers["outside"])] = np.nan
+        published = {name: self._published(part) for name, part in answers.items() if name not in ("group", "effects")}
         before = self.link.signal(published["probes"][:, :used])[answers["group"]]
         changes = before - self.link.signal(published["probes_after"][:, :used])
         effects = answers["effects"][:, :used]
@@ -106,12 +102,23 @@ class Workshop:
             found[name] = published[name] if self.versions == "both" else one_version(published[name], self.versions)
         return found
 
+    def _published(self, answers: np.ndarray) -> np.ndarray:
+        """What is let through of answers [..., c]; NaN stays where nobody was asked."""
+        rows = answers.reshape(-1, answers.shape[-1])
+        asked = ~np.isnan(rows[:, 0])
+        published = self.publish(rows[asked])
+        if asked.all():
+            return published.reshape(answers.shape)
+        found = np.full(rows.shape, np.nan, published.dtype)
+        found[asked] = published
+        return found.reshape(answers.shape)
+
     def _kept_round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
         if self.folder is None:
             return self._round(wanted, number)
         taken = () if wanted.labels is None else (wanted.labels,)
         records = digest_arrays(wanted.candidates, wanted.probes, *taken)
-        key = digest([self.shaped_by, records, wanted.seed, number, _FORM])
+        key = digest([self.shaped_by, records, wanted.seed, number, _FORM, *(["fresh"] if self.fresh else [])])
         path = self.folder / f"own-{key[:16]}.npz"
         if not path.exists():
             write_arrays(path, self._round(wanted, number))
@@ -174,7 +181,15 @@ class _Group:
         rng = spawn(self.wanted.seed, "own records", *purpose)
         kept = rng.choice(others, min(max(shop.set_size - len(deleted), 1), len(others)), replace=False)
         records = rng.permutation(np.concatenate([kept, deleted]))
-        deletions = [Deletion(deleted[i : i + 1], _NOBODY, leaves_gap=shop.leaves_gap) for i in range(len(deleted))]
+        deletions = [
+            Deletion(
+                deleted[i : i + 1],
+                _NOBODY,
+                integer_seed(self.wanted.seed, "own retrained model", *purpose, i) if shop.fresh else None,
+                shop.leaves_gap,
+            )
+            for i in range(len(deleted))
+        ]
         seed = integer_seed(self.wanted.seed, "own model", *purpose)
         original, unlearned = train_and_unlearn(shop.method, shop.trainer, records, deletions, seed)
         told_of_all = number < _MOST_OTHERS

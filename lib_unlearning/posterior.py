@@ -61,7 +61,16 @@ def in_order_of_original(cases: PosteriorSet) -> PosteriorSet:
     Transfer between data sets compares cases whose classes have nothing in common but their rank (paper section 5.6);
     equal entries keep the order of their classes.
     """
-    order = np.argsort(-cases.original, axis=1, kind="stable")
+    return _in_order(cases, cases.original)
+
+
+def in_order_of_unlearned(cases: PosteriorSet) -> PosteriorSet:
+    """The same by the unlearned model's answers: nothing of the original is in their order."""
+    return _in_order(cases, cases.unlearned)
+
+
+def _in_order(cases: PosteriorSet, answers: np.ndarray) -> PosteriorSet:
+    order = np.argsort(-answers, axis=1, kind="stable")
     return dataclasses.replace(
         cases,
         original=np.take_along_axis(cases.original, order, axis=1),

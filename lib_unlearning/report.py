@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from lib_unlearning.posterior import Answers
 from lib_unlearning.run_files import Results, Sharing
 from lib_unlearning.settings import Settings
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets, equivalent, upper_rate
-from lib_unlearning.statistics.metrics import TPR_NAMES, range_of
+from lib_unlearning.statistics.metrics import TPR_NAMES, range_of, resolvable_levels
 from lib_unlearning.statistics.privacy import (
     DELTA,
     FALSE_DISCOVERIES,
@@ -29,6 +30,9 @@ from lib_unlearning.wording import outwards, plural, with_interval
 # A difference of AUCs within this, shown by two one-sided tests, counts as none.
 EQUIVALENCE = 0.05
 
+# What an adversary learns who sees one version alone.
+_ONE_VERSION = {"original": "membership in the original", "unlearned": "traces of the deleted in the unlearned models"}
+_FEW_CASES = 100  # that an attack model may be unable to learn from
 _REUSE = 1.5  # questions a stranger, from which on their number is worth a word
 
 
@@ -41,16 +45,22 @@ def console(
     results: Results,
     headline: str,
     exposed: Exposure,
+    one_score: Sequence[str] = (),
 ) -> str:
-    """What a run prints: what was attacked, accuracies, the table, one sentence."""
+    """What a run prints: what was attacked, accuracies, the table, one sentence.
+
+    `one_score` names the attacks that give all target cases the same.
+    """
     width = terminal_width()
     unchanged = alone.unchanged and settings.budget.versions == "both"
-    asked = "members" if unchanged and asked_about(settings) == "deleted" else asked_about(settings)
+    asked = asked_about(settings)
+    if asked == "deleted" and (unchanged or settings.budget.versions == "original"):
+        asked = "members"
     parts = [
         fitted(heading(title, settings, answers, shared), width),
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
-        *(fitted(note, width) for note in notes(settings, answers)),
+        *(fitted(note, width) for note in notes(settings, answers, one_score)),
         fitted(exposure_sentence(exposed, answers.cases.member, headline, asked), width),
         fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap, unchanged), width),
         fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
@@ -58,20 +68,26 @@ def console(
     return "\n\n".join(parts)
 
 
-def notes(settings: Settings, answers: Answers) -> list[str]:
+def notes(settings: Settings, answers: Answers, one_score: Sequence[str] = ()) -> list[str]:
     """What a reader of the table must know beside it."""
     found = []
     strangers = answers.cases.record[answers.cases.member == 0]
     negatives, different = len(strangers), len(np.unique(strangers))
-    if 0.01 * negatives >= 1 - 1e-9:
+    if 0.01 in resolvable_levels(different):
         allowed = int(0.01 * negatives + 1e-9)
-        bound = upper_rate(math.ceil(allowed * different / negatives), different)
+        bound = upper_rate(min(allowed, different), different)  # each of them about another stranger, at worst
         among = plural(different, "stranger")
         among = among if different == negatives else f"{negatives} questions about {among}"
         found.append(
             f"TPR at 1 % FPR: at most {plural(allowed, 'false alarm')} among {among}; the "
             f"true rate of such a rule is below {math.ceil(1000 * bound) / 10:.1f} % (95 %). "
             "Between thresholds the curve is interpolated."
+        )
+    learned_from = settings.sides["shadow"].cases
+    if one_score and learned_from < _FEW_CASES:
+        found.append(
+            f"One score for all cases from {', '.join(one_score)}: {settings.attack_model} learned nothing from "
+            f"{plural(learned_from, 'shadow case')} to tell them by, so that 0.5 says little of the deletion."
         )
     if _no_versions(settings):
         found.append("With one record a request there are no intermediate versions: this equals in_out.")
@@ -252,7 +268,7 @@ def verdict(
     """
     auc, gain = results[headline]["auc"], results[headline].get("auc_gain")
     asked = "in_out" if _no_versions(settings) else settings.samples_to_evaluate
-    question = SAMPLES_TO_EVALUATE[asked].question
+    question = _ONE_VERSION.get(settings.budget.versions, SAMPLES_TO_EVALUATE[asked].question)
     figures = f"AUC {with_interval(auc)} with {headline}"
     if auc.low is None or auc.high is None:
         mend = "raise --target_set_num" if sets < 2 else "lower --target_set_size, the sets share too many records"
@@ -320,17 +336,18 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
 
 
 def _against_classical(results: Results, gain: Estimate | None, sets: float) -> str:
-    """Whether both versions together give away more than the original alone."""
+    """Whether both versions together give away more than the classical attack finds in the original alone."""
     classical = _stored(results[BASELINE]["auc"].value)
     if gain is None or gain.low is None or gain.high is None:
         return f"The classical attack reads {classical}."
     told = f"gain {with_interval(gain, '+')}"
     if gain.low > 0:
-        return f"That is more than the original alone gives away (classical attack {classical}, {told})."
+        return f"That is more than the classical attack makes of the original alone ({classical}, {told})."
     if gain.high < 0:
-        return f"The original alone gives away more (classical attack {classical}, {told})."
+        return f"The classical attack makes more of the original alone ({classical}, {told})."
     if equivalent(gain, sets - 1, EQUIVALENCE, *range_of("auc_gain")):
-        return f"It is not more than the original alone gives away (classical attack {classical}, {told})."
+        return f"It is not more than the classical attack makes of the original alone ({classical}, {told})."
     return (
-        f"Whether that is more than the original alone, these cases cannot tell (classical attack {classical}, {told})."
+        "Whether that is more than the classical attack makes of the original alone, these cases cannot tell "
+        f"({classical}, {told})."
     )

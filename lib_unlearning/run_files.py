@@ -237,7 +237,7 @@ def _save_scores(path: Path, cases: PosteriorSet, scores: Mapping[str, np.ndarra
     columns = [getattr(cases, name).tolist() for name in names]
     may_name = exposed.may_name(cases.member)
     columns.append(exposed.exposed.astype(int).tolist() if may_name else [""] * len(cases))
-    columns += [np.round(values, 6).tolist() for values in scores.values()]
+    columns += [np.round(values, 12).tolist() for values in scores.values()]  # fewer digits would make ties
     write_text(path, csv_text([*names, EXPOSED, *scores], zip(*columns, strict=True)))
 
 

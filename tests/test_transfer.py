@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import models
+from lib_unlearning.attacks.still_there import attack_alone
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES
 from lib_unlearning.dataset import Dataset, records_found_in
 from lib_unlearning.errors import UserError
-from lib_unlearning.posterior import PosteriorSet, in_order_of_original
+from lib_unlearning.posterior import PosteriorSet, in_order_of_original, in_order_of_unlearned
 from lib_unlearning.record_split import draw_split, side_records
 from lib_unlearning.study import open_study
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
@@ -37,6 +38,28 @@ def test_features_of_ordered_cases_forget_what_classes_were_called(three_cases: 
         np.testing.assert_allclose(feature(in_order_of_original(renamed)), feature(in_order_of_original(three_cases)))
         if name in CLASS_BOUND:
             assert not np.allclose(feature(renamed), feature(three_cases))
+
+
+def test_the_unlearned_model_alone_tells_nothing_of_the_original() -> None:
+    """Its answers are drawn without a look at who was deleted; the original's, which give that away, order nothing."""
+    rng, count = np.random.default_rng(0), 400
+    member, label = np.tile([1, 0], count // 2), rng.integers(0, 4, count)
+    sure = 0.9 * np.eye(4)[label] + 0.025
+    original = np.where(member[:, None] == 1, sure, rng.dirichlet(np.ones(4), count))
+    rest = np.arange(count), label, np.arange(count) // 40, np.arange(count) % 20
+    cases = PosteriorSet(original, rng.dirichlet(np.ones(4), count), member, *rest)
+    sides = {
+        order: {
+            "shadow": order(cases.select(cases.set % 2 == 0)),
+            "target": order(cases.select(cases.set % 2 == 1)),
+        }
+        for order in (in_order_of_original, in_order_of_unlearned)
+    }
+    assert attack_alone(sides[in_order_of_original], "RF", 0, 0.0).value > 0.65
+    found = attack_alone(sides[in_order_of_unlearned], "RF", 0, 0.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.5 < found.high
 
 
 def test_records_found_in(dataset: Dataset) -> None:

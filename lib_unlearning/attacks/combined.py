@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASSES, OWN_MODELS, POSTERIORS, Joined, KnownLabel, LearnedAttack, View
+from lib_unlearning.attack import CLASSES, OWN_MODELS, POSTERIORS, Joined, KnownLabel, LearnedAttack, View
 from lib_unlearning.attacks.probes import ProbeGradient, ProbeMatched, ProbeNewton
 from lib_unlearning.attacks.residual_gradient import ResidualGradient, Residuals
 from lib_unlearning.attacks.worlds import log_ratios
@@ -31,16 +31,20 @@ class Combined(LearnedAttack):
     needs = frozenset({POSTERIORS})
 
     def applies(self, shadow: View, seed: int) -> bool:
-        """There must be something to combine."""
-        return bool(shadow.offers & {ASK, OWN_MODELS})
+        """There must be something to combine with `label_logit`."""
+        return {OWN_MODELS, CLASSES} <= shadow.offers or bool(self._parts(shadow, seed))
+
+    def _parts(self, shadow: View, seed: int) -> list[LearnedAttack]:
+        """The attacks that apply."""
+        found = [kind(self.attack_model) for kind in (ResidualGradient, ProbeNewton, ProbeMatched, ProbeGradient)]
+        return [attack for attack in found if attack.needs <= shadow.offers and attack.applies(shadow, seed)]
 
     def prepare(self, shadow: View, seed: int) -> Joined:
         """What each part learns on the shadow side."""
-        parts: list[Callable[[View], np.ndarray]] = []
-        for kind in (ResidualGradient, ProbeNewton, ProbeMatched, ProbeGradient):
-            attack = kind(self.attack_model)
-            if attack.needs <= shadow.offers and attack.applies(shadow, seed):
-                parts.append(Residuals(seed) if kind is ResidualGradient else attack.prepare(shadow, seed))
+        parts: list[Callable[[View], np.ndarray]] = [
+            Residuals(seed) if isinstance(attack, ResidualGradient) else attack.prepare(shadow, seed)
+            for attack in self._parts(shadow, seed)
+        ]
         if {OWN_MODELS, CLASSES} <= shadow.offers:
             parts.append(Ratios(seed))
         return Joined((*parts, KnownLabel()))

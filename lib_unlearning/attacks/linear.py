@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import qr
 
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.link import Link, Softmax
@@ -12,6 +13,9 @@ from lib_unlearning.seeds import spawn
 
 _PROBES_A_PARAMETER = 3  # answers per unknown: more than enough if they are exact, and some redundancy if not
 _CHECKED = 50  # answers that must agree with the linear function found from the others
+_FEWEST_CHECKED = 20
+_RANK, _NEARLY = 1e-9, 1e-6  # of the largest singular value, of a record's length: what counts as none
+_MOST_SPANNED = 400  # columns up to which spanning records are sought
 _FEW_ANSWERS = 10
 _LINEAR = 1e-3  # largest share of the answers' variance that it may leave unexplained
 _TINY = 1e-12
@@ -109,12 +113,12 @@ class Extraction:
     def _planned(view: View, seed: int) -> Extraction:
         own = view.rows(view.own)
         coordinates = Coordinates.of(own)
-        enough = _PROBES_A_PARAMETER * (own.shape[1] + 1) + _CHECKED
+        public = coordinates(own)
         if view.budget.queries is None:
-            probes = spawn(seed, "probes").choice(view.own, min(len(view.own), enough), replace=False)
+            probes = view.own[_chosen(public, spawn(seed, "probes"))]
         else:
             probes = view.questions(seed, view.budget.queries)
-        return Extraction(coordinates, coordinates(view.rows(probes)), probes, coordinates(own), view.link)
+        return Extraction(coordinates, coordinates(view.rows(probes)), probes, public, view.link)
 
     def theta(self, view: View, sample_set: int, version: int) -> np.ndarray:
         """Parameters [d + 1, c] of one version of one sample set's model."""
@@ -147,6 +151,18 @@ class Extraction:
         ]
 
 
+def _chosen(public: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Numbers among records [n, d + 1] of those to ask about: drawn at random, and where these leave out a direction,
+    such as a column that is nearly always the same, before them as many as span all of them."""
+    width = public.shape[1]
+    enough = min(len(public), _PROBES_A_PARAMETER * width + _CHECKED)
+    drawn: np.ndarray = rng.choice(len(public), enough, replace=False)
+    if width > _MOST_SPANNED or np.linalg.matrix_rank(public[drawn]) == np.linalg.matrix_rank(public):
+        return drawn
+    spanning = qr(public.T, mode="r", pivoting=True, check_finite=False)[1][:width]
+    return np.concatenate([np.setdiff1d(spanning, drawn), drawn])
+
+
 @dataclass(frozen=True)
 class Versions:
     """Parameters [d + 1, c] of both versions of one request, and the indices [k] of its cases."""
@@ -174,8 +190,21 @@ def _fits_a_line(view: View, seed: int) -> bool:
     if len(np.unique(answers.round(12), axis=0)) <= _FEW_ANSWERS:
         return False  # a tree: whatever has few values may lie on a plane
     signal = view.link.signal(answers)
-    theta = extract(inputs[:-_CHECKED], signal[:-_CHECKED])
-    return unexplained(inputs[-_CHECKED:], signal[-_CHECKED:], theta) < _tolerance(answers, view.link)
+    known, checked = slice(None, -_CHECKED), slice(-_CHECKED, None)
+    theta = extract(inputs[known], signal[known])
+    judged = _within(inputs[known], inputs[checked])
+    if judged.sum() < _FEWEST_CHECKED:
+        return False  # too few directions were seen to tell
+    return unexplained(inputs[checked][judged], signal[checked][judged], theta) < _tolerance(answers, view.link)
+
+
+def _within(inputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of other records [m, d + 1] lie in the span of the inputs [P, d + 1]: of no others do these tell."""
+    _, lengths, directions = np.linalg.svd(inputs, full_matrices=False)
+    basis = directions[lengths > _RANK * lengths.max()]
+    left = others - (others @ basis.T) @ basis
+    found: np.ndarray = np.linalg.norm(left, axis=1) <= _NEARLY * np.linalg.norm(others, axis=1)
+    return found
 
 
 def _free(view: View) -> View:

@@ -182,6 +182,7 @@ class Bench:
             set_size=self.sizes.set_size or 0,
             together=self.sizes.unlearning_size,
             leaves_gap=not self.fresh,
+            fresh=self.fresh,
             publish=_as_it_is,
             versions="both",
             shaped_by={},

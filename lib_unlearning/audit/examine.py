@@ -23,6 +23,7 @@ from lib_unlearning.statistics.metrics import (
     evaluate,
     evaluate_all,
     range_of,
+    resolvable_levels,
 )
 from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
 from lib_unlearning.statistics.verdict import Verdict, judge
@@ -264,15 +265,18 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
     chosen = [(part.scores[part.chosen], target.member, target.set) for part in both]
     alone = [_alone(part, options) for part in (cases, retrained)]
     questions = []
+    strangers = min(len(distinct_strangers(part.record, part.member)) for part in (target, cases["target"]))
     for name, asks, scored, judged, metric, margin in (
         ("shows", _SHOWS, chosen, target, "auc", options.margin),
         ("shows, TPR at 1 % FPR", _SHOWS, chosen, target, TPR_NAMES[0.01], TPR_MARGIN),
         (STILL_THERE, _STILL, alone, cases["target"], "auc", options.margin),
         (f"{STILL_THERE}, TPR at 1 % FPR", _STILL, alone, cases["target"], TPR_NAMES[0.01], TPR_MARGIN),
     ):
+        if metric != "auc" and 0.01 not in resolvable_levels(strangers):
+            continue
         difference = change(scored[0], scored[1], metric, options.overlap)
         if difference is None:
-            continue  # too few strangers to resolve it
+            continue  # so few questions about strangers do not resolve it
         if difference.error == 0:
             difference = _alike_so_far(judged, 0.0)
         values = [

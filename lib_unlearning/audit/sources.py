@@ -20,6 +20,7 @@ from lib_unlearning.posterior import (
     PosteriorSet,
     gather,
     in_order_of_original,
+    in_order_of_unlearned,
     load_answers,
     query,
     require_answers,
@@ -109,6 +110,14 @@ class StudySource:
             )
         return views
 
+    def asked_alone(self) -> dict[str, PosteriorSet]:
+        """Both sides' cases as whoever asks one version alone sees them, and knows the labels: where data differ, in
+        the order of the unlearned model's own answers."""
+        found = {side: self._publication.of_cases(part.cases) for side, part in self.answers().items()}
+        if not self.study.settings.other_data:
+            return found
+        return {side: in_order_of_unlearned(cases) for side, cases in found.items()}
+
     def _worlds(self, wanted: WantedWorlds) -> OwnWorlds:
         with self._watch.stage("own models"):
             return self._workshop().worlds(wanted)
@@ -123,6 +132,7 @@ class StudySource:
             set_size=settings.sides["shadow"].set_size or 0,
             together=settings.sides["shadow"].unlearning_size,
             leaves_gap=settings.retrain_randomness == "matched",
+            fresh=settings.retrain_randomness == "fresh",
             publish=self._publication.of,
             versions=settings.budget.versions,
             shaped_by=study.store["shadow"].shaped_by,

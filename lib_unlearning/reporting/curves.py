@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+import pandas as pd
 
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.comparisons import data_label, model_label
 from lib_unlearning.reporting.figures import seeds_of
-from lib_unlearning.reporting.style import Drawing, canvas, look_of
+from lib_unlearning.reporting.style import Drawing, canvas, legend_below, legend_inches, look_of
 from lib_unlearning.statistics.metrics import roc_points
+from lib_unlearning.wording import plural
 
 _GREY = "#8c959f"
 
 
 def roc_curves(name: str, finding: Finding) -> Drawing:
-    """True over false positive rate on log axes, mean over seeds; rates finer than 1/strangers are greyed out."""
-    figure, (place,) = canvas([4.4])
-    floor = len(finding.seeds) / finding.outcomes["negatives"]  # of one run: runs are averaged, not pooled
+    """True over false positive rate on log axes, mean over seeds; rates finer than one stranger are greyed out."""
+    features = [name for name in finding.features if name != CHOSEN]
+    figure, (place,) = canvas([3.9 + legend_inches(len(features))])
+    tables = [read_scores(folder) for folder in finding.folders]
+    strangers = min(table.loc[table["member"] == 0, "record"].nunique() for table in tables)
+    floor = 1 / strangers  # of one run: runs are averaged, not pooled
     rates = np.geomspace(floor, 1, 200)
-    for feature in (name for name in finding.features if name != CHOSEN):
-        curves = [_true_rates(folder, feature, rates) for folder in finding.folders]
+    for feature in features:
+        curves = [_true_rates(table, feature, rates) for table in tables]
         look, dotted = look_of(feature), feature == BASELINE
         place.plot(rates, np.mean(curves, axis=0), ":" if dotted else "-", color=look.colour, label=look.label)
     place.plot([floor / 10, 1], [floor / 10, 1], color=_GREY, linewidth=1, linestyle="--")
@@ -35,17 +38,16 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
         axis.set_minor_formatter("")
     place.set_xlabel("false positive rate (log scale)")
     place.set_ylabel("true positive rate (log scale)")
-    place.legend(loc="lower right", fontsize=8)
+    legend_below(figure, [place], 2)
     place.set_title(_title(finding), fontsize=9)
-    negatives = finding.outcomes["negatives"] // len(finding.seeds)
-    caption = f"ROC curves, {seeds_of(finding)}; {negatives:,} questions about strangers a seed resolve no "
-    caption += f"rate below {floor:.2g}."
+    caption = (
+        f"ROC curves, {seeds_of(finding)}; {plural(strangers, 'stranger')} a seed resolve no rate below {floor:.2g}."
+    )
     return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
 
 
-def _true_rates(folder: Path, feature: str, rates: np.ndarray) -> np.ndarray:
+def _true_rates(table: pd.DataFrame, feature: str, rates: np.ndarray) -> np.ndarray:
     """True positive rate of one run at each false positive rate; between two thresholds, what a coin would give."""
-    table = read_scores(folder)
     fpr, tpr = roc_points(table[feature].to_numpy(), table["member"].to_numpy())
     found: np.ndarray = np.interp(rates, fpr, tpr)
     return found

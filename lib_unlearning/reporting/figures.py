@@ -19,14 +19,15 @@ from lib_unlearning.reporting.comparisons import (
     differences,
     model_label,
 )
-from lib_unlearning.reporting.style import Drawing, canvas, look_of
+from lib_unlearning.reporting.style import Drawing, canvas, legend_below, legend_inches, look_of
 from lib_unlearning.statistics.combine import Combined
 from lib_unlearning.wording import plural
 
 _COLUMNS = 2  # of panels beside each other in a file
 _MOST_PANELS = 6  # in one figure; tables hold all
 _AXIS = "AUC of the attack"
-_WIDEST = 44  # letters of a row's name
+_WIDEST = 44  # letters of a row's name, or of a title
+_TITLE_BESIDE_NAMES = 34  # of a title that begins where rows' names end
 
 
 def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
@@ -35,7 +36,7 @@ def draw(name: str, comparison: Comparison, found: Sequence[Panel]) -> Drawing:
     kind = _KINDS[comparison.kind]
     figure, places = canvas([kind.height(panel) for panel in shown], _COLUMNS)
     _fill(kind, shown, places)
-    _legend(figure, places, 4 if len(places) > 1 else 2)
+    legend_below(figure, places, 4 if len(places) > 1 else 2)
     told = f"{comparison.title}: AUC, {plural(len(shown), 'panel')}"
     return Drawing(name, figure, _caption(comparison, found, shown), told)
 
@@ -47,7 +48,7 @@ def draw_panels(name: str, comparison: Comparison, found: Sequence[Panel]) -> li
     made = [canvas([kind.height(panel)]) for panel in shown]
     _fill(kind, shown, [places[0] for _, places in made])
     for figure, places in made:
-        _legend(figure, places, 2)
+        legend_below(figure, places, 2)
     captions = [""] * (len(shown) - 1) + [_caption(comparison, found, shown)]
     return [
         Drawing(f"{name}-{number}", figure, caption, f"{comparison.title}, {title}")
@@ -142,18 +143,15 @@ def _fill(kind: _Kind, panels: Sequence[Panel], places: Sequence[Any]) -> None:
     """Draw panels on their axes, all with one range of values and a legend each."""
     for panel, title, place in zip(panels, titles(panels), places, strict=True):
         kind.fill(panel, place)
-        place.set_title(title.replace(", ", "\n", 1), fontsize=9)
+        place.set_title(_in_lines(title, _TITLE_BESIDE_NAMES if kind.lying else _WIDEST), fontsize=9)
     if kind not in (_KINDS["heat"], _KINDS["matrix"]):
         _share_range(places, kind.lying)
 
 
-def _legend(figure: Any, places: Sequence[Any], columns: int) -> None:
-    """One legend below all panels."""
-    known: dict[str, Any] = {}
-    for place in places:
-        known |= dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
-    if known:
-        figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=columns, fontsize=8)
+def _in_lines(title: str, width: int) -> str:
+    """A panel's title: the data set, and below it what else, so narrow that nothing is cut off."""
+    first, _, rest = title.partition(", ")
+    return "\n".join([first, *textwrap.wrap(rest, width)])
 
 
 def _share_range(places: Sequence[Any], lying: bool) -> None:
@@ -197,10 +195,6 @@ def _rows(panel: Panel, place: Any, names: Sequence[str]) -> None:
     place.set_xlabel(_AXIS)
 
 
-def _legend_inches(panel: Panel) -> float:
-    return 0.19 * -(-len(features_of(panel)) // 2) + 0.2
-
-
 # ---------------------------------------------------------------- kinds
 
 
@@ -215,7 +209,7 @@ def _row_names(panel: Panel) -> list[str]:
 
 def _rows_inches(panel: Panel) -> float:
     heights = [max(0.36, 0.16 * (1 + name.count("\n"))) for name in _row_names(panel)]
-    return sum(heights) + 1.0 + _legend_inches(panel)
+    return sum(heights) + 1.0 + legend_inches(len(features_of(panel)))
 
 
 def _curves(panel: Panel, place: Any) -> None:
@@ -233,7 +227,7 @@ def _curves(panel: Panel, place: Any) -> None:
 
 
 def _curves_inches(panel: Panel) -> float:
-    return 2.9 + _legend_inches(panel)
+    return 2.9 + legend_inches(len(features_of(panel)))
 
 
 def _overfitting(panel: Panel, place: Any) -> None:
@@ -307,7 +301,7 @@ def _defense(panel: Panel, place: Any) -> None:
 
 
 def _defense_inches(panel: Panel) -> float:
-    return 0.42 * len(panel.points) + 1.0 + _legend_inches(panel)
+    return 0.42 * len(panel.points) + 1.0 + legend_inches(len(features_of(panel)))
 
 
 def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
@@ -329,8 +323,8 @@ def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
         place.margins(x=0.25)
         place.set_xlabel("held-out accuracy of the original models")
         place.set_ylabel(_AXIS)
-        place.set_title(title.replace(", ", "\n", 1), fontsize=9)
-        place.legend(fontsize=8)
+        place.set_title(_in_lines(title, _WIDEST), fontsize=9)
+        legend_below(figure, [place], 2)
         _share_range([place], lying=False)
         caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of([panel])}."
         drawn.append(Drawing(f"{name}-{number}", figure, caption, "AUC of the attack over accuracy under DP-SGD"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import matplotlib.pyplot as plt
 from markupsafe import escape
 from matplotlib.figure import Figure
 
+from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.cache.files import atomic_file
 from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN
@@ -32,8 +34,9 @@ _COLOURS = {
     "sorted_concat": "#9B7EDE",
 }
 _MARKERS = dict(zip(_COLOURS, "ovsD^Xp*P", strict=True))
-_MORE = ("#7A6A00", "#00A3A3", "#A0522D", "#4B6CB7", "#6B8E23", "#8B3A8B")  # for attacks from elsewhere, in turn
-_MORE_MARKERS = "<>hHd8"
+# For today's attacks in turn, and for those from elsewhere: a colour and a marker together tell them apart.
+_MORE = ("#7A6A00", "#00A3A3", "#A0522D", "#4B6CB7", "#6B8E23", "#8B3A8B")
+_MORE_MARKERS = "<>hHd8p"
 _LABELS = {BASELINE: "classical attack", CHOSEN: "attack chosen on shadow data"}
 _WIDTH = 4.6  # inches of a panel: shown at its own size it fits a phone with text of 9 px and more
 
@@ -79,8 +82,22 @@ def look_of(feature: str) -> Look:
     label = _LABELS.get(feature, feature)
     if feature in _COLOURS:
         return Look(_COLOURS[feature], _MARKERS[feature], label)
-    number = sum(map(ord, feature)) % len(_MORE)
-    return Look(_MORE[number], _MORE_MARKERS[number], label)
+    number = list(TODAY).index(feature) if feature in TODAY else len(TODAY) + sum(map(ord, feature))
+    return Look(_MORE[number % len(_MORE)], _MORE_MARKERS[number % len(_MORE_MARKERS)], label)
+
+
+def legend_below(figure: Figure, places: Sequence[Any], columns: int) -> None:
+    """One legend for all panels, below them."""
+    known: dict[str, Any] = {}
+    for place in places:
+        known |= dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
+    if known:
+        figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=columns, fontsize=8)
+
+
+def legend_inches(names: int, columns: int = 2) -> float:
+    """How high a legend of so many names is."""
+    return 0.19 * -(-names // columns) + 0.2
 
 
 @dataclass(frozen=True)

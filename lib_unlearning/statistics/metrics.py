@@ -18,7 +18,7 @@ _SIGNED = ("deg_rate", "auc_gain", "advantage")  # these range from -1 to 1
 
 
 class Cases(Protocol):
-    """What metrics need to know of cases: label [m] and sample set [m]."""
+    """What metrics need to know of cases: label [m], sample set [m] and record [m]."""
 
     @property
     def member(self) -> np.ndarray:
@@ -27,6 +27,10 @@ class Cases(Protocol):
     @property
     def set(self) -> np.ndarray:
         """Number of the sample set."""
+
+    @property
+    def record(self) -> np.ndarray:
+        """Number of the record that is asked about."""
 
 
 def range_of(metric: str) -> tuple[float, float]:
@@ -289,8 +293,13 @@ def evaluate_all(
     overlap: float = 0.0,
     baseline: str = "basic_mia",
 ) -> dict[str, dict[str, Estimate]]:
-    """`evaluate` for several attacks on the same cases; one of them is the baseline."""
-    return {
+    """`evaluate` for several attacks on the same cases; one of them is the baseline.
+
+    A rate finer than one of the strangers is left out, however often each of them is asked about.
+    """
+    strangers = len(np.unique(cases.record[cases.member == 0]))
+    fine = {TPR_NAMES[level] for level in FPR_LEVELS if level not in resolvable_levels(strangers)}
+    found = {
         name: evaluate(
             values,
             None if name == baseline else scores[baseline],
@@ -300,4 +309,8 @@ def evaluate_all(
             overlap,
         )
         for name, values in scores.items()
+    }
+    return {
+        name: {metric: part for metric, part in metrics.items() if metric not in fine}
+        for name, metrics in found.items()
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from lib_unlearning.attacks.probes import Whitening, agreement
 from lib_unlearning.attacks.reconstruction import rebuild
 from lib_unlearning.attacks.registry import TODAY, attacks_on
 from lib_unlearning.audit.sources import StudySource
+from lib_unlearning.defense import DEFENSES
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.run_files import answers_name
 from lib_unlearning.study import open_study
+from lib_unlearning.unlearning.base import Deletion, train_and_unlearn
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
 from parameter_parser import parse_settings
 from tests.test_commands import result_rows, run
@@ -163,6 +167,70 @@ def test_a_tree_is_not_linear_though_few_values_lie_on_a_plane(leaves: int, foun
         own=np.arange(2000),
     )
     assert linear.is_linear(view, 0) is found
+
+
+def _looked_up(answers: np.ndarray, number: int, version: int, records: np.ndarray) -> np.ndarray:
+    found: np.ndarray = answers[records]
+    return found
+
+
+def test_a_line_is_known_whatever_columns_hardly_ever_vary() -> None:
+    """Columns that are nearly always the same leave directions of which a few answers say nothing."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 8)) * (rng.random((3000, 8)) < [1, 1, 1, 1, 1, 0.02, 0.01, 0.005])
+    slopes = rng.normal(size=(8, 3))
+    cases = PosteriorSet(*(np.zeros((1, 3)),) * 2, *(np.zeros(1, dtype=int),) * 5)
+    for bent in (False, True):
+        answers = link.softmax(np.maximum(rows, 0) @ slopes if bent else rows @ slopes)
+        view = View(
+            cases,
+            answer=partial(_looked_up, answers),
+            look_up=rows.__getitem__,
+            own=np.arange(3000),
+        )
+        for seed in range(30):
+            assert linear.is_linear(replace(view, memo={}), seed) is not bent
+            if not bent:
+                plan = linear.Extraction.plan(replace(view, memo={}), seed)
+                assert np.linalg.matrix_rank(plan.inputs) == 9
+
+
+def test_own_models_answer_behind_a_defense_of_a_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It publishes numbers alone: of what nobody was asked it is not asked either."""
+    monkeypatch.setitem(DEFENSES, "in_steps", lambda posteriors: np.round(posteriors * 20) / 20)
+    view = source(tmp_path, "--defense=in_steps").views()["target"]
+    found = view.own_worlds(0)
+    there = found.outside[~np.isnan(found.outside)]
+    np.testing.assert_allclose(there * 20, np.round(there * 20), atol=1e-6)
+    assert np.isnan(found.outside).any()
+    assert not np.isnan(found.inside).any()
+
+
+@pytest.mark.parametrize("kind", ["fresh", "matched"])
+def test_own_models_are_retrained_as_the_provider_retrains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    seen: list[Deletion] = []
+
+    def watched(method: Any, trainer: Any, records: Any, deletions: list[Deletion], seed: int) -> Any:
+        seen.extend(deletions)
+        return train_and_unlearn(method, trainer, records, deletions, seed)
+
+    monkeypatch.setattr(own_models, "train_and_unlearn", watched)
+    source(tmp_path, "--original_model=DT", f"--retrain_randomness={kind}").views()["target"].own_worlds(0)
+    seeds = [deletion.seed for deletion in seen]
+    assert len(set(seeds)) == (len(seeds) if kind == "fresh" else 1)
+    assert (None in seeds) == (kind == "matched")
+    assert {deletion.leaves_gap for deletion in seen} == {kind == "matched"}
+
+
+def test_one_version_is_not_called_the_deletion(tmp_path: Path) -> None:
+    always = ["--exp", "mem_inf", "--train_missing", "--attack_model", "LR", "--quiet", "--original_model", "DT"]
+    told = run(tmp_path, *always, *SIZES, "--versions", "original", "--margin", "0.9", small=False)
+    assert "membership in the original shows less than" in told
+    assert "Unlearned model alone: this adversary never sees it." in told
+    assert "epsilon of the deletion" not in told.lower()
+    assert "make deletion visible" not in told
 
 
 @pytest.mark.parametrize("queries", [2, 15, 200])
