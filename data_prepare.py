@@ -33,10 +33,12 @@ from lib_unlearning.plugins import load_plugins, source_of
 from lib_unlearning.readers import accident, adult, download, images, location, own_table
 from lib_unlearning.readers.raw import RawDataset, check
 from lib_unlearning.terminal import say
+from lib_unlearning.wording import plural
 
 DRIVE_FOLDER = "INSTA_DRIVE_FOLDER"  # environment variable: the authors' folder is not under a fixed address
 OWN = "csv"  # anybody's own table; its label is a column of it
 _OWN_FOLDER = "own-"  # start of the folders of such tables
+_MOST_TOLD = 40  # columns, or classes
 
 
 @dataclass(frozen=True)
@@ -284,10 +286,16 @@ def resolve(name: str, label: str | None, layout: Layout, flag: str = "") -> tup
         return fitting[0]
     if fitting:
         shown = ", ".join(f"{own[0]} / {own[1]}" for own in fitting)
-        raise UserError(f"--{flag}dataset_name {name}: several tables fit ({shown}); name one, with --original_label")
+        with_flag = "original_label" if len({own[0] for own in fitting}) == 1 else "dataset_name"
+        raise UserError(
+            f"--{flag}dataset_name {name}: several tables fit ({shown}); name one, with --{flag}{with_flag}"
+        )
+    labels_here = [own[1] for own in known if own[0] == name]
+    if labels_here:
+        raise UserError(f"--{flag}original_label {label}: {name} has {', '.join(labels_here)}; name one of them")
     names = [*DATASETS, *dict.fromkeys(own[0] for own in known)]
     hint = difflib.get_close_matches(name, names, 1)
-    meant = f"; did you mean {hint[0]}?" if hint else ""
+    meant = f"; did you mean {hint[0]}?" if hint else "."
     prepared = ", ".join(f"{own[0]} / {own[1]}" for own in known) or "none"
     raise UserError(
         f"--{flag}dataset_name {name}: there are {', '.join(DATASETS)}, and your own tables ({prepared}){meant} "
@@ -432,15 +440,16 @@ def list_datasets(layout: Layout) -> Iterator[str]:
 def _summary(folder: Path) -> str:
     description = read_description(folder)
     counts = np.array(description["class_counts"])
-    balance = ", ".join(
-        f"{name} {share:.1%}" for name, share in zip(description["classes"], counts / counts.sum(), strict=True)
-    )
+    shares = [f"{name} {share:.1%}" for name, share in zip(description["classes"], counts / counts.sum(), strict=True)]
+    more = len(shares) - _MOST_TOLD
+    balance = ", ".join([*shares[:_MOST_TOLD], *([f"and {plural(more, 'more class', 'es')}"] if more > 0 else [])])
     invented = "SYNTHETIC, " if description.get("synthetic") else ""
-    shape = " x ".join(map(str, description["shape"]))
+    sizes = description["shape"]
+    shape = plural(sizes[0], "feature") if len(sizes) == 1 else f"{' x '.join(map(str, sizes))} features"
     return (
         f"{description['name']} / {description['label']}: ready, {invented}{description['records']} records, "
-        f"{shape} features, {len(counts)} classes ({balance}). {description['source']}; {description['licence']}; "
-        f"digest {description['digest'][:16]}"
+        f"{shape}, {plural(len(counts), 'class', 'es')} ({balance}). {description['source']}; "
+        f"{description['licence']}; digest {description['digest'][:16]}"
     )
 
 
@@ -449,9 +458,11 @@ def _column_table(folder: Path) -> Iterator[str]:
     told = read_description(folder).get("summary", [])
     if told:
         yield f"{'column':<28}{'read as':<14}{'distinct':>10}{'missing':>10}"
-    for column in told:
+    for column in told[:_MOST_TOLD]:
         note = "  identifier?" if column["identifier"] else ""
         yield f"{column['column'][:27]:<28}{column['kind']:<14}{column['distinct']:>10,}{column['missing']:>10,}{note}"
+    if len(told) > _MOST_TOLD:
+        yield f"and {plural(len(told) - _MOST_TOLD, 'more column')}: {folder / 'dataset.json'}"
 
 
 def _separator(text: str) -> str:

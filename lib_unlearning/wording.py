@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from lib_unlearning.statistics.intervals import Estimate
 
@@ -10,6 +11,11 @@ from lib_unlearning.statistics.intervals import Estimate
 def plural(count: int, what: str, ending: str = "s") -> str:
     """ "1 question", "2,000 questions"."""
     return f"{count:,} {what}{'' if count == 1 else ending}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def with_interval(estimate: Estimate, sign: str = "") -> str:

@@ -68,7 +68,7 @@ def test_03_large_integers_do_not_collapse(tmp_path: Path) -> None:
 
 
 def test_05_a_wide_header(tmp_path: Path) -> None:
-    assert "60 records, 5000 features" in own(tmp_path, case("05", "wide.csv"), "risk")
+    assert "60 records, 5,000 features" in own(tmp_path, case("05", "wide.csv"), "risk")
 
 
 def test_07_byte_order_marks(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import qr
 
 from lib_unlearning.attack import ORIGINAL, View
 from lib_unlearning.link import Link, Softmax
@@ -159,6 +158,8 @@ def _chosen(public: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     drawn: np.ndarray = rng.choice(len(public), enough, replace=False)
     if width > _MOST_SPANNED or np.linalg.matrix_rank(public[drawn]) == np.linalg.matrix_rank(public):
         return drawn
+    from scipy.linalg import qr
+
     spanning = qr(public.T, mode="r", pivoting=True, check_finite=False)[1][:width]
     return np.concatenate([np.setdiff1d(spanning, drawn), drawn])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from lib_unlearning.errors import UserError
 from lib_unlearning.readers import safe_pickle, tables
 from lib_unlearning.readers.columns import class_labels, encode
@@ -35,6 +37,8 @@ _ALIASES = {"educationalnum": "educationnum", "sex": "gender", "class": "income"
 # UCI's test file ends its labels with a dot.
 _SPELLINGS = {"<=50K": 0, ">50K": 1, "<=50K.": 0, ">50K.": 1}
 _NUMBERED = {"0": 0, "1": 1}  # in processed tables
+# Records of both halves together, of each, and the same less those with a missing value.
+_PUBLISHED = (48842, 32561, 16281, 45222, 30162, 15060)
 
 
 def recognise(path: Path) -> bool:
@@ -58,14 +62,21 @@ def read(path: Path) -> RawDataset:
     columns = [name for name in COLUMNS if name != "income"]
     features, codes = encode(table, columns, NUMERIC, path)
     labels = class_labels(table["income"], _SPELLINGS | _NUMBERED, path, "income")
-    return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes})
+    return RawDataset(features, labels, CLASSES, {"columns": columns, "category_codes": codes, **_origin(labels)})
 
 
 def _from_pickle(path: Path) -> RawDataset:
     """The authors' processed table: numbers throughout, income as 0 and 1 or by name."""
     features, values, columns = safe_pickle.table(path, ("income", "label"), MAX_PICKLE)
     labels = class_labels(tables.words_of(values), _SPELLINGS | _NUMBERED, path, "income")
-    return RawDataset(features, labels, CLASSES, {"columns": columns})
+    return RawDataset(features, labels, CLASSES, {"columns": columns, **_origin(labels)})
+
+
+def _origin(labels: np.ndarray) -> dict[str, str]:
+    """What the number of records says against the data set as it was published."""
+    if len(labels) in _PUBLISHED:
+        return {}
+    return {"source": "a table with Adult's columns, not Adult as published", "licence": "not stated"}
 
 
 def _read_part(path: Path) -> dict[str, tables.Column]:

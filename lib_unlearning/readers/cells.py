@@ -40,6 +40,7 @@ def _styles(decimal: str, group: str, plain: str, ending: str) -> tuple[_Style, 
 _POINTS = _styles(".", ",", "thousands separators", "")
 _COMMAS = _styles(",", ".", "decimal commas", " and decimal commas")
 _SEPARATORS = {mark: str.maketrans("", "", ",.'".replace(mark, "") + _BLANKS) for mark in ".,"}
+_UNITS = re.compile(rf"[{_CURRENCY}%]|\b(?:{_CODES})\b")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+")  # 1.234: a thousand or one and a bit
 CODE = re.compile(r"0\d+")  # 007 is a code: as a number it would be another
 LONG = re.compile(r"[+-]?(?=(?:\.?\d){16})\d*\.?\d+(?:[eE][+-]?\d+)?|[+-]?\d{16,}\.")
@@ -117,6 +118,11 @@ def are_grouped(words: Sequence[str]) -> bool:
     """Whether words could be whole numbers with points between their thousands, at least one having such a point."""
     found = [_GROUPED.fullmatch(word) is not None for word in words]
     return any(found) and all(match or word.lstrip("+-").isdecimal() for match, word in zip(found, words, strict=True))
+
+
+def without_units(words: Sequence[str]) -> list[str]:
+    """Words less the currency or percent sign that some of them bear."""
+    return [_UNITS.sub("", _with_plain_sign(word)).strip() for word in words]
 
 
 def _plain_in(style: _Style, word: str) -> bool:

@@ -220,7 +220,7 @@ def guessed(column: Column, path: Path, name: str, commas: bool = False) -> Enco
             "order",
             path,
             name,
-            len(words),
+            len(wrong),
             wrong[0],
         )
     return as_category(column)

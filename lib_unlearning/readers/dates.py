@@ -82,9 +82,12 @@ def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
     if all(late.values()):
         raise UserError(f"{path}, column {name}: day and month come in both orders; write them in one{ways_out(name)}")
     day_first = late["first"] or (not late["second"] and all(part["mark"] == "." for part in found))
-    if not any(late.values()) or any(len(part["year"]) == 2 for part in found):
-        order = "day, month, year" if day_first else "month, day, year"
+    order = "day, month, year" if day_first else "month, day, year"
+    if not any(late.values()):
         LOGGER.warning("%s, column %s: %r is read as %s; nothing in it says so", path, name, found[0][0], order)
+    elif any(len(part["year"]) == 2 for part in found):
+        told = "%s, column %s: %r is read as %s, years of two digits as 1969 to 2068"
+        LOGGER.warning(told, path, name, found[0][0], order)
 
     def written(part: re.Match[str]) -> str:
         day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
@@ -95,10 +98,10 @@ def _one_order(words: Sequence[str], path: Path, name: str) -> list[str]:
 
 
 def looks_like_dates(column: Words) -> bool:
-    """Whether the first distinct cells of a column of words are all dates."""
+    """Whether the first distinct cells of a column of words are all dates, with a year."""
     import pandas as pd
 
     sample = [word for word in column.distinct if word][:_SAMPLE]
-    if not sample or not all(any(letter.isdigit() for letter in word) for word in sample):
+    if not sample or not all(map(_HAS_YEAR.search, sample)):
         return False
     return bool(_times(pd.Series(sample, dtype=object)).notna().all())

@@ -81,7 +81,7 @@ def read(path: Path, options: TableOptions) -> RawDataset:
         for name in ([f"{column}={value}" for value in part.names] if part.names else [column])
     ]
     told = [features_of.summary(name, part, len(labels)) for name, part in encoded.items()]
-    _warn_of_identifiers(path, told)
+    _warn_of_columns(path, told)
     unique = {column["column"] for column in told if column["identifier"]}  # names of people: nothing is told by them
     codes = {
         name: part.categories for name, part in encoded.items() if part.categories is not None and name not in unique
@@ -98,7 +98,7 @@ def _decimal_commas(table: Mapping[str, Column], path: Path) -> bool:
     }
     if any(map(cells.writes_decimal_commas, words.values())):
         return True
-    for name in (name for name, here in words.items() if cells.are_grouped(here)):
+    for name in (name for name, here in words.items() if cells.are_grouped(cells.without_units(here))):
         shown = next(word for word in words[name] if "." in word)
         LOGGER.warning(
             "%s, column %s: %r is read as a number with three decimals; if it is in thousands, take the point out",
@@ -140,7 +140,7 @@ def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
                 raise UserError(f"--{flag} {name}: this is the label column")
 
 
-def _warn_of_identifiers(path: Path, told: Iterable[Mapping[str, object]]) -> None:
+def _warn_of_columns(path: Path, told: Iterable[Mapping[str, object]]) -> None:
     for column in told:
         if column["identifier"]:
             LOGGER.warning(
@@ -149,6 +149,8 @@ def _warn_of_identifiers(path: Path, told: Iterable[Mapping[str, object]]) -> No
                 column["column"],
                 column["column"],
             )
+        elif not column["distinct"]:
+            LOGGER.warning("%s, column %s: holds nothing; --drop %s", path, column["column"], column["column"])
 
 
 # ---------------------------------------------------------------- label
@@ -180,9 +182,10 @@ def _alike(classes: list[str]) -> list[list[str]]:
     """Groups of classes that case, accents' form, blanks, quotes or hyphens between letters alone tell apart, or that
     are one number or truth value."""
     known: dict[str, list[str]] = {}
-    truths = {"true": "1.0", "yes": "1.0", "false": "0.0", "no": "0.0"}
+    truths = dict.fromkeys(("true", "yes", "t", "y"), "1.0") | dict.fromkeys(("false", "no", "f", "n"), "0.0")
     for text in classes:
-        value = cells.parsed(text)
+        bare = cells.without_units([text])
+        value = cells.parsed((cells.written_as(bare) or ("", bare))[1][0])
         plain = unicodedata.normalize("NFC", text).casefold()
         plain = _BETWEEN_LETTERS.sub("", re.sub(r"[\s'\"]", " ", plain)).replace(" ", "")
         known.setdefault(repr(value) if np.isfinite(value) else truths.get(plain, plain), []).append(text)

@@ -194,6 +194,8 @@ def _decompressed(path: Path, start: bytes) -> IO[bytes]:
     if start.startswith(b"PK\x03\x04"):
         archive = zipfile.ZipFile(path)
         files = [name for name in archive.namelist() if not name.endswith("/")]
+        if any(name.startswith("xl/") for name in files):
+            raise UserError(f"{path} is a workbook; save the sheet as CSV and name that with --source")
         if len(files) != 1:
             raise UserError(f"{path} holds {len(files)} files; unpack it and name one with --source")
         return archive.open(files[0])

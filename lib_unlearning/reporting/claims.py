@@ -201,7 +201,7 @@ def _told(pairs: Sequence[_Pair], what: str) -> str:
     largest = max(pairs, key=lambda pair: pair.estimate.value)
     return (
         f"{what}: clear in {clear} of {plural(len(pairs), 'comparison')}, clearly the reverse in {against}, shown to "
-        f"be within {EQUIVALENCE:g} in {alike}; median {np.median(values):+.3f}, largest "
+        f"be within {EQUIVALENCE:g} in {alike}; median {round(float(np.median(values)), 3) + 0.0:+.3f}, largest "
         f"{with_interval(largest.estimate, '+')} ({largest.name})"
     )
 

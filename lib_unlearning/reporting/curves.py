@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib_unlearning.construct_feature import BASELINE
 from lib_unlearning.reporting.archive import CHOSEN, Finding, read_scores
 from lib_unlearning.reporting.comparisons import data_label, model_label
 from lib_unlearning.reporting.figures import seeds_of
-from lib_unlearning.reporting.style import Drawing, canvas, legend_below, legend_inches, look_of
+from lib_unlearning.reporting.style import Drawing, canvas, in_lines, legend_below, legend_inches, look_of
 from lib_unlearning.statistics.metrics import roc_points
 from lib_unlearning.wording import plural
 
@@ -26,8 +25,8 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     rates = np.geomspace(floor, 1, 200)
     for feature in features:
         curves = [_true_rates(table, feature, rates) for table in tables]
-        look, dotted = look_of(feature), feature == BASELINE
-        place.plot(rates, np.mean(curves, axis=0), ":" if dotted else "-", color=look.colour, label=look.label)
+        look = look_of(feature)
+        place.plot(rates, np.mean(curves, axis=0), linestyle=look.line, color=look.colour, label=look.label)
     place.plot([floor / 10, 1], [floor / 10, 1], color=_GREY, linewidth=1, linestyle="--")
     place.axvspan(floor / 10, floor, color=_GREY, alpha=0.25, linewidth=0)
     beside = place.get_xaxis_transform()
@@ -39,11 +38,11 @@ def roc_curves(name: str, finding: Finding) -> Drawing:
     place.set_xlabel("false positive rate (log scale)")
     place.set_ylabel("true positive rate (log scale)")
     legend_below(figure, [place], 2)
-    place.set_title(_title(finding), fontsize=9)
+    place.set_title(in_lines(_title(finding)), fontsize=9)
     caption = (
         f"ROC curves, {seeds_of(finding)}; {plural(strangers, 'stranger')} a seed resolve no rate below {floor:.2g}."
     )
-    return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}".replace("\n", ", "))
+    return Drawing(name, figure, caption, f"ROC curves of {_title(finding)}")
 
 
 def _true_rates(table: pd.DataFrame, feature: str, rates: np.ndarray) -> np.ndarray:
@@ -65,16 +64,16 @@ def histogram(name: str, finding: Finding) -> Drawing:
         place.hist(chosen, bins, color=colour, alpha=0.55, label=label, hatch=hatch, edgecolor=colour)
     place.set_xlabel("attack's probability that the record was deleted")
     place.set_ylabel("cases")
-    place.set_title(_title(finding), fontsize=9)
+    place.set_title(in_lines(_title(finding)), fontsize=9)
     place.legend(fontsize=8)
     told = ", ".join(dict.fromkeys(finding.chosen))
     caption = f"Scores of the attack chosen on shadow data ({told}); {len(scores):,} cases, {seeds_of(finding)}."
-    return Drawing(name, figure, caption, f"Histogram of scores, {_title(finding)}".replace("\n", ", "))
+    return Drawing(name, figure, caption, f"Histogram of scores, {_title(finding)}")
 
 
 def _title(finding: Finding) -> str:
     settings = finding.settings
     return (
-        f"{data_label(settings)}\n{model_label(settings)} target, {settings['unlearning_method']}, "
+        f"{data_label(settings)}, {model_label(settings)} target, {settings['unlearning_method']}, "
         f"{settings['attack_model']} attack"
     )

@@ -19,14 +19,13 @@ from lib_unlearning.reporting.comparisons import (
     differences,
     model_label,
 )
-from lib_unlearning.reporting.style import Drawing, canvas, legend_below, legend_inches, look_of
+from lib_unlearning.reporting.style import WIDEST, Drawing, canvas, in_lines, legend_below, legend_inches, look_of
 from lib_unlearning.statistics.combine import Combined
 from lib_unlearning.wording import plural
 
 _COLUMNS = 2  # of panels beside each other in a file
 _MOST_PANELS = 6  # in one figure; tables hold all
 _AXIS = "AUC of the attack"
-_WIDEST = 44  # letters of a row's name, or of a title
 _TITLE_BESIDE_NAMES = 34  # of a title that begins where rows' names end
 
 
@@ -143,15 +142,9 @@ def _fill(kind: _Kind, panels: Sequence[Panel], places: Sequence[Any]) -> None:
     """Draw panels on their axes, all with one range of values and a legend each."""
     for panel, title, place in zip(panels, titles(panels), places, strict=True):
         kind.fill(panel, place)
-        place.set_title(_in_lines(title, _TITLE_BESIDE_NAMES if kind.lying else _WIDEST), fontsize=9)
+        place.set_title(in_lines(title, _TITLE_BESIDE_NAMES if kind.lying else WIDEST), fontsize=9)
     if kind not in (_KINDS["heat"], _KINDS["matrix"]):
         _share_range(places, kind.lying)
-
-
-def _in_lines(title: str, width: int) -> str:
-    """A panel's title: the data set, and below it what else, so narrow that nothing is cut off."""
-    first, _, rest = title.partition(", ")
-    return "\n".join([first, *textwrap.wrap(rest, width)])
 
 
 def _share_range(places: Sequence[Any], lying: bool) -> None:
@@ -175,7 +168,7 @@ def _bars(place: Any, feature: str, across: Any, measured: Sequence[Combined], l
     if lying:
         place.errorbar(values, across, xerr=reach, linestyle="none", **more)
     else:
-        place.errorbar(across, values, yerr=reach, linewidth=1.4, linestyle=":" if feature == BASELINE else "-", **more)
+        place.errorbar(across, values, yerr=reach, linewidth=1.4, linestyle=look.line, **more)
 
 
 def _rows(panel: Panel, place: Any, names: Sequence[str]) -> None:
@@ -204,7 +197,7 @@ def _dots(panel: Panel, place: Any) -> None:
 
 def _row_names(panel: Panel) -> list[str]:
     """Names of the points, so narrow that something is left of a phone."""
-    return [textwrap.fill(str(value), _WIDEST) for value, _ in panel.points]
+    return [textwrap.fill(str(value), WIDEST) for value, _ in panel.points]
 
 
 def _rows_inches(panel: Panel) -> float:
@@ -323,7 +316,7 @@ def draw_trade(name: str, found: Sequence[Panel]) -> list[Drawing]:
         place.margins(x=0.25)
         place.set_xlabel("held-out accuracy of the original models")
         place.set_ylabel(_AXIS)
-        place.set_title(_in_lines(title, _WIDEST), fontsize=9)
+        place.set_title(in_lines(title), fontsize=9)
         legend_below(figure, [place], 2)
         _share_range([place], lying=False)
         caption = f"Privacy against utility under DP-SGD: AUC with 95 % intervals; {cases_of([panel])}."

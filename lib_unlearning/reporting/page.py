@@ -30,7 +30,7 @@ from lib_unlearning.run_files import EXPOSED
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.privacy import FALSE_DISCOVERIES
 from lib_unlearning.statistics.verdict import MARGIN
-from lib_unlearning.wording import plural, with_interval
+from lib_unlearning.wording import listed, plural, with_interval
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TITLE = "When a model forgets a record, who can tell?"
@@ -142,8 +142,8 @@ def _scope(findings: Sequence[Finding]) -> str:
     placebos = sum(bool(finding.settings["placebo"]) for finding in findings)
     controls = f" ({plural(placebos, 'placebo')} among them)" if placebos else ""
     return (
-        f"Audited: deletions from {', '.join(families)} models by {' and '.join(methods)}, trained on "
-        f"{', '.join(data)}; {plural(len(findings), 'setting')}{controls}, {plural(runs, 'run')}, "
+        f"Audited: deletions from {listed(families)} models by {listed(methods)}, trained on "
+        f"{listed(data)}; {plural(len(findings), 'setting')}{controls}, {plural(runs, 'run')}, "
         f"{plural(sum(finding.cases for finding in findings), 'case')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}."
     )

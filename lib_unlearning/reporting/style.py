@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,12 @@ _COLOURS = {
     "sorted_concat": "#9B7EDE",
 }
 _MARKERS = dict(zip(_COLOURS, "ovsD^Xp*P", strict=True))
-# For today's attacks in turn, and for those from elsewhere: a colour and a marker together tell them apart.
+# For today's attacks in turn, and for those from elsewhere: a colour with a marker, or a line, tells them apart.
 _MORE = ("#7A6A00", "#00A3A3", "#A0522D", "#4B6CB7", "#6B8E23", "#8B3A8B")
 _MORE_MARKERS = "<>hHd8p"
+_MORE_LINES = ("--", "-.", (0, (1, 1)))
 _LABELS = {BASELINE: "classical attack", CHOSEN: "attack chosen on shadow data"}
+WIDEST = 44  # letters of a row's name, or of a title
 _WIDTH = 4.6  # inches of a panel: shown at its own size it fits a phone with text of 9 px and more
 
 # Text and axes are drawn in this colour; in the page's SVGs it becomes the page's own, light or dark.
@@ -70,20 +73,28 @@ mpl.rcParams.update(_STYLE)
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and name of a feature in figures."""
+    """Colour, marker, line and name of a feature in figures."""
 
     colour: str
     marker: str
     label: str
+    line: Any = "-"
 
 
 def look_of(feature: str) -> Look:
     """The look of a feature, the same in every figure; one from elsewhere gets what its name leads to."""
     label = _LABELS.get(feature, feature)
     if feature in _COLOURS:
-        return Look(_COLOURS[feature], _MARKERS[feature], label)
+        return Look(_COLOURS[feature], _MARKERS[feature], label, ":" if feature == BASELINE else "-")
     number = list(TODAY).index(feature) if feature in TODAY else len(TODAY) + sum(map(ord, feature))
-    return Look(_MORE[number % len(_MORE)], _MORE_MARKERS[number % len(_MORE_MARKERS)], label)
+    line = _MORE_LINES[number // len(_MORE) % len(_MORE_LINES)]
+    return Look(_MORE[number % len(_MORE)], _MORE_MARKERS[number % len(_MORE_MARKERS)], label, line)
+
+
+def in_lines(title: str, width: int = WIDEST) -> str:
+    """A panel's title: the data set, and below it what else, so narrow that nothing is cut off."""
+    first, _, rest = title.partition(", ")
+    return "\n".join([first, *textwrap.wrap(rest, width)])
 
 
 def legend_below(figure: Figure, places: Sequence[Any], columns: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lib_unlearning.errors import UserError
-from lib_unlearning.readers import images, own_table
+from lib_unlearning.readers import adult, images, own_table
 from lib_unlearning.readers.own_table import TableOptions
 from lib_unlearning.readers.raw import RawDataset
 from tests.readers.test_readers import write_cifar10
@@ -285,6 +286,10 @@ def test_a_cell_without_a_year_is_no_date(cell: str, tmp_path: Path) -> None:
         ("well-off", "well off"),
         ("'a'", "a"),
         ("01", "1"),
+        ("50%", "50"),
+        ("Yes", "Y"),
+        ("N", "No"),
+        ("1 000", "1000"),
     ],
 )
 def test_classes_that_spelling_alone_tells_apart_are_named(
@@ -353,3 +358,63 @@ def test_pictures_with_channels_last_are_turned(tmp_path: Path) -> None:
         batch[b"data"] = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         part.write_bytes(pickle.dumps(batch))
     np.testing.assert_array_equal(images.read_cifar10(tmp_path / "plain").features, pixels.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "cells", [["1.500 €", "900 €", "75 €"], ["€ 1.234", "€ 75"], ["1.500%", "900%"], ["1.500 EUR", "3 EUR"]]
+)
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_points_that_may_stand_between_thousands_are_said_whatever_the_unit(
+    cells: list[str], delimiter: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table(tmp_path, [cells[number % len(cells)] for number in range(60)], delimiter)
+    assert "if it is in thousands, take the point out" in caplog.text
+
+
+@pytest.mark.parametrize("cells", [["0:00", "1:10:00"], ["01-Jan-70", "1-MAR-80"], ["12:30", "7:05"]])
+def test_no_advice_that_cannot_be_followed(cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table(tmp_path, [cells[number % len(cells)] for number in range(60)])
+    assert "looks like dates" not in caplog.text
+
+
+def test_an_order_that_a_cell_tells_is_not_called_a_guess(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cells = ["13/01/82", "14/02/83", "01/03/04"]
+    found = table(tmp_path, [cells[number % 3] for number in range(60)], date=("x",))
+    assert "nothing in it says so" not in caplog.text
+    assert "years of two digits as 1969 to 2068" in caplog.text
+    days = [
+        (datetime.date(*day) - datetime.date(1970, 1, 1)).days for day in ((1982, 1, 13), (1983, 2, 14), (2004, 3, 1))
+    ]
+    np.testing.assert_array_equal(found.features[:3, 0], days)
+
+
+def test_words_that_are_no_numbers_are_counted_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cells = ["5 km", "7 km", "9 km", "0.05"]
+    table(tmp_path, [cells[number % 4] for number in range(60)])
+    assert "3 words such as '5 km' have digits and are no numbers" in caplog.text
+
+
+def test_a_column_that_holds_nothing_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x,none,risk\n" + "".join(f"{n},,{'ab'[n % 2]}\n" for n in range(30)), encoding="utf-8")
+    own_table.read(path, TableOptions(label="risk"))
+    assert "column none: holds nothing; --drop none" in caplog.text
+
+
+def test_a_workbook_is_called_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        for name in ("[Content_Types].xml", "xl/workbook.xml", "xl/worksheets/sheet1.xml"):
+            archive.writestr(name, "<xml/>")
+    with pytest.raises(UserError, match="is a workbook; save the sheet as CSV"):
+        own_table.read(tmp_path / "t.xlsx", TableOptions(label="risk"))
+
+
+@pytest.mark.parametrize("count", [500, 48842])
+def test_adults_columns_alone_do_not_make_it_adult(count: int, tmp_path: Path) -> None:
+    head = "age,workclass,fnlwgt,education,educational-num,marital-status,occupation,relationship,race,gender,"
+    head += "capital-gain,capital-loss,hours-per-week,native-country,income"
+    rows = "".join(
+        f"{20 + n % 60},a,{n},b,{n % 9},c,d,e,f,g,0,0,40,h,{('<=50K', '>50K')[n % 2]}\n" for n in range(count)
+    )
+    (tmp_path / "adult.csv").write_text(f"{head}\n{rows}", encoding="utf-8")
+    assert ("not Adult as published" in adult.read(tmp_path / "adult.csv").details.get("source", "")) == (count == 500)

@@ -512,7 +512,7 @@ def test_a_data_set_that_was_prepared_anew_has_a_panel_of_its_own(tmp_path: Path
     found = panels(COMPARISONS["scratch"], apart)
     assert sorted(len(finding.seeds) for panel in found for _, finding in panel.points) == [1, 2]
     table = tables.short_markdown(found)
-    assert table.count("scratch, (1)") == table.count("scratch, (2)") == 1
+    assert table.count("scratch, seeds 0, 2") == table.count("scratch, seed 1") == 1
 
 
 def test_an_attack_that_one_seed_alone_has_is_left_out_over_seeds(tmp_path: Path) -> None:
