@@ -251,7 +251,7 @@ def _heat(panel: Panel, place: Any) -> None:
     short = [name.replace(" / ", "\n") for name in names]
     place.set_xticks(range(len(names)), short, fontsize=8)
     place.set_yticks(range(len(names)), short, fontsize=8)
-    place.set_xlabel(f"target {panel.axis.label}")
+    place.set_xlabel(f"target {panel.axis.label} (in the cells: AUC)")
     place.set_ylabel(f"shadow {panel.axis.label}")
 
 
@@ -267,7 +267,7 @@ def _matrix(panel: Panel, place: Any) -> None:
     wide = max(6, 48 // len(columns))  # letters that stand side by side under a column
     place.set_xticks(range(len(columns)), [textwrap.fill(name, wide) for name in columns], fontsize=8)
     place.set_yticks(range(len(rows)), [textwrap.fill(name, 26) for name in rows], fontsize=8)
-    place.set_xlabel("held back by the provider")
+    place.set_xlabel("held back by the provider (in the cells: AUC)")
 
 
 def _by_number(text: str) -> tuple[str, int]:
