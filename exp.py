@@ -164,7 +164,8 @@ class MemInf:
             exposures = {name: exposure(found, target, tried[name][strangers]) for name, found in scores.items()}
         fixed = described["settings"] | run_files.outcomes(answers["target"], sharing, alone)
         rows = run_files.result_rows(fixed, results, headline, on_shadow, exposures, target.member)
-        run_files.save_run(folder, rows, described, target, scores, exposures[headline])
+        true = replace(target, label=answers["target"].cases.label)  # whatever the adversary takes it for
+        run_files.save_run(folder, rows, described, true, scores, exposures[headline])
         run_files.save_curves(folder / run_files.CURVES, {side: answers[side].curves for side in SIDES})
         _keep_timing(folder, source.study, watch)
         title = source.study.dataset["target"].title

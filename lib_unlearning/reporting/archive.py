@@ -265,7 +265,7 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
     """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
     (corrected,) = holm_corrected([finding])
-    agreed, judged = stability(out for folder in folders if (out := _exposed(folder)) is not None)
+    exposed = stability(out for folder in folders if (out := _exposed(folder)) is not None)
     header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>12}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
     for feature, found in finding.features.items():
@@ -274,9 +274,9 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
         gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
         p_value = found["auc_gain"].told(corrected[feature]) if feature in corrected else "-"
         lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<27}{gain:<24}{p_value:>12}")
-    if judged:
-        told = f"Of {plural(judged, 'record')} that several seeds judged, all of them agree on {agreed}:"
-        lines += ["", f"{told} exposed in all or in none."]
+    if exposed.judged:
+        told = f"Of {plural(exposed.judged, 'record')} that several seeds judged, all of them agree on {exposed.agreed}"
+        lines += ["", f"{told}, exposed in all or in none; by chance they would on {exposed.by_chance:.1f}."]
     return lines
 
 

@@ -6,6 +6,7 @@ TPR <= exp(epsilon) FPR + delta; so rates that do exceed it bound epsilon from b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -200,17 +201,30 @@ def can_discover(strangers: int, promising: int, cases: int, level: float = FALS
     return promising > 0 and 1 / (strangers + 1) <= level * promising / cases + 1e-12
 
 
-def stability(lists: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[int, int]:
-    """Of how many records all runs that judged them agree whether they are exposed, and how many several runs judged.
+@dataclass(frozen=True)
+class Stability:
+    """Of how many records that several runs judged all of them agree whether they are exposed, and of how many they
+    would if each run had exposed as large a share of its records at random."""
+
+    agreed: int
+    judged: int
+    by_chance: float
+
+
+def stability(lists: Iterable[tuple[np.ndarray, np.ndarray]]) -> Stability:
+    """Whether several runs expose the same records.
 
     Args:
         lists: (records [m], exposed [m]) of each run; a record that stands in it more than once is exposed if it is in
             one of its cases.
     """
-    judged: dict[int, list[bool]] = {}
+    judged: dict[int, list[tuple[bool, float]]] = {}
     for records, exposed in lists:
         names, which = np.unique(records, return_inverse=True)
-        for record, cases in zip(names.tolist(), np.bincount(which, exposed), strict=True):
-            judged.setdefault(record, []).append(bool(cases))
+        out = np.bincount(which, exposed) > 0
+        for record, found in zip(names.tolist(), out.tolist(), strict=True):
+            judged.setdefault(record, []).append((found, float(out.mean())))
     repeated = [found for found in judged.values() if len(found) > 1]
-    return sum(len(set(found)) == 1 for found in repeated), len(repeated)
+    chances = [math.prod(share for _, share in part) + math.prod(1 - share for _, share in part) for part in repeated]
+    agreed = sum(len({found for found, _ in part}) == 1 for part in repeated)
+    return Stability(agreed, len(repeated), sum(chances))

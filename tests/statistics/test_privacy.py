@@ -74,8 +74,18 @@ def test_strangers_are_seldom_discovered() -> None:
 
 def test_agreement_over_seeds() -> None:
     runs = [(np.array([1, 2, 3]), np.array([True, True, False])), (np.array([2, 3, 4]), np.array([True, True, False]))]
-    assert privacy.stability(runs) == (1, 2)
-    assert privacy.stability(runs[:1]) == (0, 0)
+    found = privacy.stability(runs)
+    assert (found.agreed, found.judged) == (1, 2)
+    assert found.by_chance == pytest.approx(2 * (4 / 9 + 1 / 9))
+    assert privacy.stability(runs[:1]).judged == 0
+
+
+def test_runs_that_expose_at_random_agree_as_chance_says() -> None:
+    rng = np.random.default_rng(0)
+    lists = [[(rng.permutation(60)[:40], rng.random(40) < share) for share in (0.1, 0.5, 0.8)] for _ in range(200)]
+    found = [privacy.stability(runs) for runs in lists]
+    agreed, expected = (sum(getattr(one, name) for one in found) for name in ("agreed", "by_chance"))
+    assert agreed == pytest.approx(expected, rel=0.05)
 
 
 def test_the_smallest_batch_by_hand() -> None:
