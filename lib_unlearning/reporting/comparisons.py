@@ -10,6 +10,7 @@ from lib_unlearning.attack import Budget
 from lib_unlearning.cache.files import digest
 from lib_unlearning.report import known
 from lib_unlearning.reporting.archive import Finding, of_seeds
+from lib_unlearning.wording import plural
 
 Settings = dict[str, Any]
 
@@ -490,18 +491,21 @@ def told_apart(points: Sequence[tuple[Any, Finding]]) -> list[tuple[Any, Finding
     return named
 
 
-_IN_WORDS = {
-    "target_set_size": "sets of {:,}",
-    "target_set_num": "{} sets",
-    "target_unlearning_size": "{} requests a set",
-    "target_unlearning_num": "{} records a request",
-    "target_num_shard": "{} shards",
-    "seeds": "{}",
+_IN_WORDS = {"target_set_size": "sets of {:,}", "seeds": "{}"}
+# What is counted, and what follows it.
+_COUNTED = {
+    "target_set_num": ("set", ""),
+    "target_unlearning_size": ("request", " a set"),
+    "target_unlearning_num": ("record", " a request"),
+    "target_num_shard": ("shard", ""),
 }
 
 
 def in_words(name: str, settings: Settings) -> str:
     """One setting as people say it."""
+    if name in _COUNTED and isinstance(settings.get(name), int):
+        noun, rest = _COUNTED[name]
+        return f"{plural(settings[name], noun)}{rest}"
     return _IN_WORDS.get(name, f"{name.replace('_', ' ')} {{}}").format(settings.get(name))
 
 
