@@ -498,15 +498,18 @@ class Sweep:
         from scripts.sweeps import Scope
 
         layout = self.settings.layout
-        try:
-            data_prepare.obtain_dataset("location", "foursquare", layout, download=not self.settings.dry_run)
-            real = True
-        except UserError as error:
-            LOGGER.warning("location / foursquare cannot be had here (%s): synthetic venues take its place", error)
-            real = False
+
+        def location() -> bool:
+            try:
+                data_prepare.obtain_dataset("location", "foursquare", layout, download=not self.settings.dry_run)
+            except UserError as error:
+                LOGGER.warning("location / foursquare cannot be had here (%s): synthetic venues take its place", error)
+                return False
+            return True
+
         pictures = {"mnist": "digit", "cifar10": "object"}
         images = tuple(name for name, label in pictures.items() if data_prepare.is_at_hand(name, label, layout))
-        return Scope(self.settings.small, real, data_prepare.is_at_hand("accident", "severity", layout), images)
+        return Scope(self.settings.small, location, data_prepare.is_at_hand("accident", "severity", layout), images)
 
     def _cost(self, plan: Sequence[Settings]) -> str:
         from lib_unlearning.estimate import Estimator, asked, told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -15,15 +16,21 @@ class Scope:
 
     Attributes:
         small: a minute or two instead of the full form.
-        real_location: whether Foursquare's check-ins are at hand; invented venues take their place otherwise.
+        location: whether Foursquare's check-ins can be had, asked only where a sweep is about them; invented venues
+            take their place otherwise.
         accident: whether US-Accidents is at hand.
         images: which of mnist and cifar10 are.
     """
 
     small: bool
-    real_location: bool
+    location: Callable[[], bool]
     accident: bool
     images: tuple[str, ...] = ()
+
+    @cached_property
+    def real_location(self) -> bool:
+        """What `location` says, asked once."""
+        return self.location()
 
     def pick(self, full: tuple, small: tuple) -> tuple:
         """Values of the full or of the small form."""
