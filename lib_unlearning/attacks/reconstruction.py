@@ -154,9 +154,10 @@ def from_falls(falls: np.ndarray, public: Public, regions: bool) -> Rebuilt:
     Args:
         falls: [n, c] by how much the posteriors of own records fell.
         regions: whether answers are those of few regions, so that one of them is where it fell most; without, the fall
-            is spread out, and the class is the one that fell most on average.
+            is spread out.
     """
-    label = int((falls.max(axis=0) if regions else falls.mean(axis=0)).argmax())
+    # What a tree answers is on average the share of each class in its training records, wherever its leaves moved to.
+    label = int(falls.mean(axis=0).argmax())
     most = float(falls[:, label].max())
     if most <= 0:
         return Rebuilt(-1, public.usual().standard, public.usual().row)
