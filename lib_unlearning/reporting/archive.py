@@ -28,7 +28,7 @@ from lib_unlearning.run_files import (
     SHADOW_METRICS,
     TIMING,
 )
-from lib_unlearning.statistics.combine import Combined, combine, holm
+from lib_unlearning.statistics.combine import Combined, Corrected, combine, corrected
 from lib_unlearning.statistics.intervals import Estimate
 from lib_unlearning.statistics.metrics import auc_change, auc_difference
 from lib_unlearning.statistics.privacy import stability
@@ -244,27 +244,27 @@ def _together(name: str, values: Sequence[Any]) -> Any:
     return max(known) if name == "epsilon" else sum(known) / len(known)
 
 
-def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, float]]:
+def holm_corrected(findings: Sequence[Finding]) -> list[dict[str, Corrected]]:
     """feature -> p-value of "as good as the classical attack", corrected over all features of all findings."""
     places = [
-        (number, feature, found["auc_gain"].p_value)
+        (number, feature, found["auc_gain"])
         for number, finding in enumerate(findings)
         for feature, found in finding.features.items()
         if feature != CHOSEN and "auc_gain" in found and found["auc_gain"].p_value is not None
     ]
-    corrected: list[dict[str, float]] = [{} for _ in findings]
-    for (number, feature, _), value in zip(places, holm([p for *_, p in places if p is not None]), strict=True):
-        corrected[number][feature] = value
-    for finding, found in zip(findings, corrected, strict=True):
+    told: list[dict[str, Corrected]] = [{} for _ in findings]
+    for (number, feature, _), value in zip(places, corrected([gain for *_, gain in places]), strict=True):
+        told[number][feature] = value
+    for finding, found in zip(findings, told, strict=True):
         if len(set(finding.chosen)) == 1 and finding.chosen[0] in found:
             found[CHOSEN] = found[finding.chosen[0]]
-    return corrected
+    return told
 
 
 def seed_summary(folders: Sequence[Path]) -> list[str]:
     """Lines of a table over seeds: one run's settings, mean AUC with interval, and the test against the baseline."""
     (finding,) = combine_runs([read_run(folder / RESULTS) for folder in folders])
-    (corrected,) = holm_corrected([finding])
+    (p_values,) = holm_corrected([finding])
     exposed = stability(out for folder in folders if (out := _exposed(folder)) is not None)
     header = f"{'feature':<19}{'AUC, mean [95 % interval]':<27}{'against classical':<24}{'p (Holm)':>12}"
     lines = ["", f"Over seeds {', '.join(map(str, finding.seeds))}:", "", header, "-" * len(header)]
@@ -272,7 +272,7 @@ def seed_summary(folders: Sequence[Path]) -> list[str]:
         if feature == CHOSEN:
             continue
         gain = "-" if feature == BASELINE else with_interval(found["auc_gain"].estimate, "+")
-        p_value = found["auc_gain"].told(corrected[feature]) if feature in corrected else "-"
+        p_value = p_values[feature].told if feature in p_values else "-"
         lines.append(f"{feature:<19}{with_interval(found['auc'].estimate):<27}{gain:<24}{p_value:>12}")
     if exposed.judged:
         told = f"Of {plural(exposed.judged, 'record')} that several seeds judged, all of them agree on {exposed.agreed}"

@@ -60,7 +60,7 @@ def panel_table(panel: Panel) -> pd.DataFrame:
             "classical": _auc(finding, BASELINE),
             **{name: _auc(finding, name) for name in others},
             "gain": with_interval(chosen["auc_gain"].estimate, "+"),
-            "p (Holm)": chosen["auc_gain"].told(corrected[CHOSEN]) if CHOSEN in corrected else "-",
+            "p (Holm)": corrected[CHOSEN].told if CHOSEN in corrected else "-",
             "TPR at 1 % FPR": "not resolvable" if tpr is None else with_interval(tpr.estimate),
             "DegCount": f"{chosen['deg_count'].estimate.value:.3f}",
             "DegRate": f"{chosen['deg_rate'].estimate.value:+.3f}",
@@ -225,7 +225,11 @@ def comparison_csv(found: Sequence[Panel]) -> str:
                     for metric in METRICS
                     for part in _PARTS
                 }
-                named = {"feature": feature, **measured, "p_holm": corrected.get(feature)}
+                named = {
+                    "feature": feature,
+                    **measured,
+                    "p_holm": corrected[feature].value if feature in corrected else None,
+                }
                 rows.append({**fixed, **finding.settings, **finding.outcomes, **named})
     table = pd.DataFrame(rows)
     last = ["feature", *(f"{metric}_{part}" for metric in METRICS for part in _PARTS), "p_holm"]

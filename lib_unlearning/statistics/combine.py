@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,16 +34,18 @@ class Combined:
     @property
     def p_value(self) -> float | None:
         """Two-sided p-value of the null hypothesis that a difference is 0; None without an interval."""
+        return self._p_value(self.sets)
+
+    @property
+    def boundless_p_value(self) -> float | None:
+        """The same, were it not for what so few sets can support at the most."""
+        return self._p_value(math.inf)
+
+    def _p_value(self, sets: float) -> float | None:
         value, error = self.estimate.value, self.estimate.error
         if error is None:
             return None
-        return intervals.p_value(value, error, self.degrees, self.sets, *range_of(self.metric))
-
-    def told(self, corrected: float) -> str:
-        """This p-value once corrected for others beside it, in words where the sets cannot support a small one."""
-        if corrected > 0.05 and self.p_value == intervals.least_p_value(self.sets):
-            return "too few sets"
-        return f"{corrected:.2g}"
+        return intervals.p_value(value, error, self.degrees, sets, *range_of(self.metric))
 
     def within(self, margin: float) -> bool:
         """Whether a difference is shown to lie within -margin .. margin (two one-sided tests)."""
@@ -103,6 +106,28 @@ def difference(first: Combined, second: Combined) -> Combined:
     weights = variances / variances.sum() if error else np.array([0.5, 0.5])
     degrees = 1 / float((weights**2 / np.array([first.degrees, second.degrees])).sum())
     return Combined(interval(value, error, degrees, -1.0, 1.0), degrees, seeds, sets, "auc_gain")
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A p-value corrected for others beside it; `boundless` is what it would be whatever the number of sets."""
+
+    value: float
+    boundless: float
+
+    @property
+    def told(self) -> str:
+        """The value, in words where the number of sets alone keeps it above 0.05."""
+        return "too few sets" if self.value > 0.05 >= self.boundless else f"{self.value:.2g}"
+
+
+def corrected(found: Sequence[Combined]) -> list[Corrected]:
+    """P-values of these differences, corrected for each other by Holm; all of them must have one."""
+    kinds = [
+        holm([p for p in values if p is not None])
+        for values in ([part.p_value for part in found], [part.boundless_p_value for part in found])
+    ]
+    return [Corrected(*pair) for pair in zip(*kinds, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

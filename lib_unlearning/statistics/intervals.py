@@ -110,12 +110,12 @@ def student_quantile(degrees: float, level: float = CONFIDENCE) -> float:
     return float(stdtrit(degrees, 0.5 + level / 2))
 
 
-def least_p_value(sets: int) -> float:
+def least_p_value(sets: float) -> float:
     """What so many sets can support: so seldom as many as there are fall on one side by chance."""
-    return 2.0 ** (1 - sets)
+    return float(2.0 ** (1 - sets))
 
 
-def p_value(value: float, error: float, degrees: float, sets: int, lowest: float, highest: float) -> float:
+def p_value(value: float, error: float, degrees: float, sets: float, lowest: float, highest: float) -> float:
     """Two-sided p-value of the null that a value is in the middle of its range, by the test that the interval inverts.
 
     It is never below `least_p_value`.

@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 
 from benchmarks.coverage import coverage_over_seeds
 from lib_unlearning.statistics import metrics
-from lib_unlearning.statistics.combine import combine, holm
+from lib_unlearning.statistics.combine import Combined, combine, corrected, holm
 from lib_unlearning.statistics.intervals import Estimate, effective_sets, interval
 
 
@@ -55,6 +55,22 @@ def test_runs_of_one_set_are_told_apart_by_seeds_alone() -> None:
     assert ttest_1samp(values, 0).pvalue < 2**-2
     assert found.p_value == 2**-2  # three sets support no less
     assert combine([Estimate(0.6, None, None, None)], [1], "auc").p_value is None
+
+
+def test_too_few_sets_is_said_where_their_number_alone_is_the_reason() -> None:
+    """Four sets support no p-value below 1/8: a clear gain is kept above 0.05 by that, an unclear one by itself."""
+
+    def gain(value: float, error: float, sets: int) -> Combined:
+        return combine([interval(value, error, sets - 1, -1.0, 1.0)], [sets], "auc_gain")
+
+    clear, unclear, many = gain(0.4, 0.01, 4), gain(0.4, 0.2, 4), gain(0.4, 0.01, 10)
+    assert [part.told for part in corrected([clear])] == ["too few sets"]
+    assert [part.told for part in corrected([unclear])] != ["too few sets"]
+    assert corrected([unclear])[0].value > 0.05
+    assert [part.told for part in corrected([many])] == ["0.002"]
+    both = corrected([clear, *[unclear] * 5])
+    assert both[0].value == 6 * 2**-3
+    assert [part.told == "too few sets" for part in both] == [True, *[False] * 5]
 
 
 def test_holm_by_hand() -> None:
