@@ -350,6 +350,8 @@ class Audit:
     def run(self) -> int:
         """Examine, print the verdict, write verdict, page and pack; returns the exit code."""
         inputs, door = self.settings.audit, _door(self.settings.audit)
+        if not 0.5 < self.settings.margin < 1:
+            raise UserError(f"--margin {self.settings.margin:g}: of an audit it lies above 0.5 and below 1")
         self._warn_of_other_doors(door)
         if inputs.plan:
             self._plan()

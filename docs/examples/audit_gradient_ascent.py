@@ -1,4 +1,7 @@
-"""A torch module with its own loop that forgets by gradient ascent: python docs/examples/audit_gradient_ascent.py"""
+"""A torch module with its own loop that forgets by gradient ascent.
+
+PYTHONPATH=. python docs/examples/audit_gradient_ascent.py
+"""
 
 from __future__ import annotations
 

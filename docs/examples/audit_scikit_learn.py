@@ -1,4 +1,7 @@
-"""A scikit-learn model, retrained without the deleted records: python docs/examples/audit_scikit_learn.py"""
+"""A scikit-learn model, retrained without the deleted records.
+
+PYTHONPATH=. python docs/examples/audit_scikit_learn.py
+"""
 
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression

@@ -19,7 +19,7 @@ delete: {{url: "{url}/delete/{{model}}", body: {{rows: $rows}}, model: $.id}}
 predict: {{url: "{url}/predict/{{model}}", body: {{rows: $rows}}, answers: $.scores}}
 sets: 6
 requests: 10
-set_size: 150
+set_size: 40
 rate: 1000
 """
 

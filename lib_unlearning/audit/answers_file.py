@@ -124,6 +124,8 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> Side:
         _numbered(table["request"], f"{where}: request") if "request" in table else _paired(deleted),
     )
     _check_kinds(cases, files.cases, flag)
+    if "record" in table:
+        _check_records(cases, names, where)
     _check_order(cases, flag)
     retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
     return Side(cases, retrained, names, invented, found["before"][1])
@@ -250,7 +252,14 @@ def read_table(path: Path, flag: str) -> dict[str, np.ndarray]:
     frame.columns = [str(name).strip() for name in frame.columns]
     if not len(frame):
         raise UserError(f"{flag} {path} holds no rows")
+    for name in frame.columns:
+        if frame[name].dtype == object and frame[name].map(_is_nested).any():
+            raise UserError(f"{flag} {path}: column {name} holds lists; a cell is one value")
     return {name: frame[name].to_numpy() for name in frame.columns}
+
+
+def _is_nested(cell: object) -> bool:
+    return hasattr(cell, "__len__") and not isinstance(cell, str | bytes)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -264,6 +273,8 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
             found |= {f"{name}{number}": column for number, column in enumerate(values.T)}
         else:
             raise ValueError(f"array {name} has {values.ndim} dimensions")
+    if len({len(values) for values in found.values()}) > 1:
+        raise ValueError("its arrays are not equally long")
     if not found or not len(next(iter(found.values()))):
         raise ValueError("it holds no rows")
     return found
@@ -365,6 +376,19 @@ def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
         told = "set holds" if len(lacking) == 1 else "sets hold"
         raise UserError(f"--{flag}cases {path}: {len(lacking)} {told} only deleted records or only strangers")
     check_sizes(cases.set, cases.member, f"--{flag}cases {path}")
+
+
+def _check_records(cases: PosteriorSet, names: np.ndarray, where: str) -> None:
+    """Raise `UserError` where a record is deleted from one model twice, or is a stranger there as well."""
+    places = cases.set * (int(cases.record.max()) + 1) + cases.record
+    gone = cases.member == 1
+    deleted, first, counts = np.unique(places[gone], return_index=True, return_counts=True)
+    if counts.max() > 1:
+        name = names[gone][first[counts.argmax()]]
+        raise UserError(f"{where}: record {name} is deleted from one set {counts.max()} times; name it once")
+    both = np.flatnonzero(~gone & np.isin(places, deleted))
+    if len(both):
+        raise UserError(f"{where}: record {names[both[0]]} is deleted from a set and a stranger to it as well")
 
 
 def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:

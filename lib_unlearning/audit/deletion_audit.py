@@ -211,6 +211,11 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise UserError(f"set_size={self.set_size}: there are {len(records)} records, of which each side has half")
         if self.request_size >= size:
             raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
+        if self.n_requests * self.request_size > size:
+            raise UserError(
+                f"n_requests={self.n_requests}: a set holds {size} records, so {size // self.request_size} requests "
+                f"of {self.request_size}; ask for fewer, or raise set_size"
+            )
         sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)
         return Bench.open(
             records,
@@ -219,7 +224,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             sizes,
             seed=self.random_state,
             fresh=self.retrain_randomness == "fresh",
-            processes=self.n_jobs or usable_cores(),
+            processes=usable_cores() if self.n_jobs in (None, -1) else int(self.n_jobs),
             quiet=True,
         )
 
@@ -240,6 +245,10 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
                 raise UserError(f"{name}={value!r}: a whole number from {lowest} on")
+        self._compared()
+        jobs = self.n_jobs
+        if jobs not in (None, -1) and (not isinstance(jobs, int | np.integer) or isinstance(jobs, bool) or jobs < 1):
+            raise UserError(f"n_jobs={jobs!r}: a whole number from 1 on, or -1 or None for all cores")
         if self.n_requests * self.request_size < 2:  # controls put strangers in the deleted's place
             raise UserError("n_requests=1: an attack is judged by two deleted records a set at the least")
         margin = self.margin
@@ -306,6 +315,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
     def check(self, max_auc: float | None = None) -> DeletionAudit:
         """Raise where the deletion leaks, a control failed, or the AUC may be above `max_auc`; for test suites."""
+        if max_auc is not None and not 0 <= max_auc <= 1:
+            raise UserError(f"max_auc={max_auc!r}: an AUC, from 0 to 1")
         found = self._found()
         if found.verdict in ("leaks", "no verdict"):
             raise DeletionLeakError(self.summary())

@@ -30,6 +30,7 @@ from lib_unlearning.audit.examine import (
 )
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records
+from lib_unlearning.statistics.intervals import OVERLAP
 from lib_unlearning.statistics.privacy import distinct_strangers
 from lib_unlearning.wording import with_interval
 
@@ -55,6 +56,11 @@ _OTHERWISE = {
 _NO_INTERVALS = (
     "So few separate sample sets allow no interval; what would is more records, or sets that share fewer of them."
 )
+# By whether sets share so many records that more of them are worth little more.
+_NARROWER = {
+    False: "More sample sets, or more deletions, narrow the intervals.",
+    True: "Sets that share fewer records (smaller ones, or more records) narrow the intervals.",
+}
 LIMITS = (
     "An attack that finds nothing is no proof that none could: the verdict is about these attacks, this adversary, "
     "these records and sizes.",
@@ -157,8 +163,8 @@ class Dossier:
         elif not found.unchanged and "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            bare = all(question.measured.low is None for question in found.questions)
-            remarks.append(_NO_INTERVALS if bare else "More sample sets, or more deletions, narrow the intervals.")
+            shows = found.questions[0].measured
+            remarks.append(_NO_INTERVALS if shows.low is None else _NARROWER[self.options.overlap > OVERLAP])
         return remarks
 
     def verdict(self) -> dict[str, Any]:

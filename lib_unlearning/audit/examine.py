@@ -360,7 +360,9 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
 def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:
     """What no difference in any of n deletions shows: a share of 1 - 0.05^(1 / n) of deletions could still differ (95
     %), and an AUC or a TPR could differ by as much."""
-    deletions = len(np.unique(np.column_stack([cases.set, cases.request])[cases.member == 1], axis=0))
+    gone = cases.select(cases.member == 1)
+    # A record that several requests delete from one model is one deletion.
+    deletions = min(len(np.unique(np.column_stack([gone.set, which]), axis=0)) for which in (gone.request, gone.record))
     share = upper_rate(0, deletions)
     return Estimate(value, value - share, value + share, None)
 

@@ -26,7 +26,7 @@ from lib_unlearning.audit.examine import Options, conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
 from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.cache.files import digest_file
-from lib_unlearning.errors import UserError
+from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.link import Identity, Softmax
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.readers.tables import plain_text
@@ -173,6 +173,7 @@ def read_people(path: Path, label: str | None) -> People:
             "Needed are the features, the label (--label_column NAME) and deleted (1, or 0 for records that no "
             "version knew)"
         )
+    columns = _without_twins(columns, path)
     deleted = row_flags(columns["deleted"], f"--table {path}")
     if len(np.unique(deleted)) < 2:
         raise UserError(f"--table {path}: {'no' if deleted.max() == 0 else 'only'} deleted records; both are needed")
@@ -187,6 +188,20 @@ def read_people(path: Path, label: str | None) -> People:
         raise UserError(f"--table {path}: row {missing_label[0] + 1} holds no {label}")
     frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
     return People(frame, columns[label], deleted)
+
+
+def _without_twins(columns: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The table less the strangers that equal a deleted record in every column: nobody could tell these apart."""
+    import pandas as pd
+
+    deleted = row_flags(columns["deleted"], f"--table {path}") == 1
+    rest = pd.DataFrame({name: part for name, part in columns.items() if name != "deleted"})
+    rows = pd.util.hash_pandas_object(rest, index=False).to_numpy()
+    twins = ~deleted & np.isin(rows, rows[deleted])
+    if not twins.any():
+        return columns
+    LOGGER.warning("--table %s: %s equal deleted records and are left out", path, plural(int(twins.sum()), "stranger"))
+    return {name: part[~twins] for name, part in columns.items()}
 
 
 def _table(

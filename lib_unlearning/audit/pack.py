@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import FeatureAttack, View
+from lib_unlearning.attack import CLASS_ORDER, CLASSES, NUMBERS, POSTERIORS, FeatureAttack, View, paper_attacks
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.audit.answers_file import first_choice
 from lib_unlearning.audit.dossier import Dossier, versions
@@ -227,6 +227,10 @@ def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], li
             continue
         views = {side: View(part) for side, part in cases.items()}
         alone = same_cases(cases)
+        kinds = {NUMBERS} if cases["target"].original.shape[1] == 1 else {CLASSES, CLASS_ORDER}
+        offered = View(cases["shadow"], frozenset({POSTERIORS} | kinds))
+        for name in paper_attacks(offered, options.attack_model).keys() - found.scores.keys():
+            complaints.append(f"{what}{name} is missing, which looks at answers alone")
         for name in found.scores:
             if name not in FEATURES:
                 left.add(name)

@@ -41,6 +41,7 @@ def render(dossier: Dossier, show_ids: bool) -> str:
         controls=found.controls,
         value=with_interval,
         exposed=_exposed(dossier) if show_ids else None,
+        exposed_of=int(found.exposed.sum()),
         limits=LIMITS,
         settings=sorted(dossier.settings.items()),
     )

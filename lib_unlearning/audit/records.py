@@ -14,6 +14,7 @@ from lib_unlearning.link import Identity, Link, Softmax
 
 _MOST_DENSE = 2000  # columns of a sparse matrix that is made dense for attacks that look at records
 _MOST_CLASSES = 1000
+_FAR = 1e100
 _FEW_CLASSES = 10  # different whole numbers that look like classes
 
 
@@ -100,10 +101,10 @@ class Records:
             return np.column_stack([_as_numbers(self.features.iloc[:, i]) for i in range(self.features.shape[1])])
         if hasattr(self.features, "toarray"):
             wide = self.features.shape[1] > _MOST_DENSE
-            return None if wide else np.array(self.features.toarray(), dtype=np.float64)
+            return None if wide else _bounded(np.array(self.features.toarray(), dtype=np.float64))
         flat = np.asarray(self.features).reshape(len(self), -1)
         try:
-            return np.nan_to_num(flat.astype(np.float64))
+            return _bounded(flat.astype(np.float64))
         except (TypeError, ValueError):
             return np.column_stack([_as_numbers(column) for column in flat.T])
 
@@ -130,5 +131,15 @@ def _as_numbers(column: Any) -> np.ndarray:
 
     series = pd.Series(np.asarray(column)) if not isinstance(column, pd.Series) else column
     if pd.api.types.is_numeric_dtype(series):
-        return np.asarray(np.nan_to_num(series.to_numpy(dtype=np.float64, na_value=np.nan)))
-    return np.asarray(pd.factorize(series, sort=False)[0], dtype=np.float64)
+        return _bounded(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    try:
+        codes = pd.factorize(series, sort=False)[0]
+    except TypeError:  # lists
+        codes = pd.factorize(series.map(repr), sort=False)[0]
+    return np.asarray(codes, dtype=np.float64)
+
+
+def _bounded(numbers: np.ndarray) -> np.ndarray:
+    """Numbers that attacks can calculate with: none missing, none so large that its square is infinite."""
+    found: np.ndarray = np.clip(np.nan_to_num(numbers), -_FAR, _FAR)
+    return found

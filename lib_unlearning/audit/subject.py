@@ -142,13 +142,20 @@ class OwnUnlearning(UnlearningMethod):
         keep, forget = ((self._records.rows(part), self._records.target[part]) for part in (kept, gone))
         if self._unlearn is not None:
             found = self._unlearn(model, keep, forget, seed)
-        elif len(inspect.signature(model.unlearn).parameters) > 2:
-            found = model.unlearn(model, keep, forget, seed)
+        elif _needed(model.unlearn) > 2:
+            found = model.unlearn(model, keep, forget, seed) or model
         else:
             found = model.unlearn(*forget) or model
         if not (hasattr(found, "predict_proba") or hasattr(found, "predict")):
             raise UserError(f"unlearn gives {type(found).__name__}, not a model with predict_proba or predict")
         return found
+
+
+def _needed(method: Any) -> int:
+    """Arguments that a method cannot do without."""
+    parameters = inspect.signature(method).parameters.values()
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(part.kind in plain and part.default is inspect.Parameter.empty for part in parameters)
 
 
 def forgetting(unlearn: str | Unlearn, model: Any, records: Records) -> UnlearningMethod:

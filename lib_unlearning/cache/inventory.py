@@ -65,6 +65,7 @@ def delete(entry: Entry) -> None:
             shutil.rmtree(entry.path)
         else:
             entry.path.unlink()
+        entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)  # its name tells of the other's
     except OSError as error:
         raise UserError(f"cannot delete {entry.path}: {error_text(error)}") from error
 

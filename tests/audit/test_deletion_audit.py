@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,28 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from lib_unlearning import DeletionAudit, DeletionLeakError
+from lib_unlearning.attack import View
+from lib_unlearning.attacks.choice import chosen_attack
 from lib_unlearning.audit.dossier import controls_told
-from lib_unlearning.audit.examine import FAILED, NOT_JUDGED, PASSED, Control, Question, _overall, relative
-from lib_unlearning.audit.pack import verify_pack
+from lib_unlearning.audit.examine import (
+    FAILED,
+    NOT_JUDGED,
+    PASSED,
+    Control,
+    Question,
+    _alike_so_far,
+    _overall,
+    conclude,
+    relative,
+)
+from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.errors import UserError
+from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.statistics.intervals import Estimate, interval
 from tests.audit.packs import parts_of, put_together
 
@@ -402,3 +417,78 @@ def test_page_and_pack(tmp_path: Path) -> None:
     pack.write_bytes(content)
     with pytest.raises(UserError):
         verify_pack(pack)
+
+
+def test_a_pack_without_its_best_attack_disagrees(tmp_path: Path) -> None:
+    audit = DeletionAudit(DecisionTreeClassifier(), n_sets=6, n_requests=12, attacks="paper").fit(*cancer())
+    whole = audit.dossier_
+
+    def less(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: part for name, part in found.items() if name != whole.evidence.found.chosen}
+
+    found = whole.evidence.found
+    views = {side: View(part) for side, part in whole.evidence.cases.items()}
+    chosen = chosen_attack(less(found.tried), views["shadow"])
+    evidence = replace(
+        whole.evidence, found=replace(found, scores=less(found.scores), tried=less(found.tried), chosen=chosen)
+    )
+    forged = replace(whole, evidence=evidence, examination=conclude(evidence, whole.options))
+    assert verify_pack(write_pack(whole, tmp_path / "whole.zip")).complaints == []
+    complaints = verify_pack(write_pack(forged, tmp_path / "forged.zip")).complaints
+    assert any(f"{found.chosen} is missing" in told for told in complaints)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"n_requests": 40, "set_size": 10}, "a set holds 10 records, so 10 requests of 1"),
+        ({"n_requests": 10, "request_size": 3, "set_size": 20}, "so 6 requests of 3"),
+        ({"n_jobs": "a"}, "n_jobs='a': a whole number"),
+        ({"n_jobs": 0}, "n_jobs=0: a whole number"),
+        ({"compare_with": "retraining"}, "compare_with='retraining'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(parameters: dict[str, Any], complaint: str) -> None:
+    class Untrained(DecisionTreeClassifier):
+        def fit(self, rows: Any, labels: Any) -> Any:
+            raise AssertionError("trained")
+
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        DeletionAudit(Untrained(), **{"n_sets": 3, "n_requests": 5, **parameters}).fit(*cancer())
+
+
+def test_the_same_deletion_again_is_no_second_one() -> None:
+    answers, count = np.full((80, 2), 0.5), np.arange(80)
+    cases = PosteriorSet(answers, answers, np.ones(80, dtype=int), count % 10, count % 2, count // 40, count)
+    found = _alike_so_far(cases, 0.0)
+    assert found.high == pytest.approx(1 - 0.05 ** (1 / 20))  # ten records of each of two sets
+    apart = _alike_so_far(replace(cases, record=count), 0.0)
+    assert apart.high == pytest.approx(1 - 0.05 ** (1 / 80))
+
+
+class _Forgetful(DecisionTreeClassifier):
+    """Forgets by two arguments, with others that have defaults."""
+
+    def unlearn(self, rows: Any, labels: Any, epochs: int = 5, rate: float = 0.1, **more: Any) -> None:
+        assert len(rows) == len(labels) == 1
+        assert (epochs, rate, more) == (5, 0.1, {})
+
+
+def test_what_forgetting_needs_not_is_left_to_its_defaults() -> None:
+    audit = DeletionAudit(_Forgetful(), unlearn="own", n_sets=3, n_requests=5, attacks="paper").fit(*cancer())
+    assert audit.verdict_ in ("leaks", "undecided")
+
+
+def test_features_without_bounds_or_that_are_lists_are_audited() -> None:
+    rows, labels = cancer()
+    wild = pd.DataFrame(rows).astype(float)
+    wild.iloc[::50, 0] = np.inf
+    wild.iloc[:, 1] *= 1e305
+    wild["list"] = [[number] for number in range(len(wild))]
+    model = make_pipeline(
+        FunctionTransformer(lambda frame: np.clip(frame.drop(columns="list").to_numpy(dtype=float), -1e6, 1e6)),
+        LogisticRegression(),
+    )
+    wild.columns = wild.columns.astype(str)
+    audit = DeletionAudit(model, n_sets=3, n_requests=5, own_models=0).fit(wild, labels)
+    assert audit.auc_ >= 0

@@ -694,3 +694,64 @@ def test_the_readmes_audits(
         command = [sys.executable, str(project / "main.py"), "--exp", "audit", *named, *others, "--temp_data"]
         done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, check=False)
         assert done.returncode in codes, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- what is counted once
+
+
+def _with_records(folder: Path) -> list[str]:
+    """A side's files whose cases name their records."""
+    flags = write_side(folder, 0.5)
+    cases = pd.read_csv(folder / "cases.csv")
+    cases.assign(record=np.arange(len(cases)), request=np.arange(len(cases)) // 2).to_csv(folder / "cases.csv")
+    pd.read_csv(folder / "cases.csv", index_col=0).to_csv(folder / "cases.csv", index=False)
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"request": 1000}, "is deleted from one set 2 times"), ({"deleted": None}, "and a stranger to it as well")],
+)
+def test_a_record_is_deleted_from_a_set_once_and_no_stranger_to_it(
+    change: dict[str, int | None], complaint: str, tmp_path: Path
+) -> None:
+    flags = _with_records(tmp_path)
+    audited(tmp_path, *flags, code=3)
+    for name in ("before", "after", "cases"):
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        again = table.copy()
+        if name == "cases":
+            for column, more in change.items():
+                again[column] = 1 - again[column] if more is None else again[column] + more
+        pd.concat([table, again]).to_csv(tmp_path / f"{name}.csv", index=False)
+    assert complaint in audit(tmp_path, *flags, code=2)
+
+
+def test_strangers_who_are_the_deleted_are_left_out(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 20)
+    table = pd.read_csv(tmp_path / "people.csv")
+    pd.concat([table, table.assign(deleted=0)[table["deleted"] == 1]]).to_csv(tmp_path / "people.csv", index=False)
+    done = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
+    assert "20 strangers equal deleted records and are left out" in done.stderr
+    assert "320 cases, 20 deleted records" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("kind", ["npz", "lists"])
+def test_cases_that_are_no_table_are_one_line(kind: str, tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    cases = pd.read_csv(tmp_path / "cases.csv")
+    path = tmp_path / ("cases.npz" if kind == "npz" else "cases.parquet")
+    if kind == "npz":
+        columns = {name: cases[name].to_numpy() for name in cases}
+        np.savez(path, **{**columns, "deleted": columns["deleted"][:-3]})
+    else:
+        pytest.importorskip("pyarrow")
+        cases.assign(record=[[number] for number in range(len(cases))]).to_parquet(path)
+    told = audit(tmp_path, *(str(path) if flag.endswith("cases.csv") else flag for flag in flags), code=2)
+    assert ("not equally long" if kind == "npz" else "holds lists; a cell is one value") in told
+
+
+@pytest.mark.parametrize("margin", ["0.5", "1"])
+def test_a_margin_that_passes_everything_is_refused(margin: str, tmp_path: Path) -> None:
+    told = audit(tmp_path, *write_side(tmp_path, 0.5), f"--margin={margin}", code=2)
+    assert "of an audit it lies above 0.5 and below 1" in told
