@@ -119,13 +119,13 @@ class MemInf:
         watch = Stopwatch()
         study = _open(self.settings, watch)
         settings = study.settings
-        study.keep_split()
         described = run_files.description(settings, study.shaped_answers())
         folder = settings.layout.attack_data / run_files.run_name(settings, described)
         marker = folder / UNFINISHED
         if settings.skip_finished and not marker.exists() and run_files.is_finished(folder):
             print(f"finished already.\nResults: {folder}")
             return folder
+        study.keep_split()
         source = StudySource(study, run_files.answers_name(settings), watch)
         source.check()
         synthetic = any(data.synthetic for data in study.dataset.values())

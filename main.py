@@ -7,7 +7,8 @@ import signal
 import sys
 
 # Until everything is imported, Ctrl-C has one line to say.
-signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"main.py: interrupted\n"), os._exit(130)))
+if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"main.py: interrupted\n"), os._exit(130)))
 
 # Models are trained in parallel processes: more BLAS threads would only get in each other's way.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

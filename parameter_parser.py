@@ -101,7 +101,7 @@ def _flags() -> Iterator[Flag]:
     help = "the paper's features, or today's attacks as well"
     yield _flag(group, "attacks", "paper", help, of=_SWEPT, choices=("paper", "all"))
     help = "rounds of the adversary's own models, 0 for none"
-    yield _flag(group, "own_models", 1, help, of=_ATTACKING, kind=whole(0), metavar="K")
+    yield _flag(group, "own_models", 1, help, of=_ATTACKING, kind=whole(0, 1000), metavar="K")
     yield _flag(
         group,
         "probes",

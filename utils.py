@@ -79,7 +79,8 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background job
+            signal.signal(number, _interrupt)
     try:
         code = command() or 0
         sys.stdout.flush()

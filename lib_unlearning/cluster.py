@@ -13,6 +13,7 @@ import contextlib
 import logging
 import shlex
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,8 +71,10 @@ def _client(spec: str) -> Iterator[Any]:
         else:
             raise UserError(f"--cluster {spec}: expected {KINDS}")
         client = Client(workers or spec, timeout=_PATIENCE)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TypeError, TimeoutError, RuntimeError) as error:
         raise UserError(f"--cluster {spec}: no scheduler answers there ({error_text(error)})") from error
+    if kind != "local":
+        _hush()
     try:
         if kind == "slurm":
             LOGGER.info("cluster: waiting for Slurm to start the first of the jobs")
@@ -88,8 +91,18 @@ def _client(spec: str) -> Iterator[Any]:
             workers.close()
 
 
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep the signals' handlers while a package is imported that sets others (dask-jobqueue: exit with 0)."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kept = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, kept, strict=True):
+        signal.signal(number, handler)
+
+
 def _hush() -> None:
-    """What closing, or Ctrl-C in a terminal, breaks between a local cluster's ends is no news to its user."""
+    """What closing, a scheduler that goes, or Ctrl-C in a terminal breaks between both ends is said in our own line."""
     for name in ("distributed", "distributed.worker", "distributed.nanny"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -102,7 +115,9 @@ def _count(text: str) -> int:
 
 def _slurm(path: Path) -> Any:
     import yaml
-    from dask_jobqueue import SLURMCluster
+
+    with _own_handlers():
+        from dask_jobqueue import SLURMCluster
 
     if shutil.which(SLURMCluster.job_cls.submit_command) is None:
         raise UserError(f"--cluster slurm:{path}: there is no {SLURMCluster.job_cls.submit_command} on this machine")
@@ -111,8 +126,19 @@ def _slurm(path: Path) -> Any:
         count = options.pop("workers")
         found_here = f"export PYTHONPATH={shlex.quote(str(_CHECKOUT))}:$PYTHONPATH"
         options["job_script_prologue"] = [found_here, *options.get("job_script_prologue", [])]
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"workers: {count!r} is no number of jobs")
         found: Any = SLURMCluster(**options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
         raise UserError(
             f"--cluster slurm:{path}: {error_text(error)}; it needs `workers` and SLURMCluster's options"
         ) from error
@@ -194,5 +220,6 @@ class _Mapper:
             ) from error
         except (CancelledError, OSError) as error:
             raise UserError(
-                f"the scheduler is gone ({error_text(error)}); what was finished is kept, run the command again"
+                f"the scheduler is gone, or the last worker ({error_text(error)}); what was finished is kept, run the "
+                "command again"
             ) from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError  # of numpy's headers
 from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.cache.files import digest, digest_arrays, read_json, write_array, write_json
+from lib_unlearning.cache.files import check_regular, digest, digest_arrays, read_json, write_array, write_json
 from lib_unlearning.errors import UserError, error_text
 
 
@@ -125,6 +126,8 @@ def load_dataset(folder: Path) -> Dataset:
     """
     description = read_description(folder)
     try:
+        for name in ("features.npy", "labels.npy"):
+            check_regular(folder / name)
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
         found = digest_arrays(features, labels)
@@ -133,7 +136,9 @@ def load_dataset(folder: Path) -> Dataset:
         name, label, classes = description["name"], description["label"], len(description["classes"])
         constants = description.get("normalisation")
         normalisation = (_channels(constants["mean"]), _channels(constants["std"])) if constants else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except PermissionError as error:
+        raise UserError(f"the processed data set {folder} cannot be read ({error_text(error)})") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, TokenError) as error:
         raise UserError(
             f"the processed data set {folder} is damaged ({error_text(error)}); delete the folder and run again"
         ) from error

@@ -19,6 +19,7 @@ from lib_unlearning.unlearning.base import Ensemble
 # Accuracy of a model is measured on at most this many training and as many held-out records: more would cost a forest
 # a noticeable part of its training time.
 _UTILITY_RECORDS = 1000
+_BESIDE = 1e-4  # by which anybody's probability may miss 0 or 1
 _ROUNDING = 2e-7  # of a probability that was computed in 32 bits
 
 
@@ -238,12 +239,28 @@ def require_answers(path: Path) -> None:
         raise UserError(f"--is_obtain_posterior false: {path} does not exist; run once with --is_obtain_posterior true")
 
 
+def _check_answers(cases: PosteriorSet, utility: np.ndarray) -> None:
+    """Raise `ValueError` for what no models answered: a digest says that a file is whole, not who wrote it."""
+    original, unlearned = cases.original, cases.unlearned
+    count, classes = original.shape
+    if unlearned.shape != original.shape or utility.ndim != 3 or not count:
+        raise ValueError("its arrays have other shapes")
+    if not all(((part >= -_BESIDE) & (part <= 1 + _BESIDE)).all() for part in (original, unlearned)):
+        raise ValueError("its posteriors are not all between 0 and 1")
+    if any(len(part) != count for part in (cases.member, cases.record, cases.label, cases.set, cases.request)):
+        raise ValueError("its arrays are not equally long")
+    if not (np.isin(cases.member, (0, 1)).all() and ((cases.label >= 0) & (cases.label < classes)).all()):
+        raise ValueError("its labels or members are none")
+
+
 def load_answers(path: Path) -> Answers:
     """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
     require_answers(path)
     arrays = read_arrays(path)
     try:
         utility, curves = arrays.pop("utility"), arrays.pop("curves")
-        return Answers(PosteriorSet(**arrays), utility, curves)
-    except (KeyError, TypeError) as error:
+        cases = PosteriorSet(**arrays)
+        _check_answers(cases, utility)
+        return Answers(cases, utility, curves)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} holds no posteriors ({error_text(error)}); delete it and run again") from error

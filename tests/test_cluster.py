@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -186,7 +187,10 @@ def test_slurms_jobs_carry_the_work_and_are_ended(tmp_path: Path, monkeypatch: p
     assert "there is no sbatch on this machine" in lacking.stderr
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name, text in (("sbatch", _SBATCH), ("scancel", '#!/bin/sh\nkill -KILL -- "-$1"\n')):
+    for name, text in (
+        ("sbatch", _SBATCH),
+        ("scancel", '#!/usr/bin/env bash\nkill -KILL -- "-$1" && echo "$1" >> "$(dirname "$0")/ended"\n'),
+    ):
         (commands / name).write_text(text, encoding="utf-8")
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
@@ -194,8 +198,15 @@ def test_slurms_jobs_carry_the_work_and_are_ended(tmp_path: Path, monkeypatch: p
     done = subprocess.run([*command, str(tmp_path / "there")], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "here") == results(tmp_path / "there")
+    forests = [*command, str(tmp_path / "broken"), "--original_model", "RF", "--target_unlearning_size", "40"]
+    started = subprocess.Popen(forests, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while started.poll() is None and not list((tmp_path / "broken").rglob("manifest.json")):
+        time.sleep(0.02)
+    started.send_signal(signal.SIGINT)
+    told = started.communicate(timeout=60)[1]
+    assert started.returncode == 130, told
     jobs = [int(job) for job in (commands / "jobs").read_text(encoding="utf-8").split()]
-    assert len(jobs) == 2
+    assert len(jobs) == 4
     limit = time.monotonic() + 20
     while any(map(psutil.pid_exists, jobs)) and time.monotonic() < limit:
         time.sleep(0.1)

@@ -59,6 +59,24 @@ def test_a_signal_ends_everything_at_once(tmp_path: Path, number: signal.Signals
     assert gone(workers, 2)
 
 
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """As nohup starts a command: whoever logs out does not end it."""
+    words = ["--exp", "all", "--original_model", "DT", "--num_process", "1", "--quiet", *SHORT]
+    command = [sys.executable, str(PROJECT / "main.py"), *words, "--temp_data", str(tmp_path / "out")]
+    program = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(1)
+    for _ in range(5):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+    process.communicate(timeout=100)
+    assert process.returncode == 0
+
+
 def test_workers_go_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process, workers = started(tmp_path / "out", *LONG)
     process.kill()

@@ -130,11 +130,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def check_regular(path: Path) -> None:
+    """Raise `ValueError` for a pipe, a device or a folder, which would be waited for, or never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; raises `UserError` naming the file when it is missing or damaged."""
     try:
+        check_regular(path)
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
 
 
@@ -169,8 +176,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an npz file without pickles; raises `UserError` naming the file when it is damaged."""
     try:
-        if not path.is_file():
-            raise ValueError("it is no regular file")
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
                 raise ValueError(f"unpacked it is larger than {_MOST_BYTES:,} bytes")
@@ -195,11 +201,13 @@ def seal_folder(folder: Path, names: Sequence[str]) -> None:
 def read_sealed(path: Path) -> bytes:
     """A file's bytes; raises `UserError` when it is not what `seal_folder` saw."""
     try:
+        for part in (path, path.parent / SEAL):
+            check_regular(part)
         stated = json.loads((path.parent / SEAL).read_text(encoding="utf-8"))
         content = path.read_bytes()
         if stated.get(path.name) != hashlib.sha256(content).hexdigest():
             raise ValueError("its digest differs")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged, was edited, or is of another release ({error_text(error)}); delete its folder and run "
             "the command again"

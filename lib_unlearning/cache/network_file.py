@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import atomic_file, digest, digest_arrays
+from lib_unlearning.cache.files import atomic_file, check_regular, digest, digest_arrays
 from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.errors import UserError, error_text
@@ -158,6 +158,7 @@ def _verified(path: Path, context: str) -> tuple[State, dict[str, np.ndarray], l
     if not path.exists():
         return State.MISSING, {}, []
     try:
+        check_regular(path)
         with safe_open(path, framework="np") as handle:
             metadata = handle.metadata() or {}
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  no mapping

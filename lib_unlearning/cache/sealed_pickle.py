@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from lib_unlearning.cache.files import atomic_file, locked
+from lib_unlearning.cache.files import atomic_file, check_regular, locked
 from lib_unlearning.errors import UserError, error_text
 
 # The key lies outside temp_data, so that a copied folder never brings its own authority along.
@@ -52,12 +52,19 @@ def obtain_key() -> bytes:
             with locked(path):
                 if not path.exists():
                     _make_key(path)
+        check_regular(path)
+        found = path.stat()
         key = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"the key of the model cache {path} is not available ({error_text(error)}); "
             "set XDG_STATE_HOME to a folder you can write to"
         ) from error
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+        raise UserError(
+            f"the key of the model cache {path} is another user's, or others may read or write it, and who has it can "
+            f"write models that run what they like; chown it to yourself and chmod 600 {path}"
+        )
     if len(key) != 32:
         raise UserError(f"the key of the model cache {path} is damaged ({len(key)} bytes, not 32); delete it")
     return key
@@ -87,9 +94,10 @@ def write(path: Path, value: Any, context: str) -> None:
 def is_sealed(path: Path) -> bool:
     """Whether a file starts as sealed pickles do."""
     try:
+        check_regular(path)
         with open(path, "rb") as handle:
             return handle.read(len(MAGIC)) == MAGIC
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -119,10 +127,11 @@ def read(path: Path, context: str, trust: bool) -> Any:
 
 def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
     try:
+        check_regular(path)
         content = path.read_bytes()
     except FileNotFoundError:
         return State.MISSING, b""
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it or add --retrain") from error
     checksum, seal, bound = (content[start : start + _DIGEST] for start in range(len(MAGIC), _HEADER, _DIGEST))
     body = content[_HEADER:]

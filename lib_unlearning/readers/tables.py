@@ -236,7 +236,7 @@ def form_of(path: Path, asked: Form) -> Form:
     encoding = asked.encoding or _encoding(start)
     try:
         text = start.decode(encoding, errors="replace")
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise UserError(f"--encoding {encoding}: there is no such encoding") from error
     said = _SAID.match(text)
     text = text[said.end() :] if said else text

@@ -181,7 +181,7 @@ class TrainingSettings:
         privacy: DP-SGD, None for none.
     """
 
-    num_epochs: int = option(100, "passes over the training records", kind=whole(1), metavar="N")
+    num_epochs: int = option(100, "passes over the training records", kind=whole(1, 100_000), metavar="N")
     batch_size: int = option(64, "records a gradient step", kind=whole(1), metavar="N")
     optim: str = option("Adam", "optimizer", choices=("Adam", "SGD"))
     lr: float | None = option(None, "learning rate (the model's own)", kind=number(above=0), metavar="X")

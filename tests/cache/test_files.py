@@ -15,12 +15,14 @@ from lib_unlearning.cache.files import (
     HOST,
     atomic_file,
     read_arrays,
+    read_json,
     read_sealed,
     remove_stale_temporaries,
     seal_folder,
     write_arrays,
     write_text,
 )
+from lib_unlearning.dataset import Dataset, load_dataset, save_dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.seeds import spawn
@@ -108,9 +110,46 @@ def test_every_byte_of_an_array_file_counts(tmp_path: Path) -> None:
 def test_what_is_no_array_file_is_refused_in_a_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     np.savez(tmp_path / "foreign.npz", values=np.arange(3))
-    for name, complaint in (("pipe", "no regular file"), ("foreign", "digest"), ("missing", "no regular file")):
+    for name, complaint in (("pipe", "no regular file"), ("foreign", "digest"), ("missing", "No such file")):
         with pytest.raises(UserError, match=complaint):
             read_arrays(tmp_path / f"{name}.npz")
+
+
+def test_pipes_and_bottomless_texts_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    for name in ("pipe", "deep"):
+        with pytest.raises(UserError, match="cannot be read"):
+            read_json(tmp_path / f"{name}.json")
+    (tmp_path / "results.json").write_text("[]", encoding="utf-8")
+    seal_folder(tmp_path, ["results.json"])
+    (tmp_path / "results.json").unlink()
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(UserError, match="no regular file"):
+        read_sealed(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize("name", ["features.npy", "labels.npy", "dataset.json"])
+def test_a_prepared_data_set_of_pipes_and_of_flipped_headers_is_refused(
+    name: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    description = {"name": "t", "label": "l", "classes": ["a", "b", "c"], "class_counts": [1, 1, 1]}
+    save_dataset(tmp_path, dataset.features, dataset.labels, description)
+    whole = (tmp_path / name).read_bytes()
+    for place in range(min(len(whole), 128)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            (tmp_path / name).write_bytes(flipped)
+            try:
+                found = load_dataset(tmp_path)
+            except UserError:
+                continue
+            np.testing.assert_array_equal(found.features, dataset.features)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match="no regular file"):
+        load_dataset(tmp_path)
 
 
 def test_sealed_folders_notice_every_change(tmp_path: Path) -> None:

@@ -84,6 +84,11 @@ def test_the_key_is_private_and_kept(tmp_path: Path) -> None:
     key = sealed_pickle.obtain_key()
     assert sealed_pickle.obtain_key() == key
     assert sealed_pickle.key_path().stat().st_mode & 0o777 == 0o600
+    for mode in (0o644, 0o660, 0o602):
+        sealed_pickle.key_path().chmod(mode)
+        with pytest.raises(UserError, match="others may read or write it"):
+            sealed_pickle.obtain_key()
+    sealed_pickle.key_path().chmod(0o600)
     sealed_pickle.key_path().write_bytes(b"short")
     with pytest.raises(UserError, match=r"damaged \(5 bytes"):
         sealed_pickle.obtain_key()
