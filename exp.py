@@ -26,7 +26,7 @@ from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import unfinished, write_json
+from lib_unlearning.cache.files import remove_stale_temporaries, unfinished, write_json
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.cluster import cluster
@@ -66,6 +66,8 @@ def _load_datasets(settings: Settings) -> dict[str, Dataset]:
 
 
 def _open(settings: Settings, watch: Stopwatch) -> Study:
+    for folder in settings.layout.written:  # what killed processes left
+        remove_stale_temporaries(folder)
     with watch.stage("load data and split records"):
         return open_study(settings, _load_datasets(settings), models.TARGET_MODELS, UNLEARNING_METHODS)
 

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 from exp import Sweep
+from lib_unlearning.cache.files import HOST
+from lib_unlearning.cache.layout import Layout
 from lib_unlearning.construct_feature import FEATURES, OF_NUMBERS
 from lib_unlearning.errors import UserError
 from lib_unlearning.study_models import check_space
@@ -497,7 +499,7 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, flags: str, complaint: str)
     assert not list((tmp_path / "td").rglob("*.models")) if (tmp_path / "td").exists() else True
 
 
-@pytest.mark.parametrize("pattern", ["set_0001.models", "features.npy", "dataset.json", "manifest.json", "posteriors"])
+@pytest.mark.parametrize("pattern", ["set_0001.models", "features.npy", "dataset.json", "posteriors"])
 def test_a_damaged_file_is_named(tmp_path: Path, pattern: str) -> None:
     run(tmp_path / "td", "--exp", "model_train")
     extra: list[str] = []
@@ -509,11 +511,27 @@ def test_a_damaged_file_is_named(tmp_path: Path, pattern: str) -> None:
         found = next((tmp_path / "td").rglob(pattern))
     content = found.read_bytes()
     found.write_bytes(content[: len(content) // 2])
-    experiment = "model_train" if pattern == "manifest.json" else "mem_inf"
-    seed = ["--seed", "1"] if pattern == "manifest.json" else []
-    complaint = run(tmp_path / "td", "--exp", experiment, *extra, *seed, code=2)
+    complaint = run(tmp_path / "td", "--exp", "mem_inf", *extra, code=2)
     assert found.name in complaint or str(found.parent) in complaint
     assert "delete" in complaint
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000])
+def test_a_damaged_manifest_of_other_models_stops_nobody(tmp_path: Path, content: str) -> None:
+    run(tmp_path / "td", "--exp", "model_train")
+    for path in (tmp_path / "td").rglob("manifest.json"):
+        path.write_text(content, encoding="utf-8")
+    run(tmp_path / "td", "--exp", "model_train", "--seed", "1")
+
+
+def test_what_killed_runs_left_is_cleared_everywhere(tmp_path: Path) -> None:
+    run(tmp_path / "td", "--exp", "all")
+    left = [folder / f".x.{HOST}.{2**22 + 1}.abcd1234.tmp" for folder in Layout(tmp_path / "td").written]
+    for path in left:
+        path.touch()
+    run(tmp_path / "td", "--exp", "mem_inf")
+    assert len(left) > 8
+    assert not [path for path in left if path.exists()]
 
 
 def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ class Layout:
         return self.root / "audits"
 
     @property
+    def written(self) -> list[Path]:
+        """All folders that files are written into."""
+        kept = [self.splits, self.attack_models, self.posteriors, self.processed_data]
+        grouped = [self.models("shadow"), self.models("target"), self.attack_data, self.audits, self.processed_data]
+        return [*kept, *(folder for parent in grouped for folder in parent.glob("*") if folder.is_dir())]
+
+    @property
     def report(self) -> Path:
         """Page, tables and figures on all results."""
         return self.attack_data / "report"

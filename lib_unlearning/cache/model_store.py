@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import digest, read_json, remove_stale_temporaries, write_json
 from lib_unlearning.cache.trained_set import TrainedSet
-from lib_unlearning.errors import LOGGER
+from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.record_split import SampleSet
 
 MANIFEST = "manifest.json"
@@ -117,8 +117,14 @@ class ModelStore:
 
     def _explain_new_folder(self) -> None:
         """Log in which settings the most similar cache differs."""
-        manifests = (read_json(path) for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")))
-        others = [other for other in manifests if isinstance(other, dict)]
+        others = []
+        for path in sorted(self.folder.parent.glob(f"*/{MANIFEST}")):
+            try:
+                found = read_json(path)
+            except UserError as error:  # of other models: these do not depend on it
+                LOGGER.warning("%s", error)
+                continue
+            others += [found] if isinstance(found, dict) else []
         if not others:
             return
         closest = min(others, key=lambda other: len(self._differing(other)))
