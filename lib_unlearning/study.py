@@ -183,7 +183,12 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
             raise UserError(
                 f"--is_sample false: {path} names records that {dataset[side].name} lacks; run with --is_sample true"
             )
-        _check_online(settings, side, split[side])
+        drawn = _draw_side(settings, side, dataset)
+        if [part.digest() for part in drawn.sample_sets] != [part.digest() for part in split[side].sample_sets]:
+            raise UserError(
+                f"--is_sample false: {path} does not hold what --seed {settings.seed} draws of these data; it is "
+                "another seed's, or another version's: run with --is_sample true"
+            )
     return split
 
 

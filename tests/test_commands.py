@@ -524,6 +524,17 @@ def test_a_damaged_manifest_of_other_models_stops_nobody(tmp_path: Path, content
     run(tmp_path / "td", "--exp", "model_train", "--seed", "1")
 
 
+def test_another_seeds_split_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        run(tmp_path / "td", "--exp", "all", "--seed", seed)
+    before = {path: path.read_bytes() for path in (tmp_path / "td").rglob("set_*.models")}
+    first, second = (next((tmp_path / "td" / "split_indices").glob(f"*seed{seed}_*.npz")) for seed in "01")
+    shutil.copy(second, first)
+    told = run(tmp_path / "td", "--exp", "all", "--is_sample", "false", code=2)
+    assert "does not hold what --seed 0 draws" in told
+    assert {path: path.read_bytes() for path in (tmp_path / "td").rglob("set_*.models")} == before
+
+
 def test_what_killed_runs_left_is_cleared_everywhere(tmp_path: Path) -> None:
     run(tmp_path / "td", "--exp", "all")
     left = [folder / f".x.{HOST}.{2**22 + 1}.abcd1234.tmp" for folder in Layout(tmp_path / "td").written]
