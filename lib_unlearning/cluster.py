@@ -149,12 +149,23 @@ def _slurm(path: Path) -> Any:
 def _check_versions(client: Any) -> None:
     """Refuse workers whose libraries would give other numbers."""
     ours = _expected()
-    for address, theirs in client.run(_versions).items():
+    try:
+        found = client.run(_versions)
+    except Exception as error:  # a worker's own, as it comes
+        raise _not_in_a_checkout(error) from error
+    for address, theirs in found.items():
         differing = [
             f"{name} {theirs.get(name)} instead of {ours[name]}" for name in ours if theirs.get(name) != ours[name]
         ]
         if differing:
             raise UserError(f"worker {address} has {', '.join(differing)}; install the same versions everywhere")
+
+
+def _not_in_a_checkout(error: Exception) -> UserError:
+    return UserError(
+        f"the scheduler or a worker cannot do this work ({error_text(error)}); start each in a checkout, with "
+        "PYTHONPATH=. before its command"
+    )
 
 
 def _expected() -> dict[str, str]:
@@ -214,6 +225,10 @@ class _Mapper:
 
         try:
             yield from in_order(submit, groups_of(items, self._limit() // AHEAD), self._limit)
+        except RuntimeError as error:
+            if "deserializ" not in str(error):
+                raise
+            raise _not_in_a_checkout(error) from error  # the scheduler lacks the library
         except KilledWorker as error:
             raise UserError(
                 f"a task's workers died more than once ({error_text(error)}); run again to go on"
