@@ -132,8 +132,13 @@ class MemInf:
         source.check()
         synthetic = any(data.synthetic for data in study.dataset.values())
         plain = settings.flat() | study.privacy_used | {"synthetic": synthetic}
-        with unfinished(marker, plain):
-            self._attack_and_save(source, folder, {"settings": plain, **described}, watch)
+        try:
+            with unfinished(marker, plain):
+                self._attack_and_save(source, folder, {"settings": plain, **described}, watch)
+        except BaseException:
+            if run_files.is_finished(folder):  # by an earlier run, whose results are whole
+                marker.unlink(missing_ok=True)
+            raise
         return folder
 
     def quietly(self) -> Path:

@@ -524,6 +524,17 @@ def test_a_damaged_manifest_of_other_models_stops_nobody(tmp_path: Path, content
     run(tmp_path / "td", "--exp", "model_train", "--seed", "1")
 
 
+def test_a_run_that_fails_leaves_earlier_results_what_they_are(tmp_path: Path) -> None:
+    run(tmp_path / "td", "--exp", "all")
+    models = next((tmp_path / "td").rglob("set_0000.models"))
+    whole = models.read_bytes()
+    models.write_bytes(whole[:-5])
+    run(tmp_path / "td", "--exp", "mem_inf", code=2)
+    run(tmp_path / "td", "--exp", "report", small=False)
+    models.write_bytes(whole)
+    assert "finished already" in run(tmp_path / "td", "--exp", "mem_inf", "--skip_finished")
+
+
 def test_another_seeds_split_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     for seed in ("0", "1"):
         run(tmp_path / "td", "--exp", "all", "--seed", seed)

@@ -77,6 +77,16 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("kept", ["none", "originals"])
+def test_two_at_once_that_keep_no_models_both_end_well(tmp_path: Path, kept: str) -> None:
+    words = ["--exp", "all", "--original_model", "LR", "--num_process", "1", "--quiet", "--keep_models", kept, *SHORT]
+    command = [sys.executable, str(PROJECT / "main.py"), *words, "--temp_data", str(tmp_path / "out")]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [run.communicate(timeout=100) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], told
+    assert len({out for out, _ in told}) == 1
+
+
 def test_workers_go_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process, workers = started(tmp_path / "out", *LONG)
     process.kill()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View, WantedWorlds
-from lib_unlearning.cache.files import digest
+from lib_unlearning.cache.files import digest, locked
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
 from lib_unlearning.own_models import Workshop
@@ -163,7 +163,10 @@ class StudySource:
         if kept or not settings.is_obtain_posterior:
             return {side: load_answers(path) for side, path in paths.items()}
         if settings.keep_models != KEPT[0] and (settings.retrain or not self._all_there()):
-            return self._train_and_ask(paths)
+            with locked(paths["target"]):  # another run's parts are not ours to take away
+                if self._may_reuse() and all(path.exists() for path in paths.values()):
+                    return {side: load_answers(path) for side, path in paths.items()}
+                return self._train_and_ask(paths)
         if settings.train_missing:
             train_missing(self.study, self._watch)
         with self._watch.stage("query models"):
