@@ -10,6 +10,7 @@ import numpy as np
 
 from lib_unlearning.attack import CLASS_ORDER, CLASSES, NUMBERS, ORIGINAL, POSTERIORS, Budget, View
 from lib_unlearning.audit.records import Records
+from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import evaluation_cases, whole_request
 from lib_unlearning.own_models import Workshop
 from lib_unlearning.parallel import parallel_map
@@ -64,7 +65,13 @@ class Bench:
 
     @staticmethod
     def open(records: Records, trainer: Trainer, method: UnlearningMethod, sizes: SideSettings, **more: Any) -> Bench:
-        """Draw both sides; raises `UserError` when there are too few records."""
+        """Draw both sides; raises `UserError` when there are too few records, or a set has fewer than are deleted."""
+        size, each = sizes.set_size or 0, sizes.unlearning_num
+        if sizes.unlearning_size * each > size:
+            raise UserError(
+                f"{sizes.unlearning_size} requests: a set holds {size} records, so {size // each} requests of {each}; "
+                "ask for fewer, or raise set_size"
+            )
         split = draw_split(len(records), dict.fromkeys(SIDES, sizes), more["seed"])
         return Bench(records, trainer, method, split, sizes, **more)
 

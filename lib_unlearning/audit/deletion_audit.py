@@ -211,11 +211,6 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise UserError(f"set_size={self.set_size}: there are {len(records)} records, of which each side has half")
         if self.request_size >= size:
             raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
-        if self.n_requests * self.request_size > size:
-            raise UserError(
-                f"n_requests={self.n_requests}: a set holds {size} records, so {size // self.request_size} requests "
-                f"of {self.request_size}; ask for fewer, or raise set_size"
-            )
         sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)
         return Bench.open(
             records,

@@ -88,8 +88,8 @@ def read_description(path: Path) -> Description:
         if _SECRET.search(name) and _SCHEME.sub("", VARIABLE.sub("", str(value))).strip():
             raise UserError(f"--service {path}: header {name} holds a secret; write ${{NAME}} and set it outside")
     numbers = {
-        "sets": 1,
-        "requests": 1,
+        "sets": 2,
+        "requests": 2,
         "set_size": 2,
         "batch": 1,
         "retries": 0,
