@@ -519,7 +519,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, pattern: str) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[" * 100_000])
 def test_a_damaged_manifest_of_other_models_stops_nobody(tmp_path: Path, content: str) -> None:
     run(tmp_path / "td", "--exp", "model_train")
-    for path in (tmp_path / "td").rglob("manifest.json"):
+    damaged = list((tmp_path / "td").rglob("manifest.json"))
+    assert damaged
+    for path in damaged:
         path.write_text(content, encoding="utf-8")
     run(tmp_path / "td", "--exp", "model_train", "--seed", "1")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import digest, read_json, remove_stale_temporaries, write_json
+from lib_unlearning.cache.files import digest, read_json, write_json
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.record_split import SampleSet
@@ -52,10 +52,8 @@ class ModelStore:
         self.trust = trust
 
     def prepare(self) -> None:
-        """Make the folder, clear what killed processes left, and say why nothing could be reused, if so."""
-        if self.folder.exists():
-            remove_stale_temporaries(self.folder)
-        else:
+        """Make the folder, and say why nothing could be reused, if so."""
+        if not self.folder.exists():
             self._explain_new_folder()
         if not (self.folder / MANIFEST).exists():
             write_json(self.folder / MANIFEST, self.shaped_by)
