@@ -35,6 +35,8 @@ _REFUSALS = {
     errno.ENOSYS: "the system lacks what worker processes need; --num_process 1 does without",
 }
 
+_SOON = 0.01  # seconds
+
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with the nearest known word where one is near."""
@@ -78,9 +80,7 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
     for name in ("stdout", "stderr"):  # closed by the caller
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background job
-            signal.signal(number, _interrupt)
+    _heed_signals()
     try:
         code = command() or 0
         sys.stdout.flush()
@@ -123,8 +123,27 @@ def _refusal(error: Exception) -> str | None:
     return None
 
 
+def _heed_signals() -> None:
+    """Let Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, until it has reached somebody."""
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background job
+            signal.signal(number, _interrupt)
+    if hasattr(signal, "setitimer"):
+        sys.unraisablehook = _raised_again
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt(number)
+
+
+def _raised_again(dropped: sys.UnraisableHookArgs) -> None:
+    """A signal that came while a destructor, a fork or the garbage collector called Python: there it ends nothing."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    number = dropped.exc_value.args[0] if dropped.exc_value and dropped.exc_value.args else signal.SIGINT
+    signal.signal(signal.SIGALRM, lambda *_: _interrupt(number, None))
+    signal.setitimer(signal.ITIMER_REAL, _SOON)
 
 
 def _complain(program: str, text: str) -> int:

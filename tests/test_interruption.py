@@ -59,6 +59,41 @@ def test_a_signal_ends_everything_at_once(tmp_path: Path, number: signal.Signals
     assert gone(workers, 2)
 
 
+_DROPPED = """
+import gc, os, signal, sys, time, utils
+
+def interrupted(*_):
+    gc.callbacks[:] = []
+    os.kill(os.getpid(), {number})
+    time.sleep(0.1)
+
+class Left:
+    __del__ = interrupted
+
+def command():
+    {where}
+    time.sleep(60)
+
+sys.exit(utils.run_command("main.py", command))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "Left()",
+        "gc.callbacks.append(interrupted); gc.collect()",
+        "os.register_at_fork(after_in_parent=interrupted); os.fork() or os._exit(0)",
+    ],
+)
+def test_a_signal_is_heeded_where_python_drops_exceptions(where: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", _DROPPED.format(where=where, number=int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, timeout=30)
+    assert done.returncode == 128 + number
+    assert done.stderr.strip() == "main.py: interrupted; what was finished is kept, run the command again to go on"
+
+
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
     """As nohup starts a command: whoever logs out does not end it."""
     words = ["--exp", "all", "--original_model", "DT", "--num_process", "1", "--quiet", *SHORT]
