@@ -367,8 +367,8 @@ class LearnedAttack(Attack):
             classifier.fit(see(shadow), shadow.cases.member)
         except ValueError as error:  # early stopping wants more cases than there may be
             raise UserError(
-                f"--attack_model {self.attack_model} cannot learn {self.name} from {len(shadow.cases)} shadow cases "
-                f"({error_text(error)}); raise --shadow_set_num or name another one"
+                f"attack model {self.attack_model} cannot learn {self.name} from {len(shadow.cases)} shadow cases "
+                f"({error_text(error)}); ask for more shadow cases, or name another attack model"
             ) from error
         return FittedLearnedAttack(see, classifier)
 

@@ -157,6 +157,8 @@ def evidence_of(
         whole: the view of the target side where more can be seen of it than these answers; there is no shadow side.
     """
     target, notes = target.with_few_sets, []
+    if target.cases.original.shape[1] > 1 and np.ptp(target.cases.label) == 0:
+        notes.append(f"All cases are of one class (label {target.cases.label[0]}): what was found holds for it alone.")
     if shadow is None:
         found = _cross_fitted(target.cases, options, whole)
         other = None if target.retrained is None else _cross_fitted(target.retrained, options, None)

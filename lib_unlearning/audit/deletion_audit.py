@@ -207,6 +207,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             )
         records = Records.of(features, target, ids, regression)
         size = suitable_size(len(records)) if self.set_size == "auto" else int(self.set_size)
+        if self.set_size == "auto" and size < self.n_requests * self.request_size:
+            asked = f"{plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')}"
+            raise UserError(f"{len(records)} records give sets of {size}: too few for {asked} each")
         if size > len(records):
             raise UserError(f"set_size={self.set_size}: there are {len(records)} records, of which each side has half")
         if self.request_size >= size:
@@ -246,9 +249,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise UserError(f"n_jobs={jobs!r}: a whole number from 1 on, or -1 or None for all cores")
         if self.n_requests * self.request_size < 2:  # controls put strangers in the deleted's place
             raise UserError("n_requests=1: an attack is judged by two deleted records a set at the least")
-        margin = self.margin
-        if not isinstance(margin, int | float | np.number) or isinstance(margin, bool) or not 0 < margin < 0.5:
-            raise UserError(f"margin={margin!r}: a difference of AUCs above 0 and below 0.5")
+        if not _is_number(self.margin) or not 0 < self.margin < 0.5:
+            raise UserError(f"margin={self.margin!r}: a difference of AUCs above 0 and below 0.5")
 
     def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
         """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
@@ -310,7 +312,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
     def check(self, max_auc: float | None = None) -> DeletionAudit:
         """Raise where the deletion leaks, a control failed, or the AUC may be above `max_auc`; for test suites."""
-        if max_auc is not None and not 0 <= max_auc <= 1:
+        if max_auc is not None and not (_is_number(max_auc) and 0 <= max_auc <= 1):
             raise UserError(f"max_auc={max_auc!r}: an AUC, from 0 to 1")
         found = self._found()
         if found.verdict in ("leaks", "no verdict"):
@@ -343,3 +345,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
 def _named(unlearn: str | Unlearn) -> str:
     return unlearn if isinstance(unlearn, str) else getattr(unlearn, "__name__", type(unlearn).__name__)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -260,6 +260,7 @@ def test_manners_of_scikit_learn() -> None:
         ({"y": np.array([1, "a"] * 284 + ["b"], dtype=object)}, "mixes texts and numbers"),
         ({"n_sets": 0}, "from 2 on"),
         ({"n_sets": 2.5}, "from 2 on"),
+        ({"n_requests": 100}, "569 records give sets of 37: too few for 100 deletions"),
         ({"n_requests": 1}, "two deleted records a set"),
         ({"set_size": 5000}, "569 records"),
         ({"set_size": "many"}, "set_size='many'"),

@@ -106,6 +106,15 @@ def test_no_leak_is_found_where_there_is_none(tmp_path: Path) -> None:
     assert found["verdict"] == "below"
 
 
+def test_cases_of_one_class_are_said_to_be_that(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    frames = [pd.read_csv(path) for path in flags[1::2]]
+    chosen = frames[2]["label"] == 1
+    for frame, path in zip(frames, flags[1::2], strict=True):
+        frame[chosen].to_csv(path, index=False)
+    assert "of one class (label 1)" in " ".join(audited(tmp_path, *flags, code=3)["told"].split())
+
+
 def test_logits_labels_and_other_formats(tmp_path: Path) -> None:
     flags = write_side(tmp_path, 0.5)
     for name in ("before", "after"):
