@@ -180,7 +180,12 @@ def _flags() -> Iterator[Flag]:
     yield _study(group, "train_missing", False, "mem_inf: train models that are not cached", kind=boolean)
     yield _study(group, "skip_finished", False, "mem_inf: keep results that are there", kind=boolean)
     yield _flag(
-        group, "trust_cache", False, "open cached models that this installation did not write", of=_SWEPT, kind=boolean
+        group,
+        "trust_cache",
+        False,
+        "use cached models and answers that this installation did not write",
+        of=_SWEPT,
+        kind=boolean,
     )
     help = "folder for what runs leave"
     yield _flag(group, "temp_data", config.TEMP_DATA_DIR, help, True, kind=_path, metavar="DIR")

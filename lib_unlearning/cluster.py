@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import shutil
 import signal
@@ -82,6 +83,10 @@ def _client(spec: str) -> Iterator[Any]:
         yield client
     except TimeoutError as error:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
+    except BaseException:
+        if kind == "local":
+            _kill(workers)
+        raise
     finally:
         if kind == "local":
             _hush()
@@ -99,6 +104,14 @@ def _own_handlers() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, kept, strict=True):
         signal.signal(number, handler)
+
+
+def _kill(workers: Any) -> None:
+    """End a local cluster's workers whatever they are doing: closing it waits for their tasks."""
+    for nanny in workers.workers.values():
+        nanny.auto_restart = False
+        with contextlib.suppress(OSError, TypeError):  # it is gone
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _hush() -> None:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.cache.files import check_regular, digest, digest_arrays, read_json, write_array, write_json
+from lib_unlearning.cache.arrays import write_array
+from lib_unlearning.cache.files import check_regular, digest, digest_arrays, read_json, write_json
 from lib_unlearning.errors import UserError, error_text
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.attack import OwnWorlds, WantedWorlds
-from lib_unlearning.cache.files import digest, digest_arrays, read_arrays, write_arrays
+from lib_unlearning.cache.arrays import read_arrays, write_arrays
+from lib_unlearning.cache.files import digest, digest_arrays
 from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import LOGGER
 from lib_unlearning.link import Link, Softmax
@@ -46,6 +47,7 @@ class Workshop:
         versions: which of them he sees (see `Budget`).
         shaped_by: all that shapes his models and is not said by arguments; part of the names of files.
         folder: where rounds are kept, as answered: what is published of them is decided when they are read.
+        trust: take rounds that this installation did not write.
     """
 
     dataset: RecordTable
@@ -60,6 +62,7 @@ class Workshop:
     versions: str
     shaped_by: dict[str, Any]
     folder: Path | None
+    trust: bool
     processes: int
     quiet: bool
     link: Link = field(default_factory=Softmax)
@@ -122,7 +125,7 @@ class Workshop:
         path = self.folder / f"own-{key[:16]}.npz"
         if not path.exists():
             write_arrays(path, self._round(wanted, number))
-        return read_arrays(path)
+        return read_arrays(path, self.trust)
 
     def _round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
         shuffled = spawn(wanted.seed, "own groups", number).permutation(len(wanted.candidates))

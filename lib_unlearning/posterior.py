@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_unlearning.cache.files import read_arrays, write_arrays
+from lib_unlearning.cache.arrays import read_arrays, write_arrays
 from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.evaluation_cases import EvaluationCases
@@ -253,10 +253,11 @@ def _check_answers(cases: PosteriorSet, utility: np.ndarray) -> None:
         raise ValueError("its labels or members are none")
 
 
-def load_answers(path: Path) -> Answers:
-    """Read what `save_answers` wrote; raises `UserError` when the file is missing or damaged."""
+def load_answers(path: Path, trust: bool) -> Answers:
+    """Read what `save_answers` wrote; raises `UserError` when the file is missing, damaged, or another user's (`trust`
+    accepts the latter)."""
     require_answers(path)
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, trust)
     try:
         utility, curves = arrays.pop("utility"), arrays.pop("curves")
         cases = PosteriorSet(**arrays)

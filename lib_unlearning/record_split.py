@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib_unlearning.cache.files import digest_arrays, read_arrays, write_arrays
+from lib_unlearning.cache.arrays import read_arrays, write_arrays
+from lib_unlearning.cache.files import digest, digest_arrays
 from lib_unlearning.errors import UserError
 from lib_unlearning.seeds import spawn
 
@@ -66,6 +67,12 @@ class SideSplit:
     negative: np.ndarray
     replacement: np.ndarray
     sample_sets: list[SampleSet]
+
+    def digest(self) -> str:
+        """Hex SHA-256 of all indices."""
+        return digest(
+            [digest_arrays(self.positive, self.negative, self.replacement), *map(SampleSet.digest, self.sample_sets)]
+        )
 
 
 def mean_overlap(sample_sets: Sequence[SampleSet]) -> float:
@@ -196,8 +203,12 @@ def save_split(path: Path, split: dict[str, SideSplit]) -> None:
 
 
 def load_split(path: Path) -> dict[str, SideSplit]:
-    """Read a split that `save_split` wrote; raises `UserError` when the file is missing or damaged."""
-    arrays = read_arrays(path)
+    """Read a split that `save_split` wrote, whoever ran it: the caller holds it against what he would draw.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    arrays = read_arrays(path, trust=True)
     try:
         return {side: _assemble(arrays, side) for side in SIDES}
     except (KeyError, ValueError) as error:

@@ -183,8 +183,7 @@ def _obtain_split(settings: Settings, dataset: dict[str, Dataset]) -> dict[str, 
             raise UserError(
                 f"--is_sample false: {path} names records that {dataset[side].name} lacks; run with --is_sample true"
             )
-        drawn = _draw_side(settings, side, dataset)
-        if [part.digest() for part in drawn.sample_sets] != [part.digest() for part in split[side].sample_sets]:
+        if _draw_side(settings, side, dataset).digest() != split[side].digest():
             raise UserError(
                 f"--is_sample false: {path} does not hold what --seed {settings.seed} draws of these data; it is "
                 "another seed's, or another version's: run with --is_sample true"

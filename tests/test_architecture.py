@@ -23,6 +23,8 @@ FLOORS: list[set[str]] = [
     {
         "lib_unlearning.parallel",
         "lib_unlearning.cache.files",
+        "lib_unlearning.cache.key",
+        "lib_unlearning.cache.arrays",
         "lib_unlearning.cache.layout",
         "lib_unlearning.plugins",
     },

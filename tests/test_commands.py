@@ -548,6 +548,27 @@ def test_another_seeds_split_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "td").rglob("set_*.models")} == before
 
 
+def test_models_and_answers_of_another_user_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees, networks, answers and what own models said: each lies in a folder that comes from somebody with a key."""
+    kinds = {
+        "DT": ["--original_model", "DT"],
+        "LRTorch": ["--original_model", "LRTorch", "--num_epochs", "2"],
+        "LR": ["--original_model", "LR", "--is_obtain_posterior", "false"],
+    }
+    for words in kinds.values():
+        run(tmp_path / "td", "--exp", "all", *words[:4] if "LRTorch" in words else words[:2])
+    own = ["--exp", "mem_inf", *kinds["DT"], "--attacks", "all"]
+    before = result_rows(run(tmp_path / "td", *own))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody"))
+    for words in kinds.values():
+        told = run(tmp_path / "td", "--exp", "mem_inf", *words, code=2)
+        assert "was not written by this installation and could" in told
+        run(tmp_path / "td", "--exp", "mem_inf", *words, "--trust_cache")
+    run(tmp_path / "td", "--exp", "model_train", *kinds["DT"], "--retrain")  # only own models are still another's
+    assert ".npz was not written by this installation" in run(tmp_path / "td", *own, code=2)
+    assert result_rows(run(tmp_path / "td", *own, "--trust_cache")) == before
+
+
 def test_what_killed_runs_left_is_cleared_everywhere(tmp_path: Path) -> None:
     run(tmp_path / "td", "--exp", "all")
     left = [folder / f".x.{HOST}.{2**22 + 1}.abcd1234.tmp" for folder in Layout(tmp_path / "td").written]

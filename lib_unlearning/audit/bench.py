@@ -194,6 +194,7 @@ class Bench:
             versions="both",
             shaped_by={},
             folder=None,
+            trust=False,
             processes=self.processes,
             quiet=self.quiet,
             link=self.records.link,

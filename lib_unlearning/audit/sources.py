@@ -137,6 +137,7 @@ class StudySource:
             versions=settings.budget.versions,
             shaped_by=study.store["shadow"].shaped_by,
             folder=settings.layout.posteriors,
+            trust=settings.trust_cache,
             processes=study.processes,
             quiet=settings.quiet,
         )
@@ -161,11 +162,11 @@ class StudySource:
         paths = self._paths()
         kept = self._may_reuse() and all(path.exists() for path in paths.values())
         if kept or not settings.is_obtain_posterior:
-            return {side: load_answers(path) for side, path in paths.items()}
+            return {side: self._load(path) for side, path in paths.items()}
         if settings.keep_models != KEPT[0] and (settings.retrain or not self._all_there()):
             with locked(paths["target"]):  # another run's parts are not ours to take away
                 if self._may_reuse() and all(path.exists() for path in paths.values()):
-                    return {side: load_answers(path) for side, path in paths.items()}
+                    return {side: self._load(path) for side, path in paths.items()}
                 return self._train_and_ask(paths)
         if settings.train_missing:
             train_missing(self.study, self._watch)
@@ -174,6 +175,9 @@ class StudySource:
         for side, path in paths.items():
             save_answers(path, answers[side])
         return answers
+
+    def _load(self, path: Path) -> Answers:
+        return load_answers(path, self.study.settings.trust_cache)
 
     def _may_reuse(self) -> bool:
         """Whether answers of an earlier time will do: always where no models are kept that could be asked again."""
@@ -200,9 +204,7 @@ class StudySource:
                 path.unlink(missing_ok=True)
                 shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
         train_and_ask(study, parts, self._watch)
-        answers = {
-            side: gather([load_answers(path) for (of, _), path in parts.items() if of == side]) for side in SIDES
-        }
+        answers = {side: gather([self._load(path) for (of, _), path in parts.items() if of == side]) for side in SIDES}
         for side, path in paths.items():
             save_answers(path, answers[side])
             shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)

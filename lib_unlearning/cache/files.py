@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +19,6 @@ import numpy as np
 from lib_unlearning.errors import UserError, error_text
 
 SEAL = "digests.json"  # of a folder's files
-_DIGEST = "digest"  # as an array's name
-_MOST_BYTES = 64 * 2**30
 _ABANDONED = 86_400  # seconds after which another machine's temporary file is nobody's
 _PARTS = 4
 
@@ -151,46 +148,6 @@ def unfinished(path: Path, about: dict[str, Any]) -> Iterator[None]:
     write_json(path, about)
     yield
     path.unlink(missing_ok=True)
-
-
-class _Writer:
-    """A file that numpy does not recognise as one: by its own way it says how many bytes failed, and not why."""
-
-    def __init__(self, handle: BinaryIO) -> None:
-        self.write = handle.write
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as an npy file that holds no pickles, atomically."""
-    with atomic_file(path) as handle:
-        np.save(_Writer(handle), array, allow_pickle=False)
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays as an npz file that holds no pickles, atomically; a digest covers names and contents."""
-    sealed = {**arrays, _DIGEST: np.frombuffer(_whole_digest(arrays), dtype=np.uint8)}
-    with atomic_file(path) as handle:
-        np.savez(handle, **sealed)  # type: ignore[arg-type]
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an npz file without pickles; raises `UserError` naming the file when it is damaged."""
-    try:
-        check_regular(path)
-        with zipfile.ZipFile(path) as archive:
-            if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
-                raise ValueError(f"unpacked it is larger than {_MOST_BYTES:,} bytes")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        if arrays.pop(_DIGEST).tobytes() != _whole_digest(arrays):
-            raise ValueError("its digest differs")
-        return arrays
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for damaged bytes
-        raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
-
-
-def _whole_digest(arrays: dict[str, np.ndarray]) -> bytes:
-    return bytes.fromhex(digest([[name, digest_arrays(arrays[name])] for name in sorted(arrays)]))
 
 
 def seal_folder(folder: Path, names: Sequence[str]) -> None:

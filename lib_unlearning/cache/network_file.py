@@ -15,6 +15,7 @@ import numpy as np
 
 from lib_unlearning.cache import sealed_pickle
 from lib_unlearning.cache.files import atomic_file, check_regular, digest, digest_arrays
+from lib_unlearning.cache.key import FORGED, check_seal, seal_of
 from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
 from lib_unlearning.errors import UserError, error_text
@@ -38,10 +39,10 @@ class NetworkFiles:
             sealed_pickle.write(path, value, context)
 
     def inspect(self, path: Path, context: str, trust: bool) -> State:
-        """Whether a file exists and belongs to `context`; raises `UserError` when it is damaged."""
+        """Whether a file exists and belongs to `context`; raises `UserError` as `read`."""
         if sealed_pickle.is_sealed(path):
             return sealed_pickle.inspect(path, context, trust)
-        return _verified(path, context)[0]
+        return _verified(path, context, trust)[0]
 
     def read(self, path: Path, context: str, trust: bool) -> TrainedSet | None:
         """The trained set of a file that belongs to `context`, None when it is missing or stale.
@@ -52,7 +53,7 @@ class NetworkFiles:
         if sealed_pickle.is_sealed(path):
             found: TrainedSet | None = sealed_pickle.read(path, context, trust)
             return found
-        state, arrays, about = _verified(path, context)
+        state, arrays, about = _verified(path, context, trust)
         return _assemble(arrays, about, self.device) if state is State.CURRENT else None
 
 
@@ -79,7 +80,8 @@ def _write(path: Path, value: TrainedSet, context: str) -> None:
     stacks = [group[0].stack for group in groups.values()]
     about = [{"architecture": s.architecture, "shape": s.shape, "num_classes": s.num_classes} for s in stacks]
     told = {"context": context, "about": json.dumps(about)}
-    metadata = {**told, "checksum": _checksum(arrays, told)}
+    checksum = _checksum(arrays, told)
+    metadata = {**told, "checksum": checksum, "seal": seal_of(checksum.encode()).hex()}
     with atomic_file(path) as handle:
         handle.write(save(arrays, metadata))
 
@@ -152,7 +154,7 @@ def _checksum(arrays: dict[str, np.ndarray], told: dict[str, str]) -> str:
     return digest([told, [[name, digest_arrays(arrays[name])] for name in sorted(arrays)]])
 
 
-def _verified(path: Path, context: str) -> tuple[State, dict[str, np.ndarray], list[dict[str, Any]]]:
+def _verified(path: Path, context: str, trust: bool) -> tuple[State, dict[str, np.ndarray], list[dict[str, Any]]]:
     from safetensors import safe_open
 
     if not path.exists():
@@ -163,9 +165,14 @@ def _verified(path: Path, context: str) -> tuple[State, dict[str, np.ndarray], l
             metadata = handle.metadata() or {}
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  no mapping
         told = {name: metadata[name] for name in ("context", "about")}
-        if metadata["checksum"] != _checksum(arrays, told) or len(metadata) != len(told) + 1:
+        checksum, seal = metadata["checksum"], bytes.fromhex(metadata.get("seal", ""))
+        if checksum != _checksum(arrays, told) or metadata.keys() - {*told, "checksum", "seal"}:
             raise ValueError("its checksum differs")
         about = json.loads(metadata["about"])
     except Exception as error:  # safetensors has errors of its own for damaged headers
         raise UserError(f"{path} is damaged ({error_text(error)}); delete it or add --retrain") from error
-    return (State.CURRENT if metadata["context"] == context else State.STALE), arrays, about
+    if metadata["context"] != context:
+        return State.STALE, {}, []
+    if not trust:
+        check_seal(path, seal, checksum.encode(), FORGED)
+    return State.CURRENT, arrays, about

@@ -1,7 +1,7 @@
 """Pickles that are opened only when this installation wrote them.
 
-Opening a pickle can run any command, and `temp_data` is a folder people copy, share and unpack. So each file carries
-a digest made with a secret key that lies outside `temp_data`: without the key nobody can write one that opens.
+Opening a pickle can run any command. So each file carries a seal (see `key.py`): without the key nobody can write one
+that opens.
 
 Layout: MAGIC, SHA-256 of the body, HMAC-SHA-256 of context and body, SHA-256 of the context, body (zlib of a pickle).
 """
@@ -9,20 +9,16 @@ Layout: MAGIC, SHA-256 of the body, HMAC-SHA-256 of context and body, SHA-256 of
 from __future__ import annotations
 
 import hashlib
-import hmac
-import os
 import pickle
-import secrets
 import zlib
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from lib_unlearning.cache.files import atomic_file, check_regular, locked
+from lib_unlearning.cache.files import atomic_file, check_regular
+from lib_unlearning.cache.key import check_seal, seal_of
 from lib_unlearning.errors import UserError, error_text
 
-# The key lies outside temp_data, so that a copied folder never brings its own authority along.
-_STATE_FOLDER = "unlearning-leakage"
 MAGIC = b"unlearning-leakage 1\n"
 _DIGEST = hashlib.sha256().digest_size
 _HEADER = len(MAGIC) + 3 * _DIGEST
@@ -36,48 +32,6 @@ class State(Enum):
     CURRENT = "current"
 
 
-def key_path() -> Path:
-    """Where this user's key lies: the state folder of the operating system's user, never `temp_data`."""
-    import platformdirs
-
-    return platformdirs.user_state_path(_STATE_FOLDER) / "key"
-
-
-def obtain_key() -> bytes:
-    """The user's secret key [32 bytes], made at first use; raises `UserError` when it cannot be kept."""
-    path = key_path()
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with locked(path):
-                if not path.exists():
-                    _make_key(path)
-        check_regular(path)
-        found = path.stat()
-        key = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the key of the model cache {path} is not available ({error_text(error)}); "
-            "set XDG_STATE_HOME to a folder you can write to"
-        ) from error
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
-        raise UserError(
-            f"the key of the model cache {path} is another user's, or others may read or write it, and who has it can "
-            f"write models that run what they like; chown it to yourself and chmod 600 {path}"
-        )
-    if len(key) != 32:
-        raise UserError(f"the key of the model cache {path} is damaged ({len(key)} bytes, not 32); delete it")
-    return key
-
-
-def _make_key(path: Path) -> None:
-    fresh = path.with_name(".key.tmp")
-    fresh.unlink(missing_ok=True)  # of a process that died; the lock is ours
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-        handle.write(secrets.token_bytes(32))
-    os.replace(fresh, path)
-
-
 def write(path: Path, value: Any, context: str) -> None:
     """Write a value, bound to a context: a text that says what shaped it.
 
@@ -86,7 +40,7 @@ def write(path: Path, value: Any, context: str) -> None:
     """
     body = zlib.compress(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL), level=1)
     with atomic_file(path) as handle:
-        handle.write(MAGIC + hashlib.sha256(body).digest() + _seal(context, body))
+        handle.write(MAGIC + hashlib.sha256(body).digest() + seal_of(_sealed(context, body)))
         handle.write(hashlib.sha256(context.encode()).digest())
         handle.write(body)
 
@@ -139,13 +93,10 @@ def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
         raise UserError(f"{path} is damaged ({len(content)} bytes, checksum differs); delete it or add --retrain")
     if bound != hashlib.sha256(context.encode()).digest():
         return State.STALE, b""
-    if not trust and not hmac.compare_digest(seal, _seal(context, body)):
-        raise UserError(
-            f"{path} was not written by this installation and could run commands when opened; "
-            "add --retrain to replace it, or --trust_cache if you know where it comes from"
-        )
+    if not trust:
+        check_seal(path, seal, _sealed(context, body), "run commands when opened")
     return State.CURRENT, body
 
 
-def _seal(context: str, body: bytes) -> bytes:
-    return hmac.new(obtain_key(), context.encode() + b"\0" + body, hashlib.sha256).digest()
+def _sealed(context: str, body: bytes) -> bytes:
+    return context.encode() + b"\0" + body

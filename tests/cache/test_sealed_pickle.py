@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib_unlearning.cache import sealed_pickle
+from lib_unlearning.cache import key, sealed_pickle
 from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.errors import UserError
 
@@ -81,14 +81,13 @@ def test_a_plain_pickle_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_the_key_is_private_and_kept(tmp_path: Path) -> None:
-    key = sealed_pickle.obtain_key()
-    assert sealed_pickle.obtain_key() == key
-    assert sealed_pickle.key_path().stat().st_mode & 0o777 == 0o600
+    assert key.obtain_key() == key.obtain_key()
+    assert key.key_path().stat().st_mode & 0o777 == 0o600
     for mode in (0o644, 0o660, 0o602):
-        sealed_pickle.key_path().chmod(mode)
+        key.key_path().chmod(mode)
         with pytest.raises(UserError, match="others may read or write it"):
-            sealed_pickle.obtain_key()
-    sealed_pickle.key_path().chmod(0o600)
-    sealed_pickle.key_path().write_bytes(b"short")
+            key.obtain_key()
+    key.key_path().chmod(0o600)
+    key.key_path().write_bytes(b"short")
     with pytest.raises(UserError, match=r"damaged \(5 bytes"):
-        sealed_pickle.obtain_key()
+        key.obtain_key()
