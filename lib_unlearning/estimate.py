@@ -18,6 +18,7 @@ from lib_unlearning.attack import ATTACK_MODELS, ATTACKS
 from lib_unlearning.cache.inventory import size_text
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UserError
+from lib_unlearning.own_models import models_of
 from lib_unlearning.record_split import SIDES, mean_overlap
 from lib_unlearning.settings import KEPT, Settings
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
@@ -33,10 +34,12 @@ _CASES_A_SECOND_TODAY = 200  # by today's attacks, whose questions and residuals
 
 @dataclass(frozen=True)
 class Cost:
-    """What runs take: trainings, seconds to train and to attack, bytes of models, and whether all could be counted."""
+    """What runs take: trainings, own models apart, seconds to train and to attack, bytes of models, and whether
+    all could be counted."""
 
     models: int = 0
     trainings: int = 0
+    own_models: int = 0
     training_seconds: float = 0.0
     attack_seconds: float = 0.0
     size: float = 0.0
@@ -46,6 +49,7 @@ class Cost:
         return Cost(
             self.models + other.models,
             self.trainings + other.trainings,
+            self.own_models + other.own_models,
             self.training_seconds + other.training_seconds,
             self.attack_seconds + other.attack_seconds,
             self.size + other.size,
@@ -57,6 +61,7 @@ class Cost:
         return Cost(
             self.models * count,
             self.trainings * count,
+            self.own_models * count,
             self.training_seconds * count,
             self.attack_seconds * count,
             self.size * count,
@@ -73,7 +78,7 @@ class Estimator:
 
     def cost(self, study: Study, attacks: bool) -> Cost:
         """Of training what is not there of a study's models, and of attacking them."""
-        found = Cost(attack_seconds=self._attack(study) + self._own_models(study) if attacks else 0.0)
+        found = self._own_models(study) + Cost(attack_seconds=self._attack(study)) if attacks else Cost()
         for side in SIDES:
             missing = [index for of, index in study.sets() if of == side and not study.store[side].has(index)]
             key = study.store[side].folder
@@ -82,16 +87,17 @@ class Estimator:
                 found += self._training(study, side, len(missing))
         return found
 
-    def _own_models(self, study: Study) -> float:
-        """Seconds of training the adversary's own models: each candidate is deleted once a round, with an original for
-        as many as a set's requests."""
+    def _own_models(self, study: Study) -> Cost:
+        """Of training the adversary's own models, which all attacks on the same models share."""
         settings = study.settings
-        if settings.attacks != "all" or settings.other_data:
-            return 0.0
-        candidates = sum(part.cases for part in settings.sides.values())
-        together = settings.sides["shadow"].unlearning_size
-        models = settings.budget.own_models * candidates * (1 + 1 / together)
-        return models * self._each(study, "shadow", self._tasks(study, "shadow")[0])[0] / study.processes
+        together, rounds = settings.sides["shadow"].unlearning_size, settings.budget.own_models
+        key = (study.store["shadow"].folder, study.store["target"].folder, rounds)
+        if settings.attacks != "all" or settings.other_data or key in self._counted:
+            return Cost()
+        self._counted.add(key)
+        models = sum(models_of(part.cases, together, rounds) for part in settings.sides.values())
+        seconds = models * self._each(study, "shadow", self._tasks(study, "shadow")[0])[0]
+        return Cost(own_models=models, attack_seconds=seconds / study.processes)
 
     def _tasks(self, study: Study, side: str) -> tuple[list[TrainingTask], bool]:
         return expected_tasks(study.method[side].work(*study.training_of(side, 0)))
@@ -111,6 +117,7 @@ class Estimator:
         return Cost(
             models,
             total,
+            0,
             total * seconds / study.processes,
             0.0,
             total * size * (study.settings.keep_models == KEPT[0]),
@@ -170,8 +177,8 @@ def plans(settings: Settings, open_study: Callable[[Settings], Study], margin: f
             yield Plan(requests, sets, failure=f"not here: {error}")
             continue
         cost = Estimator(measured).cost(study, attacks=True)
-        own = settings.budget.own_models * 2 * requests * size * sets
-        yield Plan(requests, sets, own, cost.models + 2 * own, cost.training_seconds + cost.attack_seconds)
+        seconds = cost.training_seconds + cost.attack_seconds
+        yield Plan(requests, sets, cost.own_models // len(SIDES), cost.models + cost.own_models, seconds)
 
 
 class _Placeholder:
@@ -216,7 +223,8 @@ def told(cost: Cost, processes: int, folder: Any) -> str:
     """A cost in words."""
     more = "" if cost.complete else ", and more that only training tells"
     where = f"{plural(processes, 'process', 'es')} here"
-    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}), {where}"]
+    own = f" and at most {cost.own_models:,} own models of the adversary's" if cost.own_models else ""
+    parts = [f"{cost.models:,} models to train ({cost.trainings:,} trainings{more}){own}, {where}"]
     seconds = cost.training_seconds + cost.attack_seconds
     parts.append(f"about {duration(_START + seconds)}: training {duration(cost.training_seconds)}")
     if cost.attack_seconds:

@@ -129,7 +129,7 @@ class Workshop:
 
     def _round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
         shuffled = spawn(wanted.seed, "own groups", number).permutation(len(wanted.candidates))
-        groups = np.array_split(shuffled, max(2, -(-len(wanted.candidates) // self.together)))
+        groups = np.array_split(shuffled, _groups(len(wanted.candidates), self.together))
         if self.processes > 1:
             self.trainer.warm_up()
         task = _Group(self, wanted, number)
@@ -149,6 +149,15 @@ class Workshop:
             "effects": np.concatenate([part.effects for part in parts])[order],
             "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
         }
+
+
+def _groups(candidates: int, together: int) -> int:
+    return max(2, -(-candidates // together))
+
+
+def models_of(candidates: int, together: int, rounds: int) -> int:
+    """Own models that so many rounds train: each candidate is deleted once, `together` of them from one original."""
+    return rounds * (candidates + _groups(candidates, together))
 
 
 @dataclass(frozen=True)

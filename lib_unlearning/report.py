@@ -60,7 +60,7 @@ def console(
         fitted(heading(title, settings, answers, shared), width),
         "\n".join(utility_table(answers.utility)),
         "\n".join(result_table(results, headline, width)),
-        *(fitted(note, width) for note in notes(settings, answers, one_score)),
+        *(fitted(note, width) for note in notes(settings, answers, () if unchanged else one_score)),
         fitted(exposure_sentence(exposed, answers.cases.member, headline, asked), width),
         fitted(verdict(results, headline, settings, len(answers.utility), shared.overlap, unchanged), width),
         fitted(still_there_sentence(alone, settings, len(answers.utility), shared.overlap), width),
@@ -279,7 +279,8 @@ def verdict(
             return f"Placebo: {figures} holds 0.5, as at least 19 of 20 placebos do; up to {most} is not excluded."
         return f"Placebo: {figures} misses 0.5; at most one placebo in twenty does, more mean a leak in the evaluation."
     if unchanged:
-        return f"No deletion shows: both versions answer alike in every case. What is seen is membership: {figures}."
+        seen = f"What is seen is membership: {figures}" if auc.low > 0.5 else figures
+        return f"No deletion shows: both versions answer alike in every case. {seen}."
     found = judge(auc, sets, settings.margin, overlap)
     if found.verdict is Verdict.LEAKS:
         sentence = f"Leaks: the models make {question} visible, {figures}, above the margin of {settings.margin:g}."

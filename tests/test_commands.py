@@ -206,6 +206,9 @@ def test_status_and_clean(tmp_path: Path) -> None:
 def test_a_dry_run_trains_nothing(tmp_path: Path) -> None:
     output = run(tmp_path / "td", "--exp", "mem_inf", "--dry_run", "--unlearning_method", "sisa")
     assert "36 models to train (54 trainings)" in output
+    today = run(tmp_path / "td", "--exp", "mem_inf", "--dry_run", "--attacks", "all")
+    own = 2 * (2 * 3 * 5 + 2 * 3)  # on either side each case's record is deleted, five from one original
+    assert f"(36 trainings) and at most {own} own models of the adversary's" in " ".join(today.split())
     assert not (tmp_path / "td" / "target_models").exists()
     assert not (tmp_path / "td" / "attack_data").exists()
 
@@ -280,6 +283,16 @@ def test_attack_models_and_defenses(tmp_path: Path, attack_model: str) -> None:
     assert float(label_only["label_diff"]["auc"]) < float(open_rows["label_diff"]["auc"])
     top_1 = result_rows(run(tmp_path / "td", *flags, "--top_k", "1"))
     assert top_1["direct_diff"]["auc"] == open_rows["direct_diff"]["auc"]  # two classes: one entry tells the other
+
+
+def test_answers_that_do_not_change_show_nothing(tmp_path: Path) -> None:
+    """Label alone of a large set: both versions alike. A constant difference is no membership that is seen."""
+    words = ["--exp", "all", "--original_model", "LR", "--unlearning_method", "nothing", "--attack_model", "LR"]
+    told = " ".join(run(tmp_path / "td", *words).split())
+    assert "No deletion shows: both versions answer alike in every case." in told
+    assert "learned nothing" not in told
+    auc = float(re.search(r"in every case\. (?:What is seen is membership: )?AUC [\d.]+ \[([\d.]+)", told)[1])  # type: ignore[index]
+    assert ("What is seen is membership" in told) == (auc >= 0.5)
 
 
 def test_the_released_codes_models(tmp_path: Path) -> None:

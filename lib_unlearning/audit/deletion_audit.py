@@ -18,6 +18,7 @@ from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, exam
 from lib_unlearning.audit.records import Records
 from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, forgetting
 from lib_unlearning.errors import UserError
+from lib_unlearning.own_models import models_of
 from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets
@@ -262,7 +263,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         bench.trainer.fit([TrainingTask(records, seed) for seed in range(_FITS)])
         each = (time.perf_counter() - start) / _FITS
         adversaries = 2 if self._compared() else 1  # one of them faces retraining
-        own = adversaries * self.own_models * 2 * self.n_requests * self.request_size * sets * len(SIDES)
+        cases = 2 * self.n_requests * self.request_size * sets
+        own = adversaries * len(SIDES) * models_of(cases, self.n_requests, self.own_models)
         models = len(SIDES) * sets * (1 + self.n_requests) * (1 + (not bench.method.exact)) + own
         return Plan(sets, self.n_requests, own, models, models * each / bench.processes, self.margin)
 

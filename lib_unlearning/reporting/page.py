@@ -106,7 +106,7 @@ def render(
         title=_TITLE,
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scope=_scope(findings),
-        verdict=headline(judged),
+        verdict=" ".join(filter(None, [headline(judged), _twins_of(findings, judged)])),
         cards=_cards(_judged(judged), sections),
         sections=sections,
         verdicts=verdicts,
@@ -159,6 +159,12 @@ def audited(findings: Sequence[Finding]) -> list[Finding]:
     found = [finding for finding in findings if _is_audit(finding.settings)]
     known = {_kind(finding.settings) for finding in found}
     return [finding for finding in found if not _is_twin(finding.settings, known)]
+
+
+def _twins_of(findings: Sequence[Finding], judged: Sequence[Finding]) -> str:
+    count = sum(_is_audit(finding.settings) for finding in findings) - len(judged)
+    asks = "asks" if count == 1 else "ask"
+    return f"{plural(count, 'more setting')} of the tables {asks} about deletions that count already." if count else ""
 
 
 def _kind(settings: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -104,10 +104,14 @@ def one_run_epsilon(
 
 
 def _guessing(scores: np.ndarray, member: np.ndarray, share: float, delta: float) -> EpsilonBound:
-    count = max(1, int(share * len(scores)))
-    order = np.argsort(scores, kind="stable")
-    hits = int((member[order[-count:]] == 1).sum() + (member[order[:count]] == 0).sum())
-    guesses = min(2 * count, len(scores))
+    """Guesses about a share of the cases at either end; of those that tie with others none, as no order is theirs."""
+    count = min(max(1, int(share * len(scores))), len(scores) // 2)
+    ranked = np.sort(scores)
+    high_end, low_end = (scores > ranked[-count - 1], scores < ranked[count]) if count else (scores < 0, scores < 0)
+    guesses = int(high_end.sum() + low_end.sum())
+    if not guesses:
+        return EpsilonBound(0.0, 0, 0)
+    hits = int((member[high_end] == 1).sum() + (member[low_end] == 0).sum())
     low, high = 0.0, _MOST_EPSILON
     if _chance(hits, guesses, len(scores), low, delta) > 1 - CONFIDENCE:
         return EpsilonBound(0.0, hits, guesses)

@@ -293,6 +293,9 @@ def test_the_same_deletions_count_once_and_none_is_lost(tmp_path: Path) -> None:
         kinds = [(found.settings["samples_to_evaluate"], found.settings["attacks"]) for found in audited]
         assert set(kinds) == counted
         assert "Deletions are visible" in page.headline(audited)
+    build_report(Layout(tmp_path), None, 0.6)
+    told = " ".join((Layout(tmp_path).report / "report.html").read_text(encoding="utf-8").split())
+    assert "3 more settings of the tables ask about deletions that count already." in told
 
 
 def test_the_planner_says_what_is_shown(tmp_path: Path) -> None:

@@ -31,6 +31,15 @@ def test_randomised_response_is_never_bounded_above_its_epsilon(epsilon: float, 
     assert epsilon < 1 or found.mean() > 0.5 * epsilon
 
 
+def test_ties_are_no_guesses() -> None:
+    """Neither one score for all, nor an order of the cases that tells who was deleted."""
+    member = np.repeat([0, 1], 100)
+    half = np.tile([True, False], 100)
+    assert privacy.one_run_epsilon(np.full(200, 0.5), member, half) == privacy.EpsilonBound(0.0, 0, 0)
+    scores = np.where(np.arange(200) < 4, 0.0, np.where(np.arange(200) >= 196, 1.0, 0.5))
+    assert privacy.one_run_epsilon(scores, member, half).cases == 4
+
+
 def test_gaussian_mechanism_is_never_bounded_above_its_epsilon() -> None:
     sigma, delta = 1.0, 1e-5
     known = brentq(
