@@ -22,7 +22,7 @@ from lib_unlearning.cache.layout import Layout
 from lib_unlearning.construct_feature import FEATURES, OF_NUMBERS
 from lib_unlearning.errors import UserError
 from lib_unlearning.study_models import check_space
-from parameter_parser import parse_settings
+from parameter_parser import build_parser, parse_settings
 from tests.processes import PROJECT, command
 
 SMALL = [
@@ -510,6 +510,22 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, flags: str, complaint: str)
     found = run(tmp_path / "td", "--exp", "model_train", *flags.split(), *sizes, code=2, small=False)
     assert complaint in found
     assert not list((tmp_path / "td").rglob("*.models")) if (tmp_path / "td").exists() else True
+
+
+def test_a_value_that_is_none_of_a_flags_is_one_line_that_names_it() -> None:
+    """Every flag but those that take any text, with five values of the wrong kind."""
+    told: list[tuple[list[str], str]] = []
+    for action in build_parser()._actions:
+        flag = next((word for word in reversed(action.option_strings) if word.startswith("--")), None)
+        if flag in (None, "--help", "--exp"):
+            continue
+        for value in ("nonsense!", "", "nan", "-1", "1e999"):
+            try:
+                parse_settings(["--exp=mem_inf", f"{flag}={value}"])
+            except UserError as error:
+                told.append(([word.lstrip("-") for word in action.option_strings if word.startswith("--")], str(error)))
+    assert not [line for names, line in told if not any(name in line for name in names) or "\n" in line]
+    assert len(told) > 500
 
 
 @pytest.mark.parametrize("pattern", ["set_0001.models", "features.npy", "dataset.json", "posteriors"])

@@ -225,11 +225,10 @@ def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], li
     ):
         if cases is None or found is None:
             continue
-        views = {side: View(part) for side, part in cases.items()}
         alone = same_cases(cases)
         kinds = {NUMBERS} if cases["target"].original.shape[1] == 1 else {CLASSES, CLASS_ORDER}
-        offered = View(cases["shadow"], frozenset({POSTERIORS} | kinds))
-        for name in paper_attacks(offered, options.attack_model).keys() - found.scores.keys():
+        views = {side: View(part, frozenset({POSTERIORS} | kinds)) for side, part in cases.items()}
+        for name in paper_attacks(views["shadow"], options.attack_model).keys() - found.scores.keys():
             complaints.append(f"{what}{name} is missing, which looks at answers alone")
         for name in found.scores:
             if name not in FEATURES:
