@@ -11,6 +11,7 @@ from lib_unlearning.dataset import Dataset
 from lib_unlearning.errors import UserError
 from lib_unlearning.family import Chosen, Family, estimator_family, network_family
 from lib_unlearning.options import NoOptions, boolean, option, whole
+from lib_unlearning.training import forest
 from lib_unlearning.training.estimators import EstimatorTrainer
 from lib_unlearning.training.tasks import Trainer
 
@@ -44,7 +45,7 @@ class ForestOptions(TreeOptions, Accelerated):
 
     @property
     def leaves_gap(self) -> bool:
-        """Whether a deleted record can leave a gap: scikit-learn-intelex's forests take no weights."""
+        """Whether a deleted record can leave a gap: scikit-learn-intelex's forests draw from those that are left."""
         return not self.accelerate
 
 
@@ -54,20 +55,22 @@ def _decision_tree(labels: np.ndarray, seed: int, options: TreeOptions) -> Any:
     return DecisionTreeClassifier(max_leaf_nodes=options.max_leaf_nodes or 10, random_state=seed)
 
 
-def _random_forest(labels: np.ndarray, seed: int, options: ForestOptions) -> Any:
-    if options.accelerate:
-        from sklearnex.ensemble import RandomForestClassifier
-    else:
-        from sklearn.ensemble import RandomForestClassifier
+def _accelerated_forest(labels: np.ndarray, seed: int, options: ForestOptions) -> Any:
+    from sklearnex.ensemble import RandomForestClassifier
 
-    jobs = 1 if options.accelerate else None  # an accelerated forest takes all cores in each worker otherwise
     return RandomForestClassifier(
-        n_estimators=500, min_samples_leaf=30, max_leaf_nodes=options.max_leaf_nodes, random_state=seed, n_jobs=jobs
+        n_estimators=forest.TREES,
+        min_samples_leaf=forest.LEAST_IN_LEAF,
+        max_leaf_nodes=options.max_leaf_nodes,
+        random_state=seed,
+        n_jobs=1,  # it would take all cores in each worker
     )
 
 
 def _forest_trainer(dataset: Dataset, options: ForestOptions, held_out: np.ndarray) -> Trainer:
-    return EstimatorTrainer(dataset, Chosen(_random_forest, options), "RF", weighs=options.leaves_gap)
+    if options.accelerate:
+        return EstimatorTrainer(dataset, Chosen(_accelerated_forest, options), "RF")
+    return forest.ForestTrainer(dataset, "RF", options.max_leaf_nodes)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _allows_validation(labels: np.ndarray) -> bool:
 # To add a target model: one line here or in a plug-in.
 TARGET_MODELS: dict[str, Family] = {
     "DT": estimator_family("DT", _decision_tree, TreeOptions),
-    "RF": Family(_forest_trainer, ForestOptions),
+    "RF": Family(_forest_trainer, ForestOptions, revision=1),
     "LR": Family(_logistic_trainer, LogisticOptions),
     "MLP": estimator_family("MLP", _multilayer_perceptron),
     **{name: network_family(name) for name in ("LRTorch", "MLPTorch", "scnn", "resnet50", "densenet")},

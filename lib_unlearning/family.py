@@ -26,6 +26,7 @@ class Family:
         libraries: distributions, beside numpy and scikit-learn, whose versions shape the models.
         files: how trained models are kept, for their device.
         network: whether it is trained by gradient descent in torch, so that DP-SGD applies.
+        revision: raised when its training changes, so that models of an earlier one are not taken for its own.
     """
 
     trainer: Callable[[Dataset, Any, np.ndarray], Trainer]
@@ -33,6 +34,7 @@ class Family:
     libraries: tuple[str, ...] = ()
     files: Callable[[str], Files] = lambda device: sealed_pickle
     network: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,15 @@ class Chosen:
         return self.make(labels, seed, self.options)
 
 
-def estimator_family(
-    name: str, make: Callable[[np.ndarray, int, Any], Any], options: type = NoOptions, weighs: bool = False
-) -> Family:
+def estimator_family(name: str, make: Callable[[np.ndarray, int, Any], Any], options: type = NoOptions) -> Family:
     """A family of scikit-learn's interface.
 
     Args:
         make: (training labels [n], seed, options) -> unfitted classifier with `fit` and `predict_proba`.
-        weighs: see `EstimatorTrainer`; for families with random choices that go by a record's number.
     """
 
     def trainer(dataset: Dataset, chosen: Any, held_out: np.ndarray) -> Trainer:
-        return EstimatorTrainer(dataset, Chosen(make, chosen), name, weighs)
+        return EstimatorTrainer(dataset, Chosen(make, chosen), name)
 
     return Family(trainer, options)
 

@@ -301,6 +301,8 @@ def _store(
         "plugins": settings.plugins,
         "cache_version": CACHE_VERSION,
     }
+    if family.revision:
+        shaped_by["revision"] = family.revision
     if settings.one_by_one:
         shaped_by["one_by_one"] = True
     readable = file_name(f"{dataset.name}-{dataset.label}_{origin.original_model}_{settings.unlearning_method}")

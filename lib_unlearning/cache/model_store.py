@@ -16,7 +16,7 @@ from lib_unlearning.record_split import SampleSet
 
 MANIFEST = "manifest.json"
 # What shapes models and is no setting.
-_SURROUNDINGS = {"libraries", "plugins", "dataset_digest", "cache_version"}
+_SURROUNDINGS = {"libraries", "plugins", "dataset_digest", "cache_version", "revision"}
 
 
 class Files(Protocol):

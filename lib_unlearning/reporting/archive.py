@@ -158,7 +158,7 @@ def _made(path: Path) -> dict[str, Any]:
 
 def _origin(described: dict[str, Any]) -> dict[str, Any]:
     models = described.get("models", {})
-    names = ("dataset_digest", "libraries", "plugins", "cache_version")
+    names = ("dataset_digest", "libraries", "plugins", "cache_version", "revision")
     return {side: {name: shaped.get(name) for name in names} for side, shaped in models.items()}
 
 

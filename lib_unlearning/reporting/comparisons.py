@@ -559,11 +559,16 @@ def panels(comparison: Comparison, findings: Sequence[Finding]) -> list[Panel]:
 
 def _data_versions(finding: Finding, axis: Axis) -> list[Any]:
     """What records of each side were, and by which version of the code trained on: points of a panel agree in it,
-    unless the axis is over data sets."""
+    unless the axis is over data sets, or over families, whose versions differ."""
     if _over_data(axis):
         return []
     origin = finding.runs[0].origin
-    return [[side, part["dataset_digest"], part["cache_version"]] for side, part in sorted(origin.items())]
+    known = ["dataset_digest", "cache_version", *([] if _over_families(axis) else ["revision"])]
+    return [[side, *(part.get(name) for name in known)] for side, part in sorted(origin.items())]
+
+
+def _over_families(axis: Axis) -> bool:
+    return "original_model" in axis.free
 
 
 def _over_data(axis: Axis) -> bool:

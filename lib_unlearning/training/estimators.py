@@ -29,15 +29,14 @@ class TargetModel:
         self.num_classes = num_classes
         self.only_class: int | None = None
 
-    def fit(self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> TargetModel:
-        """Train on features [n, d] and labels [n], weights [n] if given. Records of one class make a constant model."""
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> TargetModel:
+        """Train on features [n, d] and labels [n]. Records of one class make a constant model."""
         classes = np.unique(labels)
         if len(classes) == 1:
             self.only_class = int(classes[0])
             self.estimator = None
         else:
-            more = {} if weights is None else {"sample_weight": weights}
-            self.estimator.fit(features, labels, **more)
+            self.estimator.fit(features, labels)
         return self
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
@@ -56,17 +55,14 @@ class EstimatorTrainer(Trainer):
     Args:
         make: gives an unfitted estimator for training labels and a seed.
         title: the family's name.
-        weighs: whether a gap in the training records is a record of weight 0: random choices that go by a record's
-            number, such as a forest's bootstrap, then stay what they were for all others.
     """
 
     in_pieces = True
 
-    def __init__(self, dataset: Dataset, make: MakeEstimator, title: str, weighs: bool = False) -> None:
+    def __init__(self, dataset: Dataset, make: MakeEstimator, title: str) -> None:
         self.dataset = dataset
         self.title = title
         self._make = make
-        self._weighs = weighs
 
     def fit(self, tasks: Sequence[TrainingTask]) -> list[TargetModel]:
         """One fitted model a task."""
@@ -80,8 +76,4 @@ class EstimatorTrainer(Trainer):
     def _fit_one(self, task: TrainingTask) -> TargetModel:
         labels = self.dataset.labels[task.records]
         model = TargetModel(self._make(labels, task.seed), self.dataset.num_classes)
-        if not self._weighs or len(np.unique(labels)) < 2:
-            return model.fit(self.dataset.rows(task.records), labels)
-        places, holds = task.filled()
-        standing = np.where(holds < 0, places, task.records[holds])
-        return model.fit(self.dataset.rows(standing), self.dataset.labels[standing], (holds >= 0).astype(np.float64))
+        return model.fit(self.dataset.rows(task.records), labels)
