@@ -19,6 +19,7 @@ from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.readers.cells import is_nested
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
@@ -255,13 +256,9 @@ def read_table(path: Path, flag: str) -> dict[str, np.ndarray]:
     if not len(frame):
         raise UserError(f"{flag} {path} holds no rows")
     for name in frame.columns:
-        if frame[name].dtype == object and frame[name].map(_is_nested).any():
+        if frame[name].dtype == object and frame[name].map(is_nested).any():
             raise UserError(f"{flag} {path}: column {name} holds lists; a cell is one value")
     return {name: frame[name].to_numpy() for name in frame.columns}
-
-
-def _is_nested(cell: object) -> bool:
-    return hasattr(cell, "__len__") and not isinstance(cell, str | bytes)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

@@ -62,6 +62,19 @@ def parsed(word: str) -> float:
         return float("nan")
 
 
+def exactly(word: str) -> Decimal | None:
+    """A cell as the number that it writes, to the last digit; None if it is none."""
+    if not is_number(word):
+        return None
+    value = Decimal(word)
+    return value.normalize() if value.is_finite() else None
+
+
+def is_nested(cell: object) -> bool:
+    """Whether a cell holds several values, or bytes of a meaning of their own."""
+    return hasattr(cell, "__len__") and not isinstance(cell, str)
+
+
 def is_number(word: str) -> bool:
     """Whether a cell is meant as a number, be it finite or not."""
     try:

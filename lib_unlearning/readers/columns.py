@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lib_unlearning.readers.tables import Column, Numbers, Words, plain_text, wo
 
 _SURE = 15  # letters of a number that 64 bits tell from all others
 _BEGINS_AS_NUMBER = re.compile(r"\W*\d")
+_FIRST_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_FEW_NUMBERS = 2  # from which on distinct numbers among words are no accident
 _STRAY_SHARE, _STRAY_WORDS = 0.01, 10  # up to so many words among numbers are a mistake, more are codes
 _KEPT = 0.95  # of the distinct values, after rounding to 32 bits
 
@@ -200,7 +203,7 @@ def guessed(column: Column, path: Path, name: str, commas: bool = False) -> Enco
     plain = _plainly(column, path, name, commas)
     if plain is not None:
         return as_numbers(plain, path, name)
-    if len(wrong) < len(words) / 2:
+    if len(wrong) <= len(words) - _FEW_NUMBERS:
         bad = set(wrong)
         stray = np.isin(column.codes, [number for number, word in enumerate(column.distinct) if word in bad])
         if len(wrong) < _STRAY_WORDS and stray.mean() <= max(_STRAY_SHARE, 1 / len(column)):
@@ -214,16 +217,31 @@ def guessed(column: Column, path: Path, name: str, commas: bool = False) -> Enco
             wrong[0],
             name,
         )
-    elif sum(_BEGINS_AS_NUMBER.match(word) is not None for word in words) > len(words) / 2:
+    elif sum(_BEGINS_AS_NUMBER.match(word) is not None for word in words) > len(words) / 2 or _disordered(words):
+        with_digits = [word for word in wrong if _FIRST_NUMBER.search(word)]
         LOGGER.warning(
             "%s, column %s: %d words such as %r have digits and are no numbers; kept as a category, in alphabetical "
             "order",
             path,
             name,
-            len(wrong),
-            wrong[0],
+            len(with_digits),
+            with_digits[0],
         )
     return as_category(column)
+
+
+def _disordered(words: Sequence[str]) -> bool:
+    """Whether the alphabet puts words in another order than the numbers in them have."""
+    found = [_FIRST_NUMBER.search(word) for word in sorted(words)]
+    values = [_roughly(part[0]) for part in found if part]
+    return any(later < earlier for earlier, later in pairwise(values))
+
+
+def _roughly(number: str) -> float:
+    """Digits with points and commas as a number: the last mark, if it stands once, is the decimal one."""
+    whole, mark, rest = number.rpartition("," if number.rfind(",") > number.rfind(".") else ".")
+    digits = re.sub(r"[.,]", "", whole)
+    return float(f"{digits}.{rest}" if mark and mark not in whole else digits + rest)
 
 
 def _one_spelling(column: Words, path: Path, name: str) -> Words:

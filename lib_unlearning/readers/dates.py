@@ -20,6 +20,8 @@ _SAMPLE = 50  # cells
 _NUMERIC_DATE = re.compile(
     r"(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})\b(?P<rest>.*)"
 )
+_CLOCK = re.compile(r"\d:\d")
+_ZONE = re.compile(r"\d:\d\d\S* ?(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
 _HAS_YEAR = re.compile(r"(?<!\d)\d{4}|\d{1,2}[./-]\d{1,2}[./-]\d{2}")
 
 
@@ -28,6 +30,7 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
     import pandas as pd
 
     words = column.words() if isinstance(column, Numbers) else column
+    _warn_of_zones(words.distinct, path, name)
     texts = pd.Series(_one_order(words.distinct, path, name), dtype=object)
     times = _times(texts)
     # A cell without a year would be completed by today's.
@@ -46,6 +49,14 @@ def as_date(column: Column, path: Path, name: str) -> Encoded:
     days = np.where(times.isna(), np.nan, micros / 86_400e6)
     found = as_numbers(Numbers(days[words.codes]), path, name)
     return Encoded(found.values, "date, days", found.distinct, found.missing)
+
+
+def _warn_of_zones(words: Sequence[str], path: Path, name: str) -> None:
+    zoned = [word for word in words if _ZONE.search(word)]
+    bare = [word for word in words if word and not _ZONE.search(word) and _CLOCK.search(word)]
+    if zoned and bare:
+        told = "%s, column %s: %r states a time zone and %r none, which is read as UTC"
+        LOGGER.warning(told, path, name, zoned[0], bare[0])
 
 
 def _times(texts: pd.Series) -> pd.Series:

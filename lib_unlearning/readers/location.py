@@ -41,6 +41,7 @@ KAGGLE_COLUMNS = (
 _PLACE = re.compile(r"\s*(-?\d+(?:\.\d+)?)[\s,;]+(-?\d+(?:\.\d+)?)\s*")  # latitude and longitude of a cell
 _SAMPLE = "Foursquare check-ins in New York, 2012-2013"
 SAMPLE_SOURCE = f"{_SAMPLE}, PyPI package mat-data 0.1rc6"
+_WIDEST_CITY = 3.0  # degrees
 _CITIES = {"New York": (40.3, 41.2, -74.6, -73.3), "Tokyo": (35.2, 36.1, 139.2, 140.4)}  # south, north, west, east
 
 
@@ -149,7 +150,7 @@ def _checkins(path: Path) -> CheckIns:
         found = tables.read_spelled(member, tables.own_names(member, names), names, names)
         local = _times(found["date_time"], path, "date_time")
         venue = _cells(found["lat_lon"])
-        here = _source(local, *_middle(venue))
+        here = _source(local, _places(venue))
         source = SAMPLE_SOURCE if here == _SAMPLE else here
         return CheckIns(venue, _hour_of_week(local), _cells(found["root_type"]), source)
     headless = _headless(path)
@@ -171,34 +172,37 @@ def _checkins(path: Path) -> CheckIns:
     offset = as_written(table["offset_minutes"], path, "offset_minutes").astype(np.float64)
     utc = _times(table["utc_time"], path, "utc_time", "%a %b %d %H:%M:%S %z %Y").dt.tz_localize(None)
     local = utc + pd.to_timedelta(offset, unit="min")
-    place = [float(np.median(as_written(table[name], path, name))) for name in ("latitude", "longitude")]
-    return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), _source(local, *place))
+    places = np.column_stack([as_written(table[name], path, name) for name in ("latitude", "longitude")])
+    return CheckIns(_cells(table["venue"]), _hour_of_week(local), _cells(table["category"]), _source(local, places))
 
 
-def _source(local: pd.Series, latitude: float, longitude: float) -> str:
+def _source(local: pd.Series, places: np.ndarray) -> str:
     """Where and when check-ins were made, told by themselves."""
     years = "-".join(str(year) for year in dict.fromkeys((local.dt.year.min(), local.dt.year.max())))
-    return f"Foursquare check-ins in {_city(latitude, longitude)}, {years}"
+    return f"Foursquare check-ins in {_city(places)}, {years}"
 
 
-def _middle(venues: np.ndarray) -> tuple[float, float]:
-    """Median latitude and longitude of cells "40.7 -74.0" [n]; NaN where none is of that form."""
+def _places(venues: np.ndarray) -> np.ndarray:
+    """Latitudes and longitudes [k, 2] of the cells "40.7 -74.0" among venues [n]."""
     found = [_PLACE.fullmatch(str(cell)) for cell in np.unique(venues)]
-    places = [(float(part[1]), float(part[2])) for part in found if part]
-    latitude, longitude = np.median(places, axis=0) if places else (np.nan, np.nan)
-    return float(latitude), float(longitude)
+    return np.array([(float(part[1]), float(part[2])) for part in found if part]).reshape(-1, 2)
 
 
 def _cells(column: tables.Column) -> np.ndarray:
     return (column.words() if isinstance(column, tables.Numbers) else column).cells()
 
 
-def _city(latitude: float, longitude: float) -> str:
-    """Where the check-ins are, by their middle."""
+def _city(places: np.ndarray) -> str:
+    """Where check-ins [k, 2] are, by their middle, if they are in one place."""
+    if not len(places):
+        return "an unnamed city"
+    if (np.ptp(np.quantile(places, (0.02, 0.98), axis=0), axis=0) > _WIDEST_CITY).any():
+        return "several cities"
+    latitude, longitude = np.median(places, axis=0)
     for name, (south, north, west, east) in _CITIES.items():
         if south < latitude < north and west < longitude < east:
             return name
-    return f"a city at {latitude:.1f}, {longitude:.1f}" if np.isfinite(latitude) else "an unnamed city"
+    return f"a city at {latitude:.1f}, {longitude:.1f}"
 
 
 def _times(column: tables.Column, path: Path, name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pd.Series:

@@ -68,6 +68,7 @@ def read(path: Path, options: TableOptions) -> RawDataset:
     """
     table = _table(path, options)
     _check_names(path, list(table), options)
+    _check_header_stands_once(path, table)
     labels, classes = _labels(table.pop(options.label), path, options.label)
     chosen = {name: column for name, column in table.items() if name not in options.drop}
     if not chosen:
@@ -140,6 +141,17 @@ def _check_names(path: Path, names: list[str], options: TableOptions) -> None:
                 raise UserError(f"--{flag} {name}: this is the label column")
 
 
+def _check_header_stands_once(path: Path, table: Mapping[str, Column]) -> None:
+    """Raise `UserError` where files were put one behind the other, each with its first line."""
+    same = np.ones(len(next(iter(table.values()))), dtype=bool)
+    for name, column in table.items():
+        if isinstance(column, Numbers) or name not in column.distinct:
+            return
+        same &= column.codes == column.distinct.index(name)
+    if same.any():
+        raise UserError(f"{path}, record {int(np.flatnonzero(same)[0]) + 1} is the header once more; take it out")
+
+
 def _warn_of_columns(path: Path, told: Iterable[Mapping[str, object]]) -> None:
     for column in told:
         if column["identifier"]:
@@ -182,13 +194,13 @@ def _alike(classes: list[str]) -> list[list[str]]:
     """Groups of classes that case, accents' form, blanks, quotes or hyphens between letters alone tell apart, or that
     are one number or truth value."""
     known: dict[str, list[str]] = {}
-    truths = dict.fromkeys(("true", "yes", "t", "y"), "1.0") | dict.fromkeys(("false", "no", "f", "n"), "0.0")
+    truths = dict.fromkeys(("true", "yes", "t", "y"), "1") | dict.fromkeys(("false", "no", "f", "n"), "0")
     for text in classes:
         bare = cells.without_units([text])
-        value = cells.parsed((cells.written_as(bare) or ("", bare))[1][0])
+        value = cells.exactly((cells.written_as(bare) or ("", bare))[1][0])
         plain = unicodedata.normalize("NFC", text).casefold()
         plain = _BETWEEN_LETTERS.sub("", re.sub(r"[\s'\"]", " ", plain)).replace(" ", "")
-        known.setdefault(repr(value) if np.isfinite(value) else truths.get(plain, plain), []).append(text)
+        known.setdefault(truths.get(plain, plain) if value is None else str(value), []).append(text)
     return [found for found in known.values() if len(found) > 1]
 
 
@@ -299,5 +311,7 @@ def _read_parquet(path: Path) -> dict[str, Column]:
             values = part.to_numpy(dtype=np.float64, na_value=np.nan) if part.isna().any() else part.to_numpy()
             found[str(name)] = Numbers(values)
         else:
+            if part.map(cells.is_nested).any():
+                raise UserError(f"{path}, column {name} holds lists, records or bytes, where a cell is one value")
             found[str(name)] = words_of("" if pd.isna(cell) else str(cell) for cell in part)
     return found

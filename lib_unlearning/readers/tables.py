@@ -16,44 +16,31 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.readers.other_formats import other_format
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # A table may unpack to this many bytes.
 MAX_BYTES = 2**30
+
+
+def _spellings(word: str) -> list[str]:
+    """A word in all mixtures of small letters and capitals."""
+    return ["".join(letters) for letters in product(*({letter.lower(), letter.upper()} for letter in word))]
+
+
 # Cells that say that there is no value.
 MISSING = (
-    "",
-    "?",
-    "NA",
-    "na",
-    "Na",
-    "N/A",
-    "n/a",
-    "N.A.",
-    "#N/A",
-    "#NA",
-    "#DIV/0!",
-    "<NA>",
-    "NaN",
-    "nan",
-    "Nan",
-    "NAN",
-    "NaT",
-    "NULL",
-    "null",
-    "Null",
-    "-",
-    "--",
-    ".",
-    "\\N",
+    *("", "?", "#N/A", "#NA", "#DIV/0!", "<NA>", "NaT", "-", "--", ".", "\\N"),
+    *(spelling for word in ("na", "n/a", "n.a.", "nan", "null") for spelling in sorted(_spellings(word))),
 )
 _BESIDE_PLUS = tuple(mark for mark in MISSING if mark != "-")  # a minus is a value where all others are plus
 _CHUNK = 50_000  # rows
@@ -238,6 +225,9 @@ def form_of(path: Path, asked: Form) -> Form:
         text = start.decode(encoding, errors="replace")
     except (LookupError, UnicodeError) as error:
         raise UserError(f"--encoding {encoding}: there is no such encoding") from error
+    other = other_format(start, text)
+    if other is not None:
+        raise UserError(f"{path} is {other}; save it as CSV or Parquet and name that with --source")
     said = _SAID.match(text)
     text = text[said.end() :] if said else text
     separator = asked.delimiter or (said[1] if said else _separator(text))
@@ -285,7 +275,7 @@ def first_fields(path: Path, asked: Form | None = None) -> list[str]:
     try:
         form = form_of(path, asked or Form())
         with io.TextIOWrapper(open_bytes(path, _HEADER), encoding=form.encoding, newline="") as handle:
-            return [name.strip() for name in next(_rows(_after(handle, form), form), [])]
+            return [name.strip().strip("\ufeff").strip() for name in next(_rows(_after(handle, form), form), [])]
     except (UserError, OSError, *_DAMAGE):
         return []
 
@@ -533,10 +523,21 @@ class _Reading:
                     if record > 0 and len(row) != len(names):
                         raise UserError(
                             f"{self.path}, record {record}: {len(row)} fields, not {len(names)}; correct it"
-                            f" (separated by {form.delimiter!r}; --delimiter names another)"
+                            f" (separated by {form.delimiter!r}; --delimiter names another){_why(record, row, names)}"
                         )
             except csv.Error as error:
                 raise UserError(f"{self.path}, record {record}: {error_text(error)}; correct it") from error
+
+
+def _why(record: int, row: Sequence[str], names: Sequence[str]) -> str:
+    """What may have made a record longer or shorter than the header, for the end of a message."""
+    if names[0].startswith(("#", "%", "//")):
+        return "; if the first line is a comment, take it out"
+    if record == 1 and len(row) == len(names) + 1:
+        return "; if its first field names the row, give that column a name in the first line"
+    if any("\n" in field for field in row):
+        return "; a quotation mark may open in it that is not closed"
+    return ""
 
 
 class _Builder:

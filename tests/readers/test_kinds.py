@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lib_unlearning.errors import UserError
-from lib_unlearning.readers import adult, images, own_table
+from lib_unlearning.readers import adult, images, location, own_table
 from lib_unlearning.readers.own_table import TableOptions
 from lib_unlearning.readers.raw import RawDataset
 from tests.readers.test_readers import write_cifar10
@@ -418,3 +418,121 @@ def test_adults_columns_alone_do_not_make_it_adult(count: int, tmp_path: Path) -
     )
     (tmp_path / "adult.csv").write_text(f"{head}\n{rows}", encoding="utf-8")
     assert ("not Adult as published" in adult.read(tmp_path / "adult.csv").details.get("source", "")) == (count == 500)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["US$10.50", "US$9.90", "US$100.00"],
+        ["A$10.50", "A$9.90"],
+        ["Rs. 10", "Rs. 9"],
+        ["R$ 1.234,50", "R$ 9,90"],
+        ["USD 5", "EUR 10", "USD 7"],
+        ["item 10", "item 9"],
+    ],
+)
+def test_an_order_that_the_alphabet_turns_round_is_said(
+    cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table(tmp_path, [cells[number % len(cells)] for number in range(60)], delimiter="\t")
+    assert "have digits and are no numbers; kept as a category, in alphabetical order" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2", "3", "4", "10"] * 11 + ["refused", "unknown", "other", "none of these", "skipped"],
+        ["10", "9"] * 20 + ["low", "high", "middle"] * 6,
+        ["True", "1", "0", "False"] * 15,
+        ["10", "9", "low", "high"] * 15,
+    ],
+)
+def test_numbers_among_as_many_words_are_said(
+    cells: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table(tmp_path, cells)
+    assert "among numbers; kept as a category (--numeric x refuses them)" in caplog.text
+
+
+@pytest.mark.parametrize("mark", ["N/a", "nAn", "NuLL", "n.A.", "nA"])
+def test_marks_of_missing_values_in_any_mixture_of_letters(mark: str, tmp_path: Path) -> None:
+    found = table(tmp_path, ["3", mark, "5"] * 20)
+    assert found.features[1, 0] < 3
+    path = tmp_path / "label.csv"
+    path.write_text("x,risk\n" + "".join(f"{n},{('a', 'b', mark)[n % 3]}\n" for n in range(30)), encoding="utf-8")
+    with pytest.raises(UserError, match="the label is missing"):
+        own_table.read(path, TableOptions(label="risk"))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "is an old workbook"),
+        (b"SQLite format 3\x00" + bytes(2000), "is a SQLite database"),
+        (pickle.dumps([1, 2, 3] * 100), "is a pickle"),
+        (b'[{"x": 1, "risk": "a"},\n {"x": 2, "risk": "b"}]\n', "is JSON"),
+        (b'{"x": 1, "risk": "a"}\n{"x": 2, "risk": "b"}\n', "is JSON"),
+        (b"[\n  {\n", "is JSON"),
+        (b"<table>\n<tr><td>x</td></tr>\n</table>\n", "is HTML or XML"),
+        (b"% people\n@RELATION people\n@ATTRIBUTE x NUMERIC\n", "is ARFF"),
+        (b"# made by hand\nx,y,risk\n1,2,a\n3,4,b\n", "if the first line is a comment, take it out"),
+        (b"x,risk\nr1,1,a\nr2,2,b\n", "if its first field names the row"),
+        (b'x,y,risk\n1,2,a\n3,"4,b\n5,6,a\n7,8,b\n', "a quotation mark may open in it that is not closed"),
+        (b"x,y,risk\n1,2,a\n3,4,b\nx,y,risk\n5,6,a\n", "record 3 is the header once more"),
+        (b"x,y,risk\nu,v,a\nw,v,b\nx,y,risk\nu,v,a\n", "record 3 is the header once more"),
+    ],
+)
+def test_the_true_cause_is_named(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "people.data"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=told) as raised:
+        own_table.read(path, TableOptions(label="risk"))
+    assert "\n" not in str(raised.value)
+
+
+def test_names_may_begin_with_brackets_or_marks(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes("\ufeff\ufeffrisk,#n,[id]\n".encode() + b"a,1,2\nb,3,4\n" * 20)
+    assert own_table.read(path, TableOptions(label="risk")).details["columns"] == ["#n", "[id]"]
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, b"12"])
+def test_parquet_cells_that_are_several_values_are_refused(cell: object, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"x": [cell] * 60, "risk": ["a", "b"] * 30}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="column x holds lists, records or bytes"):
+        own_table.read(tmp_path / "t.parquet", TableOptions(label="risk"))
+
+
+def test_long_numbers_as_classes_are_not_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x,risk\n" + "".join(f"{n},{BIG + n % 2}.0\n" for n in range(40)), encoding="utf-8")
+    assert len(own_table.read(path, TableOptions(label="risk")).classes) == 2
+    assert "differ in spelling only" not in caplog.text
+
+
+def test_times_with_and_without_a_zone_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cells = ["2020-01-01 10:00:00", "2020-01-02T10:00:00+02:00"]
+    table(tmp_path, [cells[number % 2] for number in range(40)], date=("x",))
+    assert "states a time zone" in caplog.text
+    caplog.clear()
+    table(tmp_path, [cells[0], "2020-01-05 10:00:00"] * 20, date=("x",))
+    assert "time zone" not in caplog.text
+
+
+def test_pictures_that_are_not_the_published_ones_are_called_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-py"
+    write_cifar10(folder, rng.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8), np.arange(60) % 10)
+    found = images.read_cifar10(folder)
+    assert found.details["source"] == "pictures in CIFAR-10's format, not CIFAR-10 as published"
+    assert "not CIFAR-10 as published" in caplog.text
+
+
+def test_check_ins_of_several_cities_are_of_no_city() -> None:
+    there = np.tile([[40.7, -74.0], [35.7, 139.7]], (50, 1))
+    assert location._city(there) == "several cities"
+    assert location._city(there[::2]) == "New York"
+    assert location._city(np.array([[51.5, 0.0]])) == "a city at 51.5, 0.0"
