@@ -586,6 +586,10 @@ def _name_peers(values: dict[str, Any]) -> None:
         ("shadow_original_model", models.PEERS),
         ("attack_model", PEER_ATTACKS),
     ):
+        if name != "shadow_original_model" and values[name] not in peers:
+            LOGGER.warning(
+                "--peer_models: the released code's %s is the one here; nothing changes for it", values[name]
+            )
         values[name] = peers.get(values[name], values[name])
 
 

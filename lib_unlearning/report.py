@@ -189,8 +189,9 @@ def described_study(title: str, settings: Settings, attacked: bool = True) -> st
 
 
 def _randomness(settings: Settings) -> str:
-    """What retraining of networks shares with the original, in a word; it says little of other families."""
-    return f" ({settings.retrain_randomness})" if "num_epochs" in settings.flat() else ""
+    """What retraining of networks and forests shares with the original, in a word; other families draw nothing."""
+    draws = "num_epochs" in settings.flat() or any(hasattr(o.options, "leaves_gap") for o in settings.origins.values())
+    return f" ({settings.retrain_randomness})" if draws else ""
 
 
 def published(

@@ -26,6 +26,7 @@ from lib_unlearning.reporting.comparisons import (
     Panel,
     alike_but_for,
     data_label,
+    is_papers,
     model_label,
     panels,
     usual_budget,
@@ -69,13 +70,9 @@ class _Pair:
         return (self.estimate.value, self.estimate.error) != (0.0, 0.0)
 
 
-# Data sets that the project brings; tables of one's own are not judged by the paper's claims.
-_DATA = ("adult", "accident", "location", "mnist", "cifar10", "stl10")
-
-
 def judge(findings: Sequence[Finding]) -> list[Verdict]:
     """A verdict on every claim that the findings bear on."""
-    known = [finding for finding in findings if finding.settings["dataset_name"] in _DATA]
+    known = [finding for finding in findings if is_papers(finding.settings)]
     today = {verdict.claim: verdict for verdict in _judged([_as_papers(part) for part in known if _is_today(part)])}
     return [
         replace(verdict, today=f"{today[verdict.claim].verdict}: {today[verdict.claim].measured}")
@@ -101,9 +98,7 @@ def _as_papers(finding: Finding) -> Finding:
 
 def sentences(findings: Sequence[Finding]) -> list[str]:
     """What else the findings on the project's data sets say beside the claims, each computed from all of them."""
-    known = [
-        part for part in findings if part.settings["dataset_name"] in _DATA and part.settings["attacks"] == "paper"
-    ]
+    known = [part for part in findings if is_papers(part.settings) and part.settings["attacks"] == "paper"]
     placebo = [part for part in known if part.settings["placebo"]]
     remaining = [part for part in known if _asks_remaining(part)]
     deletions = [part for part in known if part not in placebo and part not in remaining]

@@ -119,6 +119,11 @@ def same_data(settings: Settings) -> bool:
     return all(settings[f"shadow_{name}"] == settings[name] for name in ("dataset_name", "original_label"))
 
 
+def is_papers(settings: Settings) -> bool:
+    """Whether the data set is one that the project brings; tables of one's own are not judged by the paper's claims."""
+    return settings["dataset_name"] in ("adult", "accident", "location", "mnist", "cifar10", "stl10")
+
+
 def same_model(settings: Settings) -> bool:
     """Whether shadow and target side train the same family."""
     return bool(settings["shadow_original_model"] == settings["original_model"])
@@ -174,7 +179,7 @@ def _base(settings: Settings) -> bool:
 
 def model_label(settings: Settings) -> str:
     """A target family with what makes it another one: "MLPTorch, 30 epochs, matched"; networks name the randomness of
-    their retraining, the largest factor there is for them."""
+    their retraining, the largest factor there is for them, and all others that which is not the default."""
     name = str(settings["original_model"])
     if "num_epochs" in settings:
         name += f", {settings['num_epochs']} epochs"
@@ -186,8 +191,9 @@ def model_label(settings: Settings) -> str:
         name += f", {settings['solver']}"
     if settings.get("accelerate"):
         name += ", accelerated"
-    if "num_epochs" in settings and "retrain_randomness" in settings:
-        name += f", {settings['retrain_randomness']}"
+    randomness = settings.get("retrain_randomness", "matched")
+    if randomness != "matched" or ("num_epochs" in settings and "retrain_randomness" in settings):
+        name += f", {randomness}"
     return name
 
 

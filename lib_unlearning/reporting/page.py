@@ -20,6 +20,7 @@ from lib_unlearning.reporting.comparisons import (
     data_label,
     defense_label,
     is_open,
+    is_papers,
     model_label,
     same_data,
     same_model,
@@ -61,6 +62,14 @@ class Section:
     shown: list[Panel]
     figures: list[Figure]
     limit: float
+
+    @property
+    def lesson(self) -> str:
+        """What the paper says of it, where its data sets are among the panels."""
+        kinds = {is_papers(finding.settings) for panel in self.panels for _, finding in panel.points}
+        if kinds == {True} or not self.comparison.lesson.startswith("The paper"):
+            return self.comparison.lesson
+        return f"{self.comparison.lesson} Own tables among these are not judged by it." if True in kinds else ""
 
     @property
     def tables(self) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Privacy, TrainingSettings, TrainingTask
 
+_NO_NOISE = 1e-6  # below, accountants search long for a bound that says nothing
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,6 +62,8 @@ def check_delta(count: int, privacy: Privacy) -> None:
 @lru_cache(maxsize=64)
 def spent_epsilon(privacy: Privacy, sigma: float, rate: float, steps: int) -> float:
     """Epsilon of all steps at the privacy's delta, at least 0; infinite where the accountant finds no bound."""
+    if sigma < _NO_NOISE:
+        return math.inf
     accountant = create_accountant(privacy.accountant)
     accountant.history = [(sigma, rate, steps)]
     with warnings.catch_warnings():

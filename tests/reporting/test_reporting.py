@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib_unlearning import exposed_records, run_files, wording
+from lib_unlearning import exposed_records, report, run_files, wording
 from lib_unlearning.attacks.still_there import StillThere
 from lib_unlearning.cache.files import digest, unfinished, write_json
 from lib_unlearning.cache.layout import UNFINISHED, Layout
 from lib_unlearning.construct_feature import BASELINE, FEATURES
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import Answers, PosteriorSet
-from lib_unlearning.reporting import archive, claims, page, style, tables
+from lib_unlearning.reporting import archive, claims, comparisons, page, style, tables
 from lib_unlearning.reporting.archive import CHOSEN
 from lib_unlearning.reporting.build import build_report
 from lib_unlearning.reporting.comparisons import COMPARISONS, panels
@@ -603,3 +603,23 @@ def test_every_row_of_all_attacks_is_named_apart(tmp_path: Path) -> None:
 def test_the_planner_says_of_which_sizes_intervals_show_it(lows: tuple, crossing: int | None, told: str) -> None:
     aucs = [Estimate(low + 0.05, low, low + 0.1, 0.02) for low in lows]
     assert tables._shown_not_to([1, 10], aucs, 0.6, crossing) == told
+
+
+def test_own_tables_are_not_told_what_the_paper_says(tmp_path: Path) -> None:
+    own = ["--dataset_name=mine", "--original_label=risk"]
+    lesson = COMPARISONS["scratch"].lesson
+    for flags, told in ((own, False), ([], True)):
+        write_run(tmp_path, 2.0, *flags)
+        build_report(Layout(tmp_path), None, 0.6)
+        whole = (Layout(tmp_path).report / "report.html").read_text(encoding="utf-8")
+        assert (lesson in whole) == told
+    assert f"{lesson} Own tables among these are not judged by it." in whole
+
+
+def test_randomness_of_forests_is_named(tmp_path: Path) -> None:
+    for number, kind in enumerate(("matched", "shared", "fresh")):
+        write_run(tmp_path, 1.0 + number / 10, "--original_model=RF", f"--retrain_randomness={kind}")
+    labels = {comparisons.model_label(finding.settings) for finding in findings(tmp_path)}
+    assert labels == {"RF", "RF, shared", "RF, fresh"}
+    settings = parse_settings(["--exp=mem_inf", "--original_model=RF", "--retrain_randomness=shared"])
+    assert "scratch (shared)" in report.described_study("adult / income", settings)

@@ -178,3 +178,8 @@ def test_the_noise_of_a_budget_is_searched_once(dataset: Dataset) -> None:
     trainer.fit([TrainingTask(np.arange(number, number + 200), number) for number in range(5)])
     found = privacy_budget.noise_for.cache_info()
     assert (found.misses, found.hits) == (1, 4)
+
+
+@pytest.mark.parametrize("sigma", [1e-160, 1e-30, 1e-7])
+def test_next_to_no_noise_is_unbounded_at_once(sigma: float) -> None:
+    assert privacy_budget.spent_epsilon(Privacy(sigma=sigma), sigma, 0.1, 100) == np.inf
