@@ -606,14 +606,15 @@ def test_the_planner_says_of_which_sizes_intervals_show_it(lows: tuple, crossing
 
 
 def test_own_tables_are_not_told_what_the_paper_says(tmp_path: Path) -> None:
-    own = ["--dataset_name=mine", "--original_label=risk"]
-    lesson = COMPARISONS["scratch"].lesson
-    for flags, told in ((own, False), ([], True)):
-        write_run(tmp_path, 2.0, *flags)
-        build_report(Layout(tmp_path), None, 0.6)
-        whole = (Layout(tmp_path).report / "report.html").read_text(encoding="utf-8")
-        assert (lesson in whole) == told
-    assert f"{lesson} Own tables among these are not judged by it." in whole
+    write_run(tmp_path, 2.0)
+    (papers,) = findings(tmp_path)
+    own = replace(papers, settings={**papers.settings, "dataset_name": "mine"})
+    comparison = COMPARISONS["scratch"]
+    told = [
+        page.Section("scratch", comparison, panels(comparison, found), [], [], 0.6).lesson
+        for found in ([papers], [own], [papers, own])
+    ]
+    assert told == [comparison.lesson, "", f"{comparison.lesson} Own tables among these are not judged by it."]
 
 
 def test_randomness_of_forests_is_named(tmp_path: Path) -> None:
