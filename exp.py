@@ -26,7 +26,7 @@ from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import remove_stale_temporaries, unfinished, write_json
+from lib_unlearning.cache.files import check_writable, remove_stale_temporaries, unfinished, write_json
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.cluster import cluster
@@ -294,7 +294,7 @@ class Reconstruct:
         dataset, sets = study.dataset["target"], study.split["target"].sample_sets
         with watch.stage("reconstruct"):
             requests = [part.requests for part in sets]
-            linear = is_linear(views["shadow"], settings.seed)
+            linear = is_linear(views["target"], settings.seed)  # it is the target that is asked and rebuilt from
             pool = study.split["target"].positive
             found = reconstruct(views["target"], dataset, pool, requests, settings.seed, linear)
         overlap = mean_overlap(sets)
@@ -365,6 +365,8 @@ class Audit:
             return 0
         if inputs.verify is not None:
             return self._verify(inputs.verify)
+        if inputs.pack is not None:
+            check_writable(inputs.pack)
         if inputs.service is not None:
             from lib_unlearning.audit.service import audit_service
 

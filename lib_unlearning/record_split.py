@@ -84,10 +84,15 @@ def mean_overlap(sample_sets: Sequence[SampleSet]) -> float:
     return float((counts * (counts - 1)).sum() / (pairs * len(sample_sets[0].records)))
 
 
+def most_records(num_records: int) -> int:
+    """Records that a sample set may hold at most: those of a side that are no strangers."""
+    return int(int(num_records * _SHADOW_SHARE) * _POSITIVE_SHARE)
+
+
 def suitable_size(num_records: int) -> int:
     """Records a sample set for a data set of `num_records`: 2,000, or so few that two sets share about a sixth, but 20
     at the least, as far as there are so many."""
-    pool = int(int(num_records * _SHADOW_SHARE) * _POSITIVE_SHARE)
+    pool = most_records(num_records)
     return max(min(_SMALLEST_SET, pool), min(_USUAL_SET, pool // 6))
 
 

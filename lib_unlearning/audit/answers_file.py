@@ -23,6 +23,7 @@ from lib_unlearning.readers.cells import is_nested
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.seeds import spawn
 from lib_unlearning.settings import AuditInputs
+from lib_unlearning.statistics.intervals import OVERLAP
 
 # The attack that counts where there is nothing to choose it on: the first that can be used.
 _UNCHOSEN = ("residual_gradient", "label_logit", "residuals")
@@ -32,6 +33,14 @@ _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _MOST_BYTES = 8 * 2**30
 _FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
+_INVENTED, _BY_RECORD = "invented", "by record"
+# What a reader must know of what stands for sample sets.
+_INSTEAD = {
+    _INVENTED: "--{flag}cases names no sets: cases were divided at random, as if all were independent.",
+    _BY_RECORD: "--{flag}cases asks about the same records in several sets: cases were divided by record, so that "
+    "nothing is judged on a record that it learned from; how much models differ is not in the intervals.",
+}
+_SURELY = 1e-6  # chance below which labels that agree are those of the same records
 _SWAPPED = 3.5  # standard errors by which answers to deleted records must have become better
 
 
@@ -60,21 +69,35 @@ class Side:
 
     Attributes:
         cases: answers before and after. retrained: the same with retrained models' in the place of those after.
-        names: [m] what the file calls the cases' records.
-        invented: whether their sample sets had to be invented.
+        names: [m] what the file calls the cases' records; their numbers where it names none.
+        named: whether it names them.
+        sets: what stands for sample sets where the file's own cannot: "" for these, see `_INSTEAD`.
         columns: [c] what the files call the classes.
     """
 
     cases: PosteriorSet
     retrained: PosteriorSet | None
     names: np.ndarray
-    invented: bool
+    named: bool = False
+    sets: str = ""
     columns: list[str] = field(default_factory=list)
 
     def select(self, chosen: np.ndarray) -> Side:
         """Some of the cases."""
         retrained = None if self.retrained is None else self.retrained.select(chosen)
-        return Side(self.cases.select(chosen), retrained, self.names[chosen], self.invented)
+        return replace(self, cases=self.cases.select(chosen), retrained=retrained, names=self.names[chosen])
+
+    def by_record(self, seed: int, allowed: float) -> Side:
+        """The same with all cases of a record in one group, and these in the sample sets' place, where more than a
+        share of the cases are about records that come in other sets as well: nothing is then judged on a record that
+        it learned from, and a record counts once."""
+        pairs = np.unique(np.column_stack([self.cases.record, self.cases.set]), axis=0)
+        often, counts = np.unique(pairs[:, 0], return_counts=True)
+        if np.isin(self.cases.record, often[counts > 1]).mean() <= allowed:
+            return self
+        found = replace(self.cases, set=_record_groups(self.cases, seed))
+        retrained = None if self.retrained is None else replace(self.retrained, set=found.set)
+        return replace(self, cases=found, retrained=retrained, sets=_BY_RECORD)
 
     @property
     def with_few_sets(self) -> Side:
@@ -125,11 +148,11 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "") -> Side:
         _numbered(table["request"], f"{where}: request") if "request" in table else _paired(deleted),
     )
     _check_kinds(cases, files.cases, flag)
-    if "record" in table:
+    if "record" in table and not invented:
         _check_records(cases, names, where)
     _check_order(cases, flag)
     retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
-    return Side(cases, retrained, names, invented, found["before"][1])
+    return Side(cases, retrained, names, "record" in table, _INVENTED if invented else "", found["before"][1])
 
 
 def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str, flag: str) -> dict[str, np.ndarray]:
@@ -217,8 +240,11 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
         files = AnswerFiles(**named)
         sides[side] = read_side(files, inputs.answers, options.seed, prefix)
         digests |= files.digests(side)
-        if sides[side].invented:
-            notes.append(f"--{prefix}cases names no sets: cases were divided at random, as if all were independent.")
+    alone = "shadow" not in sides
+    for side, part in sides.items():
+        sides[side] = part.by_record(options.seed, 0.0 if alone else OVERLAP)
+        if sides[side].sets:
+            notes.append(_INSTEAD[sides[side].sets].format(flag="shadow_" if side == "shadow" else ""))
     target, shadow = sides["target"], sides.get("shadow")
     if shadow is not None:
         _check_sides(target, shadow)
@@ -360,10 +386,19 @@ def _numbered(values: np.ndarray, where: str) -> np.ndarray:
 def invented_sets(deleted: np.ndarray, seed: int) -> np.ndarray:
     """Sets [m] as large as each other, deleted and strangers spread over all."""
     sets = np.empty(len(deleted), dtype=np.int64)
+    count = min(_INVENTED_SETS, max(2, int(np.bincount(deleted, minlength=2).min()) // 2))
     for kind in (0, 1):
         rows = spawn(seed, "invented sets", kind).permutation(np.flatnonzero(deleted == kind))
-        sets[rows] = np.arange(len(rows)) % min(_INVENTED_SETS, max(2, len(rows) // 2))
+        sets[rows] = np.arange(len(rows)) % count
     return sets
+
+
+def _record_groups(cases: PosteriorSet, seed: int) -> np.ndarray:
+    """Groups [m] as large as each other, all cases of a record in one."""
+    records, which = np.unique(cases.record, return_inverse=True)
+    ever_deleted = np.zeros(len(records), dtype=np.int64)
+    np.maximum.at(ever_deleted, which.ravel(), cases.member)
+    return invented_sets(ever_deleted, seed)[which.ravel()]
 
 
 def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
@@ -418,8 +453,24 @@ def _check_sides(target: Side, shadow: Side) -> None:
     pairs = ((target.cases.original, shadow.cases.original), (target.cases.unlearned, shadow.cases.unlearned))
     if all(np.array_equal(*pair) for pair in pairs):
         raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")
+    _check_apart(target, shadow)
     if (target.retrained is None) != (shadow.retrained is None):
         raise UserError("--retrained and --shadow_retrained: both sides are compared with retraining, or neither")
+
+
+def _check_apart(target: Side, shadow: Side) -> None:
+    """Refuse a shadow side that names the target's records: names that both use, always with the same label."""
+    if not (target.named and shadow.named):
+        return
+    labels = [dict(zip(part.names.tolist(), part.cases.label.tolist(), strict=True)) for part in (target, shadow)]
+    shared = labels[0].keys() & labels[1].keys()
+    shares = np.bincount(list(labels[0].values())) / len(labels[0])
+    by_chance = len(shared) * np.log(max((shares**2).sum(), 1e-12))
+    if all(labels[0][name] == labels[1][name] for name in shared) and by_chance < np.log(_SURELY):
+        raise UserError(
+            f"--shadow_cases and --cases name {len(shared)} of the same records: nothing is judged on records that it "
+            "learned from; name others, or, if these are others, by other names"
+        )
 
 
 def _check_order(cases: PosteriorSet, flag: str) -> None:

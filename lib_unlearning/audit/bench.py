@@ -15,7 +15,7 @@ from lib_unlearning.evaluation_cases import evaluation_cases, whole_request
 from lib_unlearning.own_models import Workshop
 from lib_unlearning.parallel import parallel_map
 from lib_unlearning.posterior import PosteriorSet, concatenate, evenly_spaced, obtain_posteriors, query
-from lib_unlearning.record_split import SIDES, SideSettings, SideSplit, draw_split
+from lib_unlearning.record_split import SIDES, SideSettings, SideSplit, draw_split, most_records
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Trainer
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, train_and_unlearn
@@ -72,6 +72,9 @@ class Bench:
                 f"{sizes.unlearning_size} requests: a set holds {size} records, so {size // each} requests of {each}; "
                 "ask for fewer, or raise set_size"
             )
+        most = most_records(len(records))
+        if size > most:
+            raise UserError(f"set_size {size}: of {len(records)} records, each side has {most} to train on; lower it")
         split = draw_split(len(records), dict.fromkeys(SIDES, sizes), more["seed"])
         return Bench(records, trainer, method, split, sizes, **more)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from lib_unlearning.wording import plural, with_interval
 if TYPE_CHECKING:
     import pandas as pd
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object without a description: another in every run
 _FITS = 3  # that an estimate of a model's cost is made from
 
 
@@ -170,7 +172,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
     def _plain_params(self) -> dict[str, Any]:
         """Parameters as JSON has them; the model by its own description."""
         found = self.get_params(deep=False)
-        return {**found, "model": repr(self.model), "unlearn": _named(self.unlearn)}
+        return {**found, "model": _ADDRESS.sub("", repr(self.model)), "unlearn": _named(self.unlearn)}
 
     def _notes(self, bench: Bench) -> list[str]:
         original, unlearned = self.accuracy_
@@ -199,9 +201,11 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
     def _bench(self, features: Any, target: Any, ids: Any = None, sets: int | None = None) -> Bench:
         self._check_parameters()
         regression = not hasattr(self.model, "predict_proba")
+        if isinstance(self.model, type):
+            raise UserError(f"{self.model.__name__} is a class; give one of its objects")
         if not hasattr(self.model, "fit") or (regression and not hasattr(self.model, "predict")):
             raise UserError(f"{type(self.model).__name__} has no fit with predict_proba or predict")
-        if regression and is_classifier(self.model):
+        if regression and _is_classifier(self.model):
             raise UserError(
                 f"{type(self.model).__name__} is a classifier without predict_proba; audit it within a "
                 "CalibratedClassifierCV, or give it one"
@@ -347,6 +351,11 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
 def _named(unlearn: str | Unlearn) -> str:
     return unlearn if isinstance(unlearn, str) else getattr(unlearn, "__name__", type(unlearn).__name__)
+
+
+def _is_classifier(model: Any) -> bool:
+    """What a model says of itself, where it says something."""
+    return isinstance(model, BaseEstimator) and bool(is_classifier(model))
 
 
 def _is_number(value: object) -> bool:

@@ -100,7 +100,9 @@ class Dossier:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of settings, answers and scores: what the report and the pack are known by."""
+        """Hex SHA-256 of what was audited (title, digests of what it rests on, settings), answers and scores: what the
+        report and the pack are known by. When, by which command and how fast is not among it: a second run is the same
+        audit."""
         parts = [self.evidence.cases, self.evidence.retrained or {}]
         answers = [digest_arrays(*vars(case).values()) for sides in parts for _, case in sorted(sides.items())]
         scores = [
@@ -109,7 +111,7 @@ class Dossier:
             for kind in ((found.scores, found.tried) if found else ())
             for name, values in sorted(kind.items())
         ]
-        return digest([plain(self.settings), plain(self.options), answers, scores])
+        return digest([self.title, self.digests, plain(self.settings), plain(self.options), answers, scores])
 
     @property
     def sentence(self) -> str:

@@ -389,7 +389,8 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
         _blind("shuffled membership", "0.5", shuffled, options),
     ]
     leak = _auc(planted, options)
-    seen = FAILED if leak.value <= 0.5 else PASSED if (leak.low or 0.0) > 0.5 else NOT_JUDGED
+    learned = np.ptp(_scored(planted, options)) > 0  # one score for all: so few cases that nothing is learned
+    seen = PASSED if (leak.low or 0.0) > 0.5 else FAILED if leak.value <= 0.5 and learned else NOT_JUDGED
     found = Control("planted leak", "found: above 0.5", leak, seen)
     alone = [
         _no_more("do nothing", "no more than the original alone, by what was learned here", cases, idle, options),

@@ -118,7 +118,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
         return " ".join([few, *directly])
     check_sizes(view.cases.set, view.cases.member, f"--table {inputs.table}")
-    whole = Side(view.cases, None, view.cases.record, invented=True)
+    whole = Side(view.cases, None, view.cases.record)
     evidence, notes = evidence_of(whole, None, options, view)
     return Dossier(
         title=f"models {inputs.model_before} and {inputs.model_after}",
@@ -191,16 +191,19 @@ def read_people(path: Path, label: str | None) -> People:
 
 
 def _without_twins(columns: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The table less the strangers that equal a deleted record in every column: nobody could tell these apart."""
+    """The table less the rows that equal another in every column, deleted records first: nobody could tell these apart,
+    and an attack would be judged on what it learned from."""
     import pandas as pd
 
     deleted = row_flags(columns["deleted"], f"--table {path}") == 1
     rest = pd.DataFrame({name: part for name, part in columns.items() if name != "deleted"})
     rows = pd.util.hash_pandas_object(rest, index=False).to_numpy()
-    twins = ~deleted & np.isin(rows, rows[deleted])
+    order = np.argsort(~deleted, kind="stable")
+    twins = np.ones(len(rows), dtype=bool)
+    twins[order[np.unique(rows[order], return_index=True)[1]]] = False
     if not twins.any():
         return columns
-    LOGGER.warning("--table %s: %s equal deleted records and are left out", path, plural(int(twins.sum()), "stranger"))
+    LOGGER.warning("--table %s: %s equal others and are left out", path, plural(int(twins.sum()), "row"))
     return {name: part[~twins] for name, part in columns.items()}
 
 

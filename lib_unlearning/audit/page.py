@@ -40,6 +40,7 @@ def render(dossier: Dossier, show_ids: bool) -> str:
         attacks=[_attack(name, results, name == found.chosen) for name, results in found.results.items()],
         controls=found.controls,
         value=with_interval,
+        tone=_TONES.get(found.verdict, "soft"),
         exposed=_exposed(dossier) if show_ids else None,
         exposed_of=int(found.exposed.sum()),
         limits=LIMITS,

@@ -40,8 +40,9 @@ def as_posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np
         return softmax(values)
     wrong = improbable(values)
     if len(wrong):
+        row = values[wrong[0]]
+        why = f"it holds {row.min():.4g}" if row.min() < -_SUM else f"it sums to {row.sum():.4g}"
         raise UserError(
-            f"{where}: row {wrong[0] + 1} is no probability (it sums to {values[wrong[0]].sum():.4g}); "
-            "if these are logits, add --answers logits"
+            f"{where}: row {wrong[0] + 1} is no probability ({why}); if these are logits, add --answers logits"
         )
     return np.asarray(np.clip(values, 0, 1))

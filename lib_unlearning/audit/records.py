@@ -46,6 +46,8 @@ class Records:
         if values.ndim != 1 or count != len(values):
             raise UserError(f"y must be one value a record: X has {count:,} records, y has shape {values.shape}")
         names = np.asarray(_ids_of(features) if ids is None else ids)
+        if names.ndim != 1:
+            raise UserError(f"ids have the shape {names.shape}: one for each of the {count:,} records")
         if len(names) != count:
             raise UserError(f"ids: {len(names):,} of them for {count:,} records")
         if _missing(values):

@@ -98,7 +98,7 @@ class ServiceTrainer(Trainer):
     def trained(self, records: np.ndarray, seed: int, purpose: str) -> Answering:
         """A model on records [n]; different purposes are different models, equal ones the same."""
         values = {**_labelled(self.records, records), "seed": seed}
-        identity = self.client.ask(self.client.about.train, values, purpose)
+        identity = self.client.ask(self.client.about.train, values, purpose, _name)
         return Answering(ServiceModel(self.client, identity), self.records)
 
 
@@ -117,18 +117,25 @@ class ServiceUnlearning(UnlearningMethod):
         for number, deletion in enumerate(deletions):
             base = trainer.trained(records, start, f"copy {number}") if trainer.client.about.in_place else original
             values = {**_labelled(trainer.records, deletion.records), "model": base.model.identity}
-            check = str if trainer.client.about.in_place else _other_than(base.model.identity)
+            check = _name if trainer.client.about.in_place else _other_than(base.model.identity)
             identity = trainer.client.ask(trainer.client.about.delete, values, f"delete {number}", check)
             model = Answering(ServiceModel(trainer.client, identity), trainer.records)
             unlearned.append(Ensemble([model], [records[~np.isin(records, deletion.records)]]))
         return Ensemble([original], [records]), unlearned
 
 
+def _name(found: Any) -> str:
+    """The name of a model: a text or a number."""
+    if isinstance(found, bool) or not isinstance(found, str | int) or str(found).strip() == "":
+        raise UserError(f"--service: {found!r:.40} is no name of a model; run again, it is not kept")
+    return str(found)
+
+
 def _other_than(told: str) -> Callable[[Any], str]:
     """What takes the name of a model, unless it is the one that was to forget."""
 
     def check(found: Any) -> str:
-        if str(found) == told:
+        if _name(found) == told:
             raise UserError(
                 f"--service: delete gives the model {told} back that it was told of; say in_place: true if it did"
             )

@@ -56,7 +56,7 @@ class Client:
             return None
         return self._kept.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
 
-    def ask(self, call: Call, values: Mapping[str, Any], purpose: str, check: Callable[[Any], Any] = str) -> Any:
+    def ask(self, call: Call, values: Mapping[str, Any], purpose: str, check: Callable[[Any], Any]) -> Any:
         """The result of a call, as `check` makes it; what that refuses is not kept.
 
         Raises `UserError` when the service fails for good or answers something else.

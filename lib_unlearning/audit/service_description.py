@@ -23,6 +23,7 @@ from lib_unlearning.errors import UserError, error_text
 VARIABLE = re.compile(r"\$\{(\w+)\}")  # of the environment
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SECRET = re.compile(r"auth|token|key|secret|cookie|password", re.IGNORECASE)
+_PLAIN = ("accept", "accept-language", "content-type", "user-agent")  # headers that are nobody's secret
 _SCHEME = re.compile(r"^(bearer|basic|token)\b", re.IGNORECASE)  # may stand beside a secret
 _LARGEST = 1e9
 _METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")
@@ -85,8 +86,11 @@ def read_description(path: Path) -> Description:
     if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
         raise UserError(f"--service {path}: headers must be names with values, found {headers!r}")
     for name, value in headers.items():
-        if _SECRET.search(name) and _SCHEME.sub("", VARIABLE.sub("", str(value))).strip():
-            raise UserError(f"--service {path}: header {name} holds a secret; write ${{NAME}} and set it outside")
+        if name.lower() not in _PLAIN and _SCHEME.sub("", VARIABLE.sub("", str(value))).strip():
+            raise UserError(
+                f"--service {path}: header {name} may hold a secret; write ${{NAME}} and set it outside (only "
+                f"{', '.join(_PLAIN)} stand in the file)"
+            )
     numbers = {
         "sets": 2,
         "requests": 2,
@@ -128,7 +132,7 @@ def _call(path: Path, name: str, found: Any) -> Call:
         raise UserError(f"--service {path}: {name}: method must be one of {', '.join(_METHODS)}")
     if _SECRET.search(parts.query):
         raise UserError(f"--service {path}: {name}: secrets belong into headers, as ${{NAME}}")
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in _LOOPBACK):
         raise UserError(f"--service {path}: {name}: only https, or http on this machine")
     return Call(found["url"], found["body"], str(found[result]), str(found.get("method", "POST")).upper())
 

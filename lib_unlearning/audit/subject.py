@@ -114,6 +114,10 @@ def _seeded(model: Any, seed: int) -> Any:
     """A fresh copy of an estimator, all of whose random states (a pipeline's steps included) come from a seed."""
     from sklearn.base import clone
 
+    if not hasattr(model, "get_params"):
+        raise UserError(
+            f"{type(model).__name__} is no scikit-learn estimator and its fit takes no seed: fit(X, y, seed)"
+        )
     fresh = clone(model)
     names = [name for name in fresh.get_params() if name == "random_state" or name.endswith("__random_state")]
     return fresh.set_params(**{name: integer_seed(seed, name) for name in names})

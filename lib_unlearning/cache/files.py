@@ -63,16 +63,28 @@ def _host() -> str:
 HOST = _host()
 
 
+def _check_no_other(path: Path) -> None:
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise UserError(
+            f"cannot write {path}: it is a {'folder' if path.is_dir() else 'device or a pipe'}; name a file"
+        )
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UserError` where a file that is to be written at the end of long work could not be."""
+    _check_no_other(path)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: {folder} is no folder that may be written to; name another place")
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only once it is complete.
 
     Raises `UserError` naming the file when it cannot be written (full disk, read-only folder); nothing is left then.
     """
-    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
-        raise UserError(
-            f"cannot write {path}: it is a {'folder' if path.is_dir() else 'device or a pipe'}; name a file"
-        )
+    _check_no_other(path)
     temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -493,3 +493,43 @@ def test_features_without_bounds_or_that_are_lists_are_audited() -> None:
     wild.columns = wild.columns.astype(str)
     audit = DeletionAudit(model, n_sets=3, n_requests=5, own_models=0).fit(wild, labels)
     assert audit.auc_ >= 0
+
+
+def test_a_class_of_ones_own_that_predicts_numbers() -> None:
+    class Own:
+        def fit(self, features: np.ndarray, target: np.ndarray, seed: int) -> None:
+            self.model = LinearRegression().fit(features, target)
+
+        def predict(self, features: np.ndarray) -> np.ndarray:
+            return np.asarray(self.model.predict(features))
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 3))
+    audits = [
+        DeletionAudit(Own(), **SMALL | {"attacks": "paper"}).fit(features, features[:, 0] + rng.normal(size=300))
+        for _ in range(2)
+    ]
+    assert " at 0x" not in audits[0].dossier_.settings["model"]
+    assert audits[0].scores_["score"].between(0, 1).all()
+
+
+def test_so_few_cases_that_nothing_is_learned_are_not_called_a_failed_control() -> None:
+    audit = DeletionAudit(DecisionTreeClassifier(max_leaf_nodes=5), n_sets=2, n_requests=3, n_jobs=1, own_models=0)
+    audit.fit(*cancer())
+    outcomes = {control.name: control.outcome for control in audit.examination_.controls}
+    assert outcomes["planted leak"] == "not judged"
+    assert audit.verdict_ != "no verdict"
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ({"set_size": 280}, "set_size 280: of 569 records, each side has 227 to train on"),
+        ({"model": DecisionTreeClassifier}, "is a class; give one of its objects"),
+    ],
+)
+def test_messages_name_parameters_and_no_flags(more: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        DeletionAudit(**{"model": DecisionTreeClassifier(), **SMALL, **more}).fit(*cancer())
+    with pytest.raises(UserError, match=r"ids have the shape \(\)"):
+        DeletionAudit(DecisionTreeClassifier(), **SMALL).fit(*cancer(), ids=5)

@@ -677,7 +677,7 @@ def test_a_plan_needs_fewer_sets_for_a_wider_margin(tmp_path: Path) -> None:
         row = re.search(r"^20 +(\d+) +(\d+) +([\d,]+) ", told, re.MULTILINE)
         assert row is not None
         sets.append(int(row[1]))
-        assert int(row[2]) == 2 * 20 * sets[-1]
+        assert int(row[2]) == (2 * 20 + 2) * sets[-1]  # each candidate once, twenty from one original
         assert int(row[3].replace(",", "")) == 2 * 21 * sets[-1] + 2 * int(row[2])
     assert sets[1] < sets[0]
 
@@ -741,8 +741,48 @@ def test_strangers_who_are_the_deleted_are_left_out(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "people.csv")
     pd.concat([table, table.assign(deleted=0)[table["deleted"] == 1]]).to_csv(tmp_path / "people.csv", index=False)
     done = command("main.py", ["--exp", "audit", *flags, "--trust", "--temp_data", str(tmp_path / "out")], tmp_path)
-    assert "20 strangers equal deleted records and are left out" in done.stderr
+    assert "20 rows equal others and are left out" in done.stderr
     assert "320 cases, 20 deleted records" in " ".join(done.stdout.split())
+
+
+def test_rows_that_come_more_than_once_count_once(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 20)
+    once = audited(tmp_path, *flags, "--trust", code=4)
+    table = pd.read_csv(tmp_path / "people.csv")
+    pd.concat([table] * 4).to_csv(tmp_path / "people.csv", index=False)
+    again = audited(tmp_path, *flags, "--trust", code=4)
+    assert again["questions"] == once["questions"]
+
+
+def same_records(folder: Path, seed: int, models: int = 10, people: int = 40) -> list[str]:
+    """A null: answers of several pairs of models to the same people, none of whom any model knew."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
+    own = rng.normal(0, 1, people)  # what all models say of a person, more or less
+    label, deleted = rng.integers(0, 2, people), np.tile([1, 0], people // 2)
+    logits = np.tile(own, models) + rng.normal(0, 0.05, people * models)
+    for name, values in (("before", logits), ("after", logits + rng.normal(0, 0.05, len(logits)))):
+        share = 1 / (1 + np.exp(-values))
+        pd.DataFrame({"0": 1 - share, "1": share}).to_csv(folder / f"{name}.csv", index=False)
+    cases = {"record": np.arange(people), "label": label, "deleted": deleted}
+    table = pd.concat([pd.DataFrame(cases).assign(set=number) for number in range(models)])
+    table.to_csv(folder / "cases.csv", index=False)
+    return [word for name in ("before", "after", "cases") for word in (f"--{name}", str(folder / f"{name}.csv"))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_records_in_every_set_are_no_leak(tmp_path: Path, seed: int) -> None:
+    """Cross-fitted by set, a forest would know each person again."""
+    found = audited(tmp_path, *same_records(tmp_path, seed), "--attack_model", "RF", code=4)
+    assert found["verdict"] == "undecided"
+    assert "divided by record" in " ".join(found["told"].split())
+
+
+def test_a_shadow_side_of_the_same_records_is_refused(tmp_path: Path) -> None:
+    flags = same_records(tmp_path, 0)
+    shadow = same_records(tmp_path / "shadow", 0, models=8)
+    told = audit(tmp_path, *flags, *(word.replace("--", "--shadow_", 1) for word in shadow), code=2)
+    assert "name 40 of the same records" in told
 
 
 @pytest.mark.parametrize("kind", ["npz", "lists"])
