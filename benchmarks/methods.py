@@ -25,6 +25,7 @@ COLUMNS = (
     "unlearned alone: AUC",
     "retrained alone",
     "told from retrained: AUC",
+    "distance to retrained",
     "accuracy kept / held out",
     "training [s]",
 )
@@ -47,6 +48,7 @@ def row(name: str, flags: list[str]) -> list[str]:
         told_alone(found),
         plain(found["still_there_retrained_auc"]),
         plain(found["still_there_efficacy_auc"]),
+        plain(found["still_there_distance"]),
         f"{found['unlearned_training_accuracy']:.3f} / {found['unlearned_held_out_accuracy']:.3f}",
         f"{training[0]:.0f}" if training else "-",
     ]

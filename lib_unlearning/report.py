@@ -324,6 +324,8 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
         told += f", models retrained without them {with_interval(found.retrained)}"
     if found.efficacy is not None:
         told += f"; telling one from the other by their answers to deleted records {with_interval(found.efficacy)}"
+    if found.distance is not None:
+        told += f" (in total variation these differ by {found.distance:.3f} on average)"
     if found.unchanged and settings.budget.versions == "both":
         if (settings.top_k, settings.round_digits, settings.defense) == (None, None, None):
             return f"{told}. Both versions answer alike in every case, as if nothing had been deleted."

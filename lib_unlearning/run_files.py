@@ -58,6 +58,8 @@ EXPOSED = "exposed"  # column of the scores
 # Suffix of a metric's column -> attribute of its estimate.
 PARTS = {"": "value", "_low": "low", "_high": "high", "_se": "error"}
 
+# Of the columns below, those that runs of earlier days lack.
+ADDED = ("still_there_distance",)
 # Columns of a row that are measured, not set; two runs that differ in nothing else but the seed are repetitions.
 OUTCOMES = (
     "positives",
@@ -73,6 +75,7 @@ OUTCOMES = (
     "still_there_auc_high",
     "still_there_retrained_auc",
     "still_there_efficacy_auc",
+    "still_there_distance",
     "epsilon",
 )
 
@@ -170,6 +173,7 @@ def outcomes(answers: Answers, shared: Sharing, alone: StillThere) -> dict[str, 
         **{f"still_there_auc{suffix}": _rounded(value) for suffix, value in _ends(alone.alone).items()},
         "still_there_retrained_auc": None if alone.retrained is None else _rounded(alone.retrained.value),
         "still_there_efficacy_auc": None if alone.efficacy is None else _rounded(alone.efficacy.value),
+        "still_there_distance": None if alone.distance is None else _rounded(alone.distance),
         "epsilon": round(float(np.nanmax(spent)), 4) if np.isfinite(np.nanmax(spent, initial=-np.inf)) else None,
     }
 

@@ -26,12 +26,15 @@ class StillThere:
         retrained: the same by models that were retrained without them; None where these are the unlearned ones.
         efficacy: AUC of telling, by its answer to a deleted record, the unlearned model from one that was retrained
             without it (RULI's efficacy game, arXiv 2506.13009); None like `retrained`.
+        distance: what the two answer to a deleted record, in total variation (half the sum of absolute differences of
+            posteriors), on average; 0 where they answer alike, at most 1; None like `retrained`.
         unchanged: whether both versions answered alike in every case.
     """
 
     alone: Estimate
     retrained: Estimate | None
     efficacy: Estimate | None
+    distance: float | None
     unchanged: bool
 
 
@@ -60,6 +63,12 @@ def efficacy(asked: Sides, retrained: Sides, attack_model: str, seed: int, overl
     return evaluate(positive_probability(classifier, answers), None, kind, sets, overlap=overlap)["auc"]
 
 
+def total_variation(unlearned: PosteriorSet, retrained: PosteriorSet) -> float:
+    """Mean distance between both models' answers to deleted records (see `StillThere`)."""
+    gone = unlearned.member == 1
+    return float(np.abs(unlearned.unlearned[gone] - retrained.unlearned[gone]).sum(axis=1).mean() / 2)
+
+
 def still_there(asked: Sides, retrained: Sides | None, attack_model: str, seed: int, overlap: float) -> StillThere:
     """Judge the unlearned models, beside models retrained without the deleted records where these are others.
 
@@ -70,5 +79,6 @@ def still_there(asked: Sides, retrained: Sides | None, attack_model: str, seed: 
         attack_alone(asked, attack_model, seed, overlap),
         None if retrained is None else attack_alone(retrained, attack_model, seed, overlap),
         None if retrained is None else efficacy(asked, retrained, attack_model, seed, overlap),
+        None if retrained is None else total_variation(cases, retrained["target"]),
         alike_answers(cases.original, cases.unlearned),
     )

@@ -18,6 +18,7 @@ from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.exposed_records import EXPOSURE
 from lib_unlearning.record_split import SIDES
 from lib_unlearning.run_files import (
+    ADDED,
     EXPOSED,
     METRICS,
     OUTCOMES,
@@ -141,7 +142,7 @@ def read_run(path: Path) -> Run:
         return Run(
             folder=path.parent,
             settings={name: value for name, value in rows[0].items() if name not in measured},
-            outcomes={name: rows[0][name] for name in OUTCOMES},
+            outcomes={name: rows[0].get(name) if name in ADDED else rows[0][name] for name in OUTCOMES},
             features={**features, CHOSEN: features[chosen]},
             chosen=chosen,
             made=_made(path.with_name(TIMING)),

@@ -440,7 +440,7 @@ def test_a_service_that_goes_down_or_lies_is_told_in_a_line(
     ("old", "new", "complaint"),
     [
         ("http://127.0.0.1", "http://models.example", "only https"),
-        ("${AUDIT_TOKEN}", "hunter2", "holds a secret"),
+        ("${AUDIT_TOKEN}", "hunter2", "may hold a secret"),
         ("label_column: risk\n", "", "without label_column"),
         ("sets: 4", "stes: 4", "unknown stes"),
         ("sets: 4", "sets: 4.5", "a whole number from 2"),

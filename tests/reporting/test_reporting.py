@@ -31,7 +31,7 @@ from lib_unlearning.statistics.intervals import Estimate
 from parameter_parser import parse_settings
 
 SETS, CASES = 4, 20
-ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, None, False)
+ALONE = StillThere(Estimate(0.5, 0.4, 0.6, 0.03), None, None, None, False)
 
 
 def write_run(temp_data: Path, strength: float, *flags: str) -> Path:
