@@ -608,7 +608,7 @@ def test_the_planner_says_of_which_sizes_intervals_show_it(lows: tuple, crossing
 def test_own_tables_are_not_told_what_the_paper_says(tmp_path: Path) -> None:
     write_run(tmp_path, 2.0)
     (papers,) = findings(tmp_path)
-    own = replace(papers, settings={**papers.settings, "dataset_name": "mine"})
+    own = replace(papers, settings={**papers.settings, "dataset_name": "mine", "shadow_dataset_name": "mine"})
     comparison = COMPARISONS["scratch"]
     told = [
         page.Section("scratch", comparison, panels(comparison, found), [], [], 0.6).lesson
