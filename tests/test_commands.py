@@ -598,6 +598,17 @@ def test_models_and_answers_of_another_user_are_not_taken(tmp_path: Path, monkey
     assert result_rows(run(tmp_path / "td", *own, "--trust_cache")) == before
 
 
+def test_what_is_rebuilt_is_the_targets_whatever_the_shadow_side_trains(tmp_path: Path) -> None:
+    """A linear target is known by asking it."""
+    flags = ["--exp", "reconstruct", "--train_missing", "--original_model", "LR"]
+    rows = [
+        re.findall(r"^rebuilt .*$", run(tmp_path / "td", *flags, *shadow), re.MULTILINE)
+        for shadow in ([], ["--shadow_original_model", "DT"])
+    ]
+    assert rows[0]
+    assert rows[0] == rows[1]
+
+
 def test_what_killed_runs_left_is_cleared_everywhere(tmp_path: Path) -> None:
     run(tmp_path / "td", "--exp", "all")
     left = [folder / f".x.{HOST}.{2**22 + 1}.abcd1234.tmp" for folder in Layout(tmp_path / "td").written]
