@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.packages import installed_by
+from lib_unlearning.parallel import ENDING
 
 _REFUSALS = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
@@ -125,7 +126,7 @@ def _refusal(error: Exception) -> str | None:
 
 def _heed_signals() -> None:
     """Let Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, until it has reached somebody."""
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+    for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background job
             signal.signal(number, _interrupt)
     if hasattr(signal, "setitimer"):

@@ -99,10 +99,9 @@ def _client(spec: str) -> Iterator[Any]:
 @contextlib.contextmanager
 def _own_handlers() -> Iterator[None]:
     """Keep the signals' handlers while a package is imported that sets others (dask-jobqueue: exit with 0)."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    kept = [signal.getsignal(number) for number in numbers]
+    kept = [signal.getsignal(number) for number in parallel.ENDING]
     yield
-    for number, handler in zip(numbers, kept, strict=True):
+    for number, handler in zip(parallel.ENDING, kept, strict=True):
         signal.signal(number, handler)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ from lib_unlearning.errors import LOGGER, UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# What asks a command to end, where the system knows it.
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _TASK: Callable[[Any], Any] | None = None
 _AHEAD = 4  # tasks a worker that are handed out before their results are wanted
 _LONG = 80
@@ -223,13 +226,10 @@ def _check_room(count: int) -> None:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    import signal
-
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -237,8 +237,6 @@ def _signals_held() -> Iterator[None]:
 
 
 def _start_worker(task: Callable[[Any], Any], parent: int) -> None:
-    import signal
-
     from threadpoolctl import threadpool_limits
 
     global _TASK
@@ -256,7 +254,6 @@ def _die_with(parent: int) -> None:
     """End this process when its parent is gone, whatever it is doing."""
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before

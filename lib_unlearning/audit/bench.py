@@ -66,15 +66,14 @@ class Bench:
     @staticmethod
     def open(records: Records, trainer: Trainer, method: UnlearningMethod, sizes: SideSettings, **more: Any) -> Bench:
         """Draw both sides; raises `UserError` when there are too few records, or a set has fewer than are deleted."""
-        size, each = sizes.set_size or 0, sizes.unlearning_num
+        size, each, most = sizes.set_size or 0, sizes.unlearning_num, most_records(len(records))
+        if size > most:
+            raise UserError(f"set_size {size}: of {len(records)} records, each side has {most} to train on; lower it")
         if sizes.unlearning_size * each > size:
             raise UserError(
                 f"{sizes.unlearning_size} requests: a set holds {size} records, so {size // each} requests of {each}; "
                 "ask for fewer, or raise set_size"
             )
-        most = most_records(len(records))
-        if size > most:
-            raise UserError(f"set_size {size}: of {len(records)} records, each side has {most} to train on; lower it")
         split = draw_split(len(records), dict.fromkeys(SIDES, sizes), more["seed"])
         return Bench(records, trainer, method, split, sizes, **more)
 

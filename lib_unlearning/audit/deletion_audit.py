@@ -215,8 +215,6 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         if self.set_size == "auto" and size < self.n_requests * self.request_size:
             asked = f"{plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')}"
             raise UserError(f"{len(records)} records give sets of {size}: too few for {asked} each")
-        if size > len(records):
-            raise UserError(f"set_size={self.set_size}: there are {len(records)} records, of which each side has half")
         if self.request_size >= size:
             raise UserError(f"request_size={self.request_size}: a set holds {size} records and must keep one")
         sizes = SideSettings(sets or self.n_sets, size, self.n_requests, self.request_size)

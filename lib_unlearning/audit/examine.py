@@ -388,8 +388,9 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
         _blind("nothing deleted", "strangers in the deleted records' place: 0.5", null, options),
         _blind("shuffled membership", "0.5", shuffled, options),
     ]
-    leak = _auc(planted, options)
-    learned = np.ptp(_scored(planted, options)) > 0  # one score for all: so few cases that nothing is learned
+    scores = _scored(planted, options)
+    leak = _auc(scores, planted, options)
+    learned = np.ptp(scores) > 0  # one score for all: so few cases that nothing is learned
     seen = PASSED if (leak.low or 0.0) > 0.5 else FAILED if leak.value <= 0.5 and learned else NOT_JUDGED
     found = Control("planted leak", "found: above 0.5", leak, seen)
     alone = [
@@ -399,9 +400,9 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
     return [*blind, found, *alone]
 
 
-def _auc(sides: Sides, options: Options) -> Estimate:
+def _auc(scores: np.ndarray, sides: Sides, options: Options) -> Estimate:
     target = sides["target"]
-    return evaluate(_scored(sides, options), None, target.member, target.set, overlap=options.overlap)["auc"]
+    return evaluate(scores, None, target.member, target.set, overlap=options.overlap)["auc"]
 
 
 def _scored(sides: Sides, options: Options) -> np.ndarray:
@@ -410,7 +411,7 @@ def _scored(sides: Sides, options: Options) -> np.ndarray:
 
 
 def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
-    found = _auc(sides, options)
+    found = _auc(_scored(sides, options), sides, options)
     if found.error is None:
         return Control(name, expected, found, NOT_JUDGED)
     wide = interval(found.value, found.error, _degrees(sides["target"], options), 0.0, 1.0, level=_SURE)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.training.tasks import Trainer, TrainingTask
+from lib_unlearning.training.tasks import Trainer, TrainingTask, over_all_classes
 
 # (labels [n] of the training records, seed) -> unfitted classifier
 MakeEstimator = Callable[[np.ndarray, int], Any]
@@ -41,12 +41,12 @@ class TargetModel:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, d]; a class absent from the training records has probability 0."""
-        posteriors = np.zeros((len(features), self.num_classes))
-        if self.only_class is not None:
-            posteriors[:, self.only_class] = 1.0
-        elif len(features):
-            posteriors[:, self.estimator.classes_] = self.estimator.predict_proba(features)
-        return posteriors
+        known = self.estimator.classes_ if self.only_class is None else [self.only_class]
+        return over_all_classes(features, known, self.num_classes, self._asked)
+
+    def _asked(self, features: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.estimator.predict_proba(features)
+        return found
 
 
 class EstimatorTrainer(Trainer):

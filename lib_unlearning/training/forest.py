@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.dataset import Dataset
-from lib_unlearning.training.tasks import Trainer, TrainingTask
+from lib_unlearning.training.tasks import Trainer, TrainingTask, over_all_classes
 
 TREES = 500
 LEAST_IN_LEAF = 30
@@ -41,16 +41,14 @@ class ForestModel:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, d], the trees' mean; a class absent from the records has probability 0."""
-        posteriors = np.zeros((len(features), self.num_classes))
-        if len(self.classes) == 1:
-            posteriors[:, self.classes[0]] = 1.0
-        elif len(features):
-            rows = np.ascontiguousarray(features, dtype=np.float32)
-            total = np.zeros((len(rows), len(self.classes)))
-            for tree in self.trees:
-                total += tree.predict_proba(rows, check_input=False)
-            posteriors[:, self.classes] = total / len(self.trees)
-        return posteriors
+        return over_all_classes(features, self.classes, self.num_classes, self._mean)
+
+    def _mean(self, features: np.ndarray) -> np.ndarray:
+        rows = np.ascontiguousarray(features, dtype=np.float32)
+        total = np.zeros((len(rows), len(self.classes)))
+        for tree in self.trees:
+            total += tree.predict_proba(rows, check_input=False)
+        return total / len(self.trees)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from lib_unlearning.link import Softmax, softmax
+from lib_unlearning.training.tasks import over_all_classes
 
 STRENGTH = 1.0  # of the data against the penalty: scikit-learn's C
 _CLOSE = 1e-12  # largest gradient, over the number of records, of an optimum
@@ -49,13 +50,11 @@ class LogisticModel:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, d]; a class absent from the training records has probability 0."""
-        posteriors = np.zeros((len(features), self.num_classes))
-        if len(self.classes) == 1:
-            posteriors[:, self.classes[0]] = 1.0
-        elif len(features):
-            standard = (np.asarray(features, dtype=np.float64) - self.mean) / self.deviation
-            posteriors[:, self.classes] = _probabilities(standard @ self.theta[:-1] + self.theta[-1])
-        return posteriors
+        return over_all_classes(features, self.classes, self.num_classes, self._of_known)
+
+    def _of_known(self, features: np.ndarray) -> np.ndarray:
+        standard = (np.asarray(features, dtype=np.float64) - self.mean) / self.deviation
+        return _probabilities(standard @ self.theta[:-1] + self.theta[-1])
 
 
 @dataclass(frozen=True)

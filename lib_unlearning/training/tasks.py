@@ -6,7 +6,7 @@ import pickle
 import time
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +40,25 @@ class Model(Protocol):
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Posteriors [m, c] for features [m, ...]."""
+
+
+def over_all_classes(
+    features: np.ndarray,
+    known: Sequence[int] | np.ndarray,
+    num_classes: int,
+    answer: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Posteriors [m, num_classes] of a model that knows some classes [k] for features [m, ...].
+
+    Args:
+        answer: features -> posteriors [m, k]; not asked about nothing, nor where one class is all there is.
+    """
+    posteriors = np.zeros((len(features), num_classes))
+    if len(known) == 1:
+        posteriors[:, known[0]] = 1.0
+    elif len(features):
+        posteriors[:, known] = answer(features)
+    return posteriors
 
 
 @dataclass(frozen=True)
