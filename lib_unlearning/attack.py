@@ -10,10 +10,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from lib_unlearning.cache.spool import Memo
 from lib_unlearning.construct_feature import CLASS_BOUND, FEATURES, OF_BOTH, OF_NUMBERS, of_known_label
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.link import Link, Softmax
@@ -34,6 +35,7 @@ BOTH_VERSIONS = frozenset({POSTERIORS, ASK, SEES_ORIGINAL, SEES_UNLEARNED})  # a
 
 ORIGINAL = -1  # as a version: the original model; others are numbers of deletion requests
 PROBES = 200
+BLOCK = 1024  # cases whose answers to all probes are held at once
 
 
 @dataclass(frozen=True)
@@ -75,33 +77,33 @@ class Budget:
         return dataclasses.replace(cases, original=before, unlearned=after, label=label)
 
 
-@dataclass(frozen=True)
-class OwnWorlds:
+class OwnWorlds(Protocol):
     """What the adversary's own models say of m candidates in K rounds of G groups; all of it published posteriors.
 
     In each round every candidate is deleted once, from a model that was trained on its group and on records of his own.
-
-    Attributes:
-        changes: [m, P c] change of the probes' centred log posteriors when a candidate is deleted, mean over rounds.
-        inside: [K, m, 2, c] answers to a candidate before and after its deletion.
-        outside: [K, G', m, 2, c] answers to it by a pair that lost somebody else, of at most 256 groups a round; NaN
-            where it was trained on.
-        probes: [K, G, P, c] answers of the originals to the probes, which none of them was trained on.
-        effects: [m, P c] change of the probes' centred logits for a step up a candidate's loss, mean over rounds; no
-            columns where own models have no gradients.
     """
 
-    changes: np.ndarray
-    inside: np.ndarray
-    outside: np.ndarray
-    probes: np.ndarray
-    effects: np.ndarray
+    @property
+    def changes(self) -> np.ndarray:
+        """[m, P c] change of the probes' centred log posteriors when a candidate is deleted, mean over rounds."""
 
-    def of(self, chosen: np.ndarray) -> OwnWorlds:
-        """The same of some candidates, by their numbers [k]."""
-        return OwnWorlds(
-            self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes, self.effects[chosen]
-        )
+    @property
+    def inside(self) -> np.ndarray:
+        """[K, m, 2, c] answers to a candidate before and after its deletion."""
+
+    @property
+    def outside(self) -> np.ndarray:
+        """[K, G', m, 2, c] answers to a candidate by a pair that lost somebody else, of at most 256 groups a round; NaN
+        where it was trained on."""
+
+    @property
+    def probes(self) -> np.ndarray:
+        """[K, G, P, c] answers of the originals to the probes, which none of them was trained on."""
+
+    @property
+    def effects(self) -> np.ndarray:
+        """[m, P c] change of the probes' centred logits for a step up a candidate's loss, mean over rounds; no columns
+        where own models have no gradients."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,14 @@ class WantedWorlds:
     rounds: int
 
 
-MakeWorlds = Callable[[WantedWorlds], OwnWorlds]
+class Worlds(Protocol):
+    """What own models say of all candidates, wherever that is kept."""
+
+    def of(self, chosen: np.ndarray) -> OwnWorlds:
+        """What they say of some, by their numbers [k]: a block of them, as each has kilobytes."""
+
+
+MakeWorlds = Callable[[WantedWorlds], Worlds]
 
 
 @dataclass(frozen=True)
@@ -162,13 +171,16 @@ class View:
     budget: Budget = field(default_factory=Budget)
     set_size: int = 0
     link: Link = field(default_factory=Softmax)
-    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """`make()`, or what it gave the first time for this key, here or in a selection of the same view."""
-        if key not in self.memo:
-            self.memo[key] = make()
-        return self.memo[key]
+        return self.memo.once(key, make)
+
+    def blocks(self) -> Iterator[View]:
+        """The same view of some cases after others, so that what is wide is never held of all of them."""
+        for first in range(0, max(len(self.cases), 1), BLOCK):
+            yield self.select(np.arange(first, min(first + BLOCK, len(self.cases))))
 
     def select(self, chosen: np.ndarray) -> View:
         """The same view of the cases that a mask [m] or indices choose."""
@@ -190,7 +202,7 @@ class View:
         assert make is not None
         used, rounds = self.budget.allowed(len(probes)), self.budget.own_models
         wanted = WantedWorlds(self.candidates, self.labels_taken, probes, used, seed, rounds)
-        found: OwnWorlds = self.once(("worlds", seed, used, rounds), lambda: make(wanted))
+        found: Worlds = self.once(("worlds", seed, used, rounds), lambda: make(wanted))
         return found.of(np.searchsorted(self.candidates, self.cases.record))
 
     def probe_records(self, seed: int) -> np.ndarray:

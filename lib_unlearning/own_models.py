@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib_unlearning.attack import OwnWorlds, WantedWorlds
-from lib_unlearning.cache.arrays import read_arrays, write_arrays
+from lib_unlearning.attack import WantedWorlds, Worlds
+from lib_unlearning.cache.arrays import read_rows, write_rows
 from lib_unlearning.cache.files import digest, digest_arrays
+from lib_unlearning.cache.spool import Rows, Spool, spans
 from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import LOGGER
 from lib_unlearning.link import Link, Softmax
@@ -30,7 +32,7 @@ from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod,
 
 _MOST_OTHERS = 256  # groups a round whose models are asked about all candidates, so that answers grow with these alone
 _NOBODY = np.array([], dtype=np.int64)
-_FORM = 2  # of the files, raised when they hold something else
+_FORM = 3  # of the files, raised when they hold something else
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,15 @@ class Workshop:
     quiet: bool
     link: Link = field(default_factory=Softmax)
 
-    def worlds(self, wanted: WantedWorlds) -> OwnWorlds:
+    def worlds(self, wanted: WantedWorlds) -> Worlds:
         """What own models say of the candidates and of the probes."""
-        known: np.ndarray = np.zeros(len(wanted.candidates), dtype=bool)
-        rounds = []
-        for number in range(wanted.rounds):
-            answers = self._kept_round(wanted, number)
-            known |= ~np.isnan(answers["outside"][:, :, 0, 0]).all(axis=0)
-            rounds.append(self._seen(answers, wanted.used))
-        if not known.all():
+        spool = Spool()
+        found = _KeptWorlds(self, [self._kept_round(wanted, number, spool) for number in range(wanted.rounds)], wanted)
+        unknown = found.unknown()
+        if unknown:
             told = "%d of %d candidates stand in every own model: likelihoods say nothing of them"
-            LOGGER.warning(told, (~known).sum(), len(known))
-        return _assembled(rounds)
+            LOGGER.warning(told, unknown, len(wanted.candidates))
+        return found
 
     def relabelled(self, records: np.ndarray, labels: np.ndarray) -> Workshop:
         """One that takes other labels [k] for some records [k]."""
@@ -89,23 +88,7 @@ class Workshop:
         trainer.dataset = method.dataset = dataset
         return dataclasses.replace(self, dataset=dataset, trainer=trainer, method=method)
 
-    def _seen(self, answers: dict[str, np.ndarray], used: int) -> dict[str, np.ndarray]:
-        """A round's answers as the provider would publish them, of the versions that the adversary sees."""
-        published = {name: self._published(part) for name, part in answers.items() if name not in ("group", "effects")}
-        before = self.link.signal(published["probes"][:, :used])[answers["group"]]
-        changes = before - self.link.signal(published["probes_after"][:, :used])
-        effects = answers["effects"][:, :used]
-        effects = (effects - effects.mean(axis=2, keepdims=True)) if effects.size else effects
-        found = {
-            "effects": effects.reshape(len(changes), -1),
-            "changes": changes.reshape(len(changes), -1),
-            "probes": published["probes"][:, :used],
-        }
-        for name in ("inside", "outside"):
-            found[name] = published[name] if self.versions == "both" else one_version(published[name], self.versions)
-        return found
-
-    def _published(self, answers: np.ndarray) -> np.ndarray:
+    def published(self, answers: np.ndarray) -> np.ndarray:
         """What is let through of answers [..., c]; NaN stays where nobody was asked."""
         rows = answers.reshape(-1, answers.shape[-1])
         asked = ~np.isnan(rows[:, 0])
@@ -116,39 +99,165 @@ class Workshop:
         found[asked] = published
         return found.reshape(answers.shape)
 
-    def _kept_round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
+    def pairs_seen(self, pairs: np.ndarray) -> np.ndarray:
+        """Of pairs of answers [..., 2, c] what the provider would publish, and the adversary see."""
+        published = self.published(pairs)
+        return published if self.versions == "both" else one_version(published, self.versions)
+
+    def _kept_round(self, wanted: WantedWorlds, number: int, spool: Spool) -> dict[str, Rows]:
         if self.folder is None:
-            return self._round(wanted, number)
+            return self._round(wanted, number, spool)
         taken = () if wanted.labels is None else (wanted.labels,)
         records = digest_arrays(wanted.candidates, wanted.probes, *taken)
         key = digest([self.shaped_by, records, wanted.seed, number, _FORM, *(["fresh"] if self.fresh else [])])
         path = self.folder / f"own-{key[:16]}.npz"
-        if not path.exists():
-            write_arrays(path, self._round(wanted, number))
-        return read_arrays(path, self.trust)
+        if path.exists():
+            return read_rows(path, spool, self.trust)
+        found = self._round(wanted, number, spool)
+        write_rows(path, found)
+        return found
 
-    def _round(self, wanted: WantedWorlds, number: int) -> dict[str, np.ndarray]:
+    def _round(self, wanted: WantedWorlds, number: int, spool: Spool) -> dict[str, Rows]:
+        """Rows of a round, by candidate but for `probes`, which are by group; all of it as answered."""
         shuffled = spawn(wanted.seed, "own groups", number).permutation(len(wanted.candidates))
         groups = np.array_split(shuffled, _groups(len(wanted.candidates), self.together))
         if self.processes > 1:
             self.trainer.warm_up()
-        task = _Group(self, wanted, number)
         numbered = list(enumerate(groups))
-        parts = list(
-            parallel_map(task, numbered, self.processes, "own models", self.quiet, lambda part: 1 + len(part[1]))
+        parts = parallel_map(
+            _Group(self, wanted, number),
+            numbered,
+            self.processes,
+            "own models",
+            self.quiet,
+            lambda part: 1 + len(part[1]),
         )
-        smallest = min(part.records for part in parts)
+        return _by_candidate(self._gathered(parts), groups, spool)
+
+    def _gathered(self, parts: Iterator[_Found]) -> dict[str, Rows]:
+        """What the groups found, in their order, one after another."""
+        spool, found, smallest = Spool(), {}, self.set_size
+        for part in parts:
+            smallest = min(smallest, part.records)
+            for name, rows in part.rows().items():
+                if name not in found:
+                    found[name] = Rows(spool, rows.shape[1:], rows.dtype)
+                found[name].add(rows)
         if smallest < self.set_size:
             LOGGER.warning("own models learn from %d records, not %d: there are no more", smallest, self.set_size)
-        order = np.argsort(np.concatenate(groups))
-        return {
-            "inside": np.concatenate([part.inside for part in parts])[order],
-            "outside": np.stack([part.outside for part in parts if part.outside is not None]),
-            "probes": np.stack([part.probes for part in parts]),
-            "probes_after": np.concatenate([part.probes_after for part in parts])[order],
-            "effects": np.concatenate([part.effects for part in parts])[order],
-            "group": np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order],
-        }
+        return found
+
+
+def _by_candidate(found: Mapping[str, Rows], groups: Sequence[np.ndarray], spool: Spool) -> dict[str, Rows]:
+    """Rows that stand by group, and those of pairs that lost somebody else, by candidate."""
+    order = np.argsort(np.concatenate(groups))
+    others = found["outside"]
+    asked, pair = len(others), others.row[1:]
+    sorted_rows = {
+        "group": Rows(spool, (), np.dtype(np.int64)),
+        "outside": Rows(spool, (asked, *pair), others.dtype),
+        "probes": Rows(spool, found["probes"].row, found["probes"].dtype),
+    }
+    sorted_rows["group"].add(np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order])
+    for first, last in spans(len(order), sorted_rows["outside"].bytes_each):
+        block = np.stack([others.part(number, first, last) for number in range(asked)], axis=1)
+        sorted_rows["outside"].add(block)
+    for block in found["probes"].blocks():
+        sorted_rows["probes"].add(block)
+    for name in ("inside", "probes_after", "effects"):
+        part = found[name]
+        sorted_rows[name] = Rows(spool, part.row, part.dtype)
+        for first, last in spans(len(order), part.bytes_each):
+            sorted_rows[name].add(part.take(order[first:last]))
+    return sorted_rows
+
+
+@dataclass(frozen=True)
+class _KeptWorlds:
+    """Rounds as answered; what an adversary sees of them is worked out for those candidates that are asked for."""
+
+    shop: Workshop
+    rounds: list[dict[str, Rows]]
+    wanted: WantedWorlds
+
+    def of(self, chosen: np.ndarray) -> _SomeWorlds:
+        """What own models say of some candidates, by their numbers [k]."""
+        return _SomeWorlds(self, chosen)
+
+    def unknown(self) -> int:
+        """Candidates whom no own model lost without having been trained on them."""
+        known = np.zeros(len(self.wanted.candidates), dtype=bool)
+        for part in self.rounds:
+            seen = [~np.isnan(block[:, :, 0, 0]).all(axis=1) for block in part["outside"].blocks()]
+            known |= np.concatenate(seen)
+        return int((~known).sum())
+
+    @cached_property
+    def probes(self) -> np.ndarray:
+        """[K, G, P, c]."""
+        used = self.wanted.used
+        return np.stack([self.shop.published(_all(part["probes"])[:, :used]) for part in self.rounds])
+
+
+@dataclass(frozen=True)
+class _SomeWorlds:
+    """What an adversary sees of some candidates, by their numbers [k], see `OwnWorlds`."""
+
+    kept: _KeptWorlds
+    chosen: np.ndarray
+
+    @property
+    def inside(self) -> np.ndarray:
+        """[K, k, 2, c]."""
+        return np.stack([self._pairs(part["inside"]) for part in self.kept.rounds])
+
+    @property
+    def outside(self) -> np.ndarray:
+        """[K, G', k, 2, c]."""
+        return np.stack([np.moveaxis(self._pairs(part["outside"]), 0, 1) for part in self.kept.rounds])
+
+    @property
+    def probes(self) -> np.ndarray:
+        """[K, G, P, c]."""
+        return self.kept.probes
+
+    @property
+    def changes(self) -> np.ndarray:
+        """[k, P c]."""
+        return _mean(self._changes(part) for part in self.kept.rounds)
+
+    @property
+    def effects(self) -> np.ndarray:
+        """[k, P c]."""
+        return _mean(self._effects(part) for part in self.kept.rounds)
+
+    def _pairs(self, rows: Rows) -> np.ndarray:
+        return self.kept.shop.pairs_seen(rows.take(self.chosen))
+
+    def _changes(self, part: dict[str, Rows]) -> np.ndarray:
+        groups, mine = np.unique(part["group"].take(self.chosen), return_inverse=True)
+        before, after = self._signal(part["probes"], groups)[mine], self._signal(part["probes_after"], self.chosen)
+        found: np.ndarray = (before - after).reshape(len(self.chosen), -1)
+        return found
+
+    def _signal(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:
+        shop = self.kept.shop
+        return shop.link.signal(shop.published(rows.take(numbers)[:, : self.kept.wanted.used]))
+
+    def _effects(self, part: dict[str, Rows]) -> np.ndarray:
+        effects = part["effects"].take(self.chosen)[:, : self.kept.wanted.used]
+        effects = (effects - effects.mean(axis=2, keepdims=True)) if effects.size else effects
+        found: np.ndarray = effects.reshape(len(self.chosen), -1)
+        return found
+
+
+def _all(rows: Rows) -> np.ndarray:
+    return rows.take(np.arange(len(rows)))
+
+
+def _mean(parts: Iterable[np.ndarray]) -> np.ndarray:
+    found: np.ndarray = np.stack(list(parts)).mean(axis=0)
+    return found
 
 
 def _groups(candidates: int, together: int) -> int:
@@ -172,6 +281,12 @@ class _Found:
     probes: np.ndarray
     probes_after: np.ndarray
     effects: np.ndarray
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """By name [n, ...]: of each candidate of the group, or of the group as one row."""
+        found = {name: getattr(self, name) for name in ("inside", "probes_after", "effects")}
+        found["probes"] = self.probes[None]
+        return found if self.outside is None else {**found, "outside": self.outside[None]}
 
 
 @dataclass(frozen=True)
@@ -242,10 +357,3 @@ def one_version(pairs: np.ndarray, version: str) -> np.ndarray:
     """Pairs [..., 2, c] with the version that is seen in the place of both."""
     seen = pairs[..., :1, :] if version == "original" else pairs[..., 1:, :]
     return np.repeat(seen, 2, axis=-2)
-
-
-def _assembled(rounds: list[dict[str, np.ndarray]]) -> OwnWorlds:
-    changes: np.ndarray = np.stack([part["changes"] for part in rounds]).mean(axis=0)
-    effects: np.ndarray = np.stack([part["effects"] for part in rounds]).mean(axis=0)
-    inside, outside, probes = (np.stack([part[name] for part in rounds]) for name in ("inside", "outside", "probes"))
-    return OwnWorlds(changes, inside, outside, probes, effects)

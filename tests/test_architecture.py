@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
         "lib_unlearning.cache.files",
         "lib_unlearning.cache.key",
         "lib_unlearning.cache.arrays",
+        "lib_unlearning.cache.spool",
         "lib_unlearning.cache.layout",
         "lib_unlearning.plugins",
     },

@@ -8,7 +8,7 @@ shadow cases, judges the agreement beside `label_logit`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,10 +31,19 @@ class Whitening:
     axes: np.ndarray
 
     @staticmethod
-    def of(changes: np.ndarray) -> Whitening:
-        """From changes [n, P c], by their principal components with a ridge."""
-        _, lengths, rows = np.linalg.svd(changes, full_matrices=False)
-        variances = lengths**2 / len(changes)
+    def of(blocks: Iterable[np.ndarray]) -> Whitening:
+        """From changes [n, P c], some rows after others, by their principal components with a ridge."""
+        parts = iter(blocks)
+        kept = next(parts)
+        count = len(kept)
+        for changes in parts:
+            # A triangle has the singular values and directions of all rows that went into it.
+            kept = np.asarray(np.linalg.qr(np.vstack([kept, changes]), mode="r"))
+            count += len(changes)
+        # All directions, as those in which nothing changed so far are no less telling: they have the ridge alone.
+        _, lengths, rows = np.linalg.svd(kept, full_matrices=len(kept) < kept.shape[1])
+        variances = np.zeros(len(rows), lengths.dtype)
+        variances[: len(lengths)] = lengths**2 / count
         return Whitening((rows / np.sqrt(variances + _RIDGE * variances.max() + _TINY)[:, None]).T)
 
     def __call__(self, changes: np.ndarray) -> np.ndarray:
@@ -68,6 +77,9 @@ class Agreement:
     seed: int
 
     def __call__(self, view: View) -> np.ndarray:
+        return np.concatenate([self._of(block) for block in view.blocks()])
+
+    def _of(self, view: View) -> np.ndarray:
         seen, expected = self.changes(view, self.seed)
         white = agreement(self.whitening(seen), self.whitening(expected))
         return np.hstack([agreement(seen, expected), white, of_known_label(view.cases)])
@@ -81,7 +93,7 @@ class ProbeMatched(LearnedAttack):
 
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
-        return Agreement(changes_of_pairs, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
+        return Agreement(changes_of_pairs, _whitening(shadow, seed), seed)
 
 
 class ProbeGradient(LearnedAttack):
@@ -92,11 +104,11 @@ class ProbeGradient(LearnedAttack):
 
     def applies(self, shadow: View, seed: int) -> bool:
         """Whether own models have gradients: an unlearning method may put something else in a network's place."""
-        return bool(shadow.own_worlds(seed).effects.shape[1])
+        return bool(next(shadow.blocks()).own_worlds(seed).effects.shape[1])
 
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
-        return Agreement(changes_of_gradients, Whitening.of(seen_changes(shadow, shadow.probe_records(seed))), seed)
+        return Agreement(changes_of_gradients, _whitening(shadow, seed), seed)
 
 
 class ProbeNewton(LearnedAttack):
@@ -112,24 +124,32 @@ class ProbeNewton(LearnedAttack):
 
     def prepare(self, shadow: View, seed: int) -> Agreement:
         """Learn in which directions answers change anyway."""
-        seen, _ = changes_of_newton(shadow, seed)
-        return Agreement(changes_of_newton, Whitening.of(seen), seed)
+        whitening = Whitening.of(changes_of_newton(block, seed)[0] for block in shadow.blocks())
+        return Agreement(changes_of_newton, whitening, seed)
+
+
+def _whitening(shadow: View, seed: int) -> Whitening:
+    probes = shadow.probe_records(seed)
+    return Whitening.of(seen_changes(block, probes) for block in shadow.blocks())
 
 
 def seen_changes(view: View, probes: np.ndarray) -> np.ndarray:
     """Change [m, P c] of the probes' centred log posteriors (or predictions) between both versions, for each case."""
     seen = np.empty((len(view.cases), len(probes) * view.cases.original.shape[1]), dtype=np.float32)
     for number, request, chosen in view.requests():
-        before, after = (_logs(view, number, version, probes) for version in (ORIGINAL, request))
-        seen[chosen] = (before - after).ravel()
+        key = ("seen", len(probes), int(probes[0]), number, request)
+        seen[chosen] = view.once(key, lambda: _change(view, number, request, probes))  # noqa: B023
     return seen
 
 
-def _logs(view: View, sample_set: int, version: int, probes: np.ndarray) -> np.ndarray:
-    """The signal [P, c] of one version for the probes."""
-    key = ("logs", len(probes), int(probes[0]), sample_set, version)
-    found: np.ndarray = view.once(key, lambda: view.link.signal(view.ask(sample_set, version, probes)))
-    return found
+def _change(view: View, sample_set: int, request: int, probes: np.ndarray) -> np.ndarray:
+    """[P c] of one request."""
+
+    def signal(version: int) -> np.ndarray:
+        return view.link.signal(view.ask(sample_set, version, probes))
+
+    before = view.once(("before", len(probes), int(probes[0]), sample_set), lambda: signal(ORIGINAL))
+    return np.asarray(before - signal(request), dtype=np.float32).ravel()
 
 
 def changes_of_pairs(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,10 +172,11 @@ def changes_of_newton(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for found in plan.versions(view):
         records = view.cases.record[found.cases]
         key = ("newton", len(plan.probes), len(probes), int(probes[0]), found.sample_set, found.request)
-        seen[found.cases], expected[found.cases] = view.once(
+        moved = view.once(
             (*key, records.tobytes(), view.cases.label[found.cases].tobytes()),
             lambda: steps.of(view, found),  # noqa: B023
         )
+        seen[found.cases], expected[found.cases] = moved[0], moved[1:]
     return seen, expected
 
 
@@ -167,8 +188,8 @@ class _NewtonSteps:
     probes: np.ndarray
     _solved: tuple[int, np.ndarray] = (-1, np.empty(0))
 
-    def of(self, view: View, found: Versions) -> tuple[np.ndarray, np.ndarray]:
-        """[P c] and [k, P c] of one request's k cases."""
+    def of(self, view: View, found: Versions) -> np.ndarray:
+        """[1 + k, P c] what is seen of one request, and what is expected of its k cases."""
         plan = self.plan
         if found.sample_set != self._solved[0]:
             curvature = hessian(plan.public, found.before, plan.link)
@@ -178,4 +199,5 @@ class _NewtonSteps:
         moved = gradients.reshape(len(asked), -1) @ self._solved[1] / max(view.set_size, 1)
         steps = moved.reshape(len(asked), *found.before.shape)  # the parameters' way when the candidate goes
         seen = (self.probes @ (found.before - found.after)).ravel()
-        return seen, -np.einsum("pd,kdc->kpc", self.probes, steps).reshape(len(asked), -1)
+        expected = -np.einsum("pd,kdc->kpc", self.probes, steps).reshape(len(asked), -1)
+        return np.vstack([seen, expected]).astype(np.float32)

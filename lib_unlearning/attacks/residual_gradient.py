@@ -38,6 +38,9 @@ class Residuals:
     seed: int
 
     def __call__(self, view: View) -> np.ndarray:
+        return np.concatenate([self._of(block) for block in view.blocks()])
+
+    def _of(self, view: View) -> np.ndarray:
         plan = Extraction.plan(view, self.seed)
         fits = np.zeros((len(view.cases), 5))
         for found in plan.versions(view):

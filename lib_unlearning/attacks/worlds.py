@@ -6,6 +6,7 @@ in its offline form. RULI's privacy game (arXiv 2506.13009) is the likelihood ra
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,22 +52,50 @@ class Gaussians:
         return found
 
 
-def gaussians(samples: np.ndarray, spread_of: np.ndarray | None = None) -> Gaussians:
-    """From samples [n, m, k], NaN where there is none; a covariance each from `_FEW` samples on, one for all below.
+@dataclass(frozen=True)
+class Moments:
+    """What samples of each candidate say together: counts [m], means [m, k] (NaN where there is none), scatter
+    [m, k, k] around them."""
 
-    `spread_of` [n', m, k]: samples whose covariance is taken where there is a single one a candidate.
+    count: np.ndarray
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @staticmethod
+    def of(samples: np.ndarray) -> Moments:
+        """Of samples [n, m, k], NaN where there is none."""
+        mean = _mean_of_seen(samples)
+        away = np.nan_to_num(samples - mean)
+        return Moments((~np.isnan(samples[..., 0])).sum(axis=0), mean, np.einsum("nmi,nmj->mij", away, away))
+
+    @staticmethod
+    def joined(parts: Sequence[Moments]) -> Moments:
+        """Of some candidates after others."""
+        return Moments(
+            np.concatenate([part.count for part in parts]),
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.scatter for part in parts]),
+        )
+
+    def columns(self, chosen: tuple[int, ...]) -> Moments:
+        """Of some of the k columns."""
+        return Moments(self.count, self.mean[:, chosen], self.scatter[:, chosen][:, :, chosen])
+
+
+def gaussians(samples: Moments, spread_of: Moments | None = None) -> Gaussians:
+    """From samples of each candidate; a covariance each from `_FEW` samples on, one for all below.
+
+    `spread_of`: samples whose covariance is taken where there is a single one a candidate.
     """
-    mean = _mean_of_seen(samples)
-    counts = (~np.isnan(samples[..., 0])).sum(axis=0)
-    if counts.max() < 2 and spread_of is not None:
-        return Gaussians(mean, gaussians(spread_of).covariance)
-    away = np.nan_to_num(samples - mean)
-    if counts.min() >= _FEW:
-        covariance = np.einsum("nmi,nmj->mij", away, away) / (counts - 1)[:, None, None]
+    if samples.count.max() < 2 and spread_of is not None:
+        return Gaussians(samples.mean, gaussians(spread_of).covariance)
+    degrees = samples.count - 1
+    if samples.count.min() >= _FEW:
+        covariance = samples.scatter / degrees[:, None, None]
     else:
-        covariance = np.einsum("nmi,nmj->ij", away, away)[None] / max(int((counts - 1).clip(0).sum()), 1)
+        covariance = samples.scatter.sum(axis=0)[None] / max(int(degrees.clip(0).sum()), 1)
     ridge = _RIDGE * np.einsum("mii->mi", covariance).mean(axis=0) + _TINY
-    return Gaussians(mean, covariance + np.diag(ridge))
+    return Gaussians(samples.mean, covariance + np.diag(ridge))
 
 
 def flat(worlds: OwnWorlds) -> np.ndarray:
@@ -80,18 +109,23 @@ def log_ratios(view: View, seed: int, columns: tuple[int, ...] = (0, 1), offline
     `offline` uses no model that ever saw the candidate: how far its confidence fell, in standard deviations.
     """
     cases = view.cases
-    worlds = view.own_worlds(seed)
     seen = statistics_of(np.stack([cases.original, cases.unlearned], axis=1), cases.label)
-    out = statistics_of(flat(worlds), cases.label)
-    unknown = np.isnan(out[..., 0]).all(axis=0)  # every own model was trained on the candidate: nothing is known
+    inside, out = (Moments.joined(part) for part in zip(*_moments(view, seed), strict=True))
+    unknown = out.count == 0  # every own model was trained on the candidate: nothing is known
     if offline:
         never = gaussians(out)
         spread = np.sqrt(np.einsum("mii->mi", never.covariance))
         return np.where(unknown, 0.0, ((seen - never.mean) / spread)[:, 1])
-    inside = statistics_of(worlds.inside, cases.label)[..., columns]
-    out, seen = out[..., columns], seen[:, columns]
+    inside, out, seen = inside.columns(columns), out.columns(columns), seen[:, columns]
     deleted, never = gaussians(inside, out), gaussians(out)
     return np.where(unknown, 0.0, deleted.log_density(seen) - never.log_density(seen))
+
+
+def _moments(view: View, seed: int) -> Iterator[tuple[Moments, Moments]]:
+    """Of worlds that deleted the candidate, and of those that never saw it, some candidates after others."""
+    for block in view.blocks():
+        worlds, labels = block.own_worlds(seed), block.cases.label
+        yield Moments.of(statistics_of(worlds.inside, labels)), Moments.of(statistics_of(flat(worlds), labels))
 
 
 def _mean_of_seen(samples: np.ndarray) -> np.ndarray:
@@ -145,12 +179,10 @@ class Rmia(WorldAttack):
 
     def _exceeded(self, view: View, original: bool) -> np.ndarray:
         cases, probes = view.cases, view.probe_records(self.seed)
-        worlds = view.own_worlds(self.seed)
         labels = view.labels(probes)
         answers = _of_label(cases.original if original else cases.unlearned, cases.label)
-        never = _mean_of_seen(_of_label(flat(worlds)[:, :, 0], cases.label))
+        never, others = self._of_own_models(view, labels)
         never = np.where(np.isnan(never), answers, never)  # of whom nothing is known, nothing stands out
-        others = _of_label(worlds.probes.reshape(-1, *worlds.probes.shape[2:]), labels).mean(axis=0)
         ratio = answers / _prior(never)
         found = np.empty(len(cases))
         asked: dict[tuple[int, int], np.ndarray] = {}
@@ -161,6 +193,15 @@ class Rmia(WorldAttack):
             found[chosen] = (ratio[chosen, None] >= _GAMMA * asked[version]).mean(axis=1)
         # A share of P records has few values; the ratio itself ranks those that share one.
         return (found + _TIE * squashed(np.log(ratio + _TINY))) / (1 + _TIE)
+
+    def _of_own_models(self, view: View, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean posterior of its label that own models which never saw it give each case [m], and each probe [P]."""
+        never = []
+        for block in view.blocks():
+            worlds = block.own_worlds(self.seed)
+            never.append(_mean_of_seen(_of_label(flat(worlds)[:, :, 0], block.cases.label)))
+        others = _of_label(worlds.probes.reshape(-1, *worlds.probes.shape[2:]), labels).mean(axis=0)
+        return np.concatenate(never), others
 
 
 def _of_label(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:

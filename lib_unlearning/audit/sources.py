@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, OwnWorlds, View, WantedWorlds
+from lib_unlearning.attack import ASK, CLASS_ORDER, CLASSES, ORIGINAL, POSTERIORS, View, WantedWorlds, Worlds
 from lib_unlearning.cache.files import digest, locked
 from lib_unlearning.defense import Publication
 from lib_unlearning.errors import UserError
@@ -118,7 +118,7 @@ class StudySource:
             return found
         return {side: in_order_of_unlearned(cases) for side, cases in found.items()}
 
-    def _worlds(self, wanted: WantedWorlds) -> OwnWorlds:
+    def _worlds(self, wanted: WantedWorlds) -> Worlds:
         with self._watch.stage("own models"):
             return self._workshop().worlds(wanted)
 

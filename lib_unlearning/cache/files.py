@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,9 +32,21 @@ def digest_arrays(*arrays: np.ndarray) -> str:
     """Hex SHA-256 of arrays: their types, shapes and contents."""
     state = hashlib.sha256()
     for array in arrays:
-        state.update(f"{array.dtype.str}{array.shape}".encode())
-        state.update(np.ascontiguousarray(array).data)
+        _take_in(state, array.dtype, array.shape, [array])
     return state.hexdigest()
+
+
+def digest_blocks(dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> str:
+    """What `digest_arrays` gives for the one array that blocks of rows make."""
+    state = hashlib.sha256()
+    _take_in(state, dtype, shape, blocks)
+    return state.hexdigest()
+
+
+def _take_in(state: Any, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    state.update(f"{dtype.str}{shape}".encode())
+    for block in blocks:
+        state.update(np.ascontiguousarray(block).data)
 
 
 def digest_file(path: Path, algorithm: str = "sha256") -> str:

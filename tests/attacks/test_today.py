@@ -21,6 +21,7 @@ from lib_unlearning.attacks.probes import Whitening, agreement
 from lib_unlearning.attacks.reconstruction import rebuild
 from lib_unlearning.attacks.registry import TODAY, attacks_on
 from lib_unlearning.audit.sources import StudySource
+from lib_unlearning.cache.spool import Memo
 from lib_unlearning.defense import DEFENSES
 from lib_unlearning.parallel import Stopwatch
 from lib_unlearning.posterior import PosteriorSet
@@ -106,7 +107,7 @@ def test_agreement_by_hand() -> None:
 def test_whitened_changes_have_no_preferred_direction() -> None:
     rng = np.random.default_rng(0)
     changes = rng.normal(size=(400, 3)) * np.array([10.0, 2.0, 1.0])
-    white = Whitening.of(changes)(changes)
+    white = Whitening.of([changes])(changes)
     variances = np.linalg.eigvalsh(white.T @ white / 400)
     assert variances.max() / variances.min() < 1.5
 
@@ -189,9 +190,9 @@ def test_a_line_is_known_whatever_columns_hardly_ever_vary() -> None:
             own=np.arange(3000),
         )
         for seed in range(30):
-            assert linear.is_linear(replace(view, memo={}), seed) is not bent
+            assert linear.is_linear(replace(view, memo=Memo()), seed) is not bent
             if not bent:
-                plan = linear.Extraction.plan(replace(view, memo={}), seed)
+                plan = linear.Extraction.plan(replace(view, memo=Memo()), seed)
                 assert np.linalg.matrix_rank(plan.inputs) == 9
 
 
@@ -239,14 +240,14 @@ def test_no_attack_asks_more_than_its_budget(tmp_path: Path, queries: int) -> No
     attacks = attacks_on(views["shadow"], "LR", 0, today=True)
     for name, attack in attacks.items():
         counted = Counted(views["target"])
-        target = replace(views["target"], answer=counted.answer, answer_rows=counted.answer_rows, memo={})
+        target = replace(views["target"], answer=counted.answer, answer_rows=counted.answer_rows, memo=Memo())
         attack.fit(views["shadow"], 0).score(target)
         most = max(map(len, counted.asked.values()), default=0)
         assert most <= queries, name
         assert most == queries or name not in ("combined", "probe_newton")
         assert max(counted.made.values(), default=0) <= 2 * (1 + queries), name  # a request has two candidates
     counted = Counted(views["target"])
-    list(rebuild(replace(views["target"], answer=counted.answer, memo={}), 0, linear=True))
+    list(rebuild(replace(views["target"], answer=counted.answer, memo=Memo()), 0, linear=True))
     assert max(map(len, counted.asked.values())) == queries
 
 
@@ -265,7 +266,7 @@ def test_labels_that_are_not_known_do_not_reach_own_models(tmp_path: Path) -> No
     other = unknown.study.dataset["shadow"].labels.copy()
     other[target.candidates] = 1 - true
     unknown.study.dataset["shadow"] = replace(unknown.study.dataset["shadow"], labels=other)
-    again = replace(target, memo={}).own_worlds(0)
+    again = replace(target, memo=Memo()).own_worlds(0)
     np.testing.assert_array_equal(found.inside, again.inside)
 
 

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
-from lib_unlearning.attack import ASK, OWN_MODELS, SEES_ORIGINAL, SEES_UNLEARNED, Budget, OwnWorlds, View
+from lib_unlearning.attack import ASK, OWN_MODELS, SEES_ORIGINAL, SEES_UNLEARNED, Budget, View
 from lib_unlearning.attacks import worlds
 from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.own_models import one_version
 from lib_unlearning.posterior import PosteriorSet
 
 ROUNDS, GROUPS, PROBES = 8, 5, 30
+
+
+@dataclass(frozen=True)
+class GivenWorlds:
+    """Own worlds that were made up, of all candidates or of some."""
+
+    changes: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+    probes: np.ndarray
+    effects: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> GivenWorlds:
+        """By their numbers [k]."""
+        return GivenWorlds(
+            self.changes[chosen], self.inside[:, chosen], self.outside[:, :, chosen], self.probes, self.effects[chosen]
+        )
 
 
 def posteriors(confidence: np.ndarray) -> np.ndarray:
@@ -34,7 +53,7 @@ def view_of(fall: float, cases: int = 200, seed: int = 0) -> View:
         after = hard + noise(*shape, cases)
         return np.stack([posteriors(after + fall * deleted + noise(*shape, cases)), posteriors(after)], axis=-2)
 
-    own = OwnWorlds(
+    own = GivenWorlds(
         np.zeros((cases, PROBES * 2)),
         pair(np.ones(cases), ROUNDS),
         pair(np.zeros(cases), ROUNDS, GROUPS),
@@ -61,14 +80,14 @@ def view_of(fall: float, cases: int = 200, seed: int = 0) -> View:
 def test_gaussians_against_scipy() -> None:
     rng = np.random.default_rng(0)
     samples = rng.multivariate_normal([0, 1], [[1, 0.5], [0.5, 2]], size=(40, 3))
-    found = worlds.gaussians(samples)
+    found = worlds.gaussians(worlds.Moments.of(samples))
     assert found.covariance.shape == (3, 2, 2)
     values = rng.normal(size=(3, 2))
     expected = [
         multivariate_normal(samples[:, i].mean(axis=0), np.cov(samples[:, i].T)).logpdf(values[i]) for i in range(3)
     ]
     np.testing.assert_allclose(found.log_density(values) - np.log(2 * np.pi), expected, atol=1e-3)
-    assert worlds.gaussians(samples[:8]).covariance.shape == (1, 2, 2)  # few samples: one for all
+    assert worlds.gaussians(worlds.Moments.of(samples[:8])).covariance.shape == (1, 2, 2)  # few samples: one for all
 
 
 def test_scores_keep_the_order_of_ratios_of_any_size() -> None:
