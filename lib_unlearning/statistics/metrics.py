@@ -11,7 +11,7 @@ from lib_unlearning.statistics.intervals import Estimate, estimate, leave_one_ou
 
 FPR_LEVELS = (0.001, 0.01, 0.1)
 # ROC curves of all subsamples are computed in blocks of about this many numbers: memory stays bounded.
-_BLOCK = 4_000_000
+_BLOCK = 500_000
 
 TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in FPR_LEVELS}
 _SIGNED = ("deg_rate", "auc_gain", "advantage")  # these range from -1 to 1

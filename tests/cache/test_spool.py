@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +46,11 @@ def test_parts_of_a_row() -> None:
 def test_a_file_of_rows_is_a_file_of_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK", 100)
     rng = np.random.default_rng(0)
-    arrays = {"changes": rng.normal(size=(40, 5)), "group": np.arange(40), "effects": np.zeros((40, 0, 2), np.float32)}
+    arrays: dict[str, np.ndarray] = {
+        "changes": rng.normal(size=(40, 5)),
+        "group": np.arange(40),
+        "effects": np.zeros((40, 0, 2), np.float32),
+    }
     path = tmp_path / "own.npz"
     write_rows(path, {name: filled(Spool(), values) for name, values in arrays.items()})
     found, again = read_arrays(path), read_rows(path, Spool())
@@ -78,7 +84,7 @@ def test_every_byte_of_a_file_of_rows_counts(tmp_path: Path) -> None:
 def test_no_temporary_folder_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IN_MEMORY", 10)
     spool = Spool()
-    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(UserError, match=r"temporary folder.*TMPDIR"):
         spool.put(np.zeros(100))
 
@@ -87,7 +93,7 @@ def test_a_memo_makes_once_and_keeps_what_it_made(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "_IN_MEMORY", 10)
     memo, made = Memo(), []
 
-    def make(value: object) -> object:
+    def make(value: Any) -> Any:
         made.append(value)
         return value
 
