@@ -23,6 +23,7 @@ from lib_unlearning.statistics.metrics import (
     evaluate,
     evaluate_all,
     range_of,
+    record_groups,
     resolvable_levels,
 )
 from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
@@ -172,7 +173,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     target, shadow = cases["target"], cases["shadow"]
     alone = same_cases(cases)  # a threshold, or strangers to compare with, would be those that are judged
     thresholds = {} if alone else {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
-    results = evaluate_all(found.scores, target, thresholds, options.overlap)
+    results = evaluate_all(found.scores, target, thresholds, options.overlap, by_record=True)
     learned = _apart(cases)
     alike = alike_answers(target.original, target.unlearned)
     again = None if evidence.retrained is None else evidence.retrained["target"]
@@ -240,9 +241,9 @@ _SAME = "can the unlearned model be told from a retrained one by its answers to 
 
 
 def _against_margin(cases: Sides, shows: Estimate, options: Options) -> list[Question]:
-    scores, member, sets = _alone(cases, options)
-    alone = evaluate(scores, None, member, sets, overlap=options.overlap)["auc"]
-    count = len(np.unique(sets))
+    scored = _alone(cases, options)
+    alone = _metrics(scored, options)["auc"]
+    count = len(np.unique(scored.set))
     kinds = {Verdict.LEAKS: "leaks", Verdict.BELOW: "below", Verdict.UNDECIDED: "undecided"}
     return [
         Question(
@@ -262,7 +263,7 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
     """`cases`, `retrained`: what the attacks on the unlearned models alone learn from, and what they judge."""
     target = evidence.cases["target"]
     both = [part for part in (evidence.found, evidence.other) if part is not None]
-    chosen = [(part.scores[part.chosen], target.member, target.set) for part in both]
+    chosen = [_scored_cases(part.scores[part.chosen], target) for part in both]
     alone = [_alone(part, options) for part in (cases, retrained)]
     questions = []
     strangers = min(len(distinct_strangers(part.record, part.member)) for part in (target, cases["target"]))
@@ -279,9 +280,7 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
             continue  # so few questions about strangers do not resolve it
         if difference.error == 0:
             difference = _alike_so_far(judged, 0.0)
-        values = [
-            evaluate(scores, None, member, sets, overlap=options.overlap)[metric] for scores, member, sets in scored
-        ]
+        values = [_metrics(part, options)[metric] for part in scored]
         verdict = relative(difference, _degrees(judged, options), margin)
         questions.append(Question(name, asks, values[0], values[1], difference, verdict, margin))
     told = efficacy(cases, retrained, options)
@@ -293,8 +292,10 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
 
 
 def _degrees(cases: PosteriorSet, options: Options) -> float:
-    """Degrees of freedom of a mean over the sample sets of cases."""
-    return effective_sets(len(np.unique(cases.set)), options.overlap) - 1
+    """Degrees of freedom of a mean over the sample sets of cases, and over records where these are as few."""
+    sets = effective_sets(len(np.unique(cases.set)), options.overlap) - 1
+    groups = record_groups(cases.record, cases.member, cases.set)
+    return sets if groups is None else min(sets, float(groups.max()))
 
 
 def relative(difference: Estimate, degrees: float, margin: float) -> str:
@@ -322,7 +323,16 @@ def spread(member: np.ndarray, limit: int) -> np.ndarray:
 
 def _alone(cases: Sides, options: Options) -> Scored:
     shadow, target = cases["shadow"], cases["target"]
-    return _judged(shadow, shadow.member, target, unlearned_alone, options, "alone"), target.member, target.set
+    return _scored_cases(_judged(shadow, shadow.member, target, unlearned_alone, options, "alone"), target)
+
+
+def _scored_cases(scores: np.ndarray, cases: PosteriorSet) -> Scored:
+    return Scored(scores, cases.member, cases.set, cases.record)
+
+
+def _metrics(scored: Scored, options: Options) -> dict[str, Estimate]:
+    scores, member, sets, records = scored
+    return evaluate(scores, None, member, sets, overlap=options.overlap, records=records)
 
 
 def _judged(
@@ -350,11 +360,11 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     for side in ("shadow", "target"):
         pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
         see = np.concatenate([of_known_label(part) for part in pair])
-        parts[side] = see, np.repeat([1, 0], len(pair[0])), np.tile(pair[0].set, 2)
+        parts[side] = see, np.repeat([1, 0], len(pair[0])), np.tile(pair[0].set, 2), np.tile(pair[0].record, 2)
     classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", "efficacy"))
     classifier.fit(*parts["shadow"][:2])
-    see, truth, sets = parts["target"]
-    return evaluate(positive_probability(classifier, see), None, truth, sets, overlap=options.overlap)["auc"]
+    see, truth, sets, records = parts["target"]
+    return _metrics(Scored(positive_probability(classifier, see), truth, sets, records), options)["auc"]
 
 
 def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:
@@ -401,8 +411,7 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
 
 
 def _auc(scores: np.ndarray, sides: Sides, options: Options) -> Estimate:
-    target = sides["target"]
-    return evaluate(scores, None, target.member, target.set, overlap=options.overlap)["auc"]
+    return _metrics(_scored_cases(scores, sides["target"]), options)["auc"]
 
 
 def _scored(sides: Sides, options: Options) -> np.ndarray:
@@ -426,9 +435,8 @@ def _no_more(name: str, expected: str, learned: Sides, sides: Sides, options: Op
     both = _scored({"shadow": learned["shadow"], "target": sides["target"]}, options)
     original = {side: replace(cases, unlearned=cases.original) for side, cases in sides.items()}
     alone = _scored(original, options)
-    target = sides["target"]
-    pair = (both, target.member, target.set), (alone, target.member, target.set)
-    gain = change(*pair, "auc", options.overlap, same_is_exact=False)
+    pair = [_scored_cases(scores, sides["target"]) for scores in (both, alone)]
+    gain = change(pair[0], pair[1], "auc", options.overlap, same_is_exact=False)
     assert gain is not None
     outcome = NOT_JUDGED if gain.low is None else PASSED if gain.low <= options.margin else FAILED
     return Control(name, expected, gain, outcome)

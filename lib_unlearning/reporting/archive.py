@@ -31,7 +31,7 @@ from lib_unlearning.run_files import (
 )
 from lib_unlearning.statistics.combine import Combined, Corrected, combine, corrected
 from lib_unlearning.statistics.intervals import Estimate
-from lib_unlearning.statistics.metrics import auc_change, auc_difference
+from lib_unlearning.statistics.metrics import Scored, auc_change, auc_difference
 from lib_unlearning.statistics.privacy import stability
 from lib_unlearning.wording import plural, with_interval
 
@@ -323,7 +323,7 @@ def paired_between(first: Finding, second: Finding) -> Combined:
     for one, other in zip(first.runs, second.runs, strict=True):
         tables = [read_scores(run.folder) for run in (one, other)]
         scored = [
-            (table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())
+            Scored(table[run.chosen].to_numpy(), table["member"].to_numpy(), table["set"].to_numpy())
             for table, run in zip(tables, (one, other), strict=True)
         ]
         parts.append(auc_change(scored[0], scored[1], overlap))

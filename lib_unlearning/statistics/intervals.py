@@ -48,21 +48,42 @@ def jackknife_variance(values: np.ndarray) -> float:
     return float(((parts - parts.mean()) ** 2).sum())
 
 
-def estimate(values: np.ndarray, floor: float, lowest: float, highest: float, overlap: float = 0.0) -> Estimate:
+def estimate(
+    values: np.ndarray,
+    floor: float,
+    lowest: float,
+    highest: float,
+    overlap: float = 0.0,
+    by_record: np.ndarray | None = None,
+) -> Estimate:
     """Value and interval of a metric from its values on the whole sample (0) and without each set [1 + S].
 
     Args:
         floor: the least variance that the number of cases allows.
         lowest, highest: the metric's range.
         overlap: share of records that two sets have in common; see `effective_sets`.
+        by_record: the same values [1 + G] without each group of records, where these come again in many sets: what
+            hangs on who was drawn is then added to what hangs on the sets (after Cameron, Gelbach and Miller, Journal
+            of Business & Economic Statistics 2011), with as many degrees of freedom as both have (Satterthwaite's).
     """
     value, sets = float(values[0]), len(values) - 1
     worth = effective_sets(sets, overlap)
     if worth < _LEAST_SETS:
         return Estimate(value, None, None, None)
     least = max(floor, _unseen_variance(value, sets, lowest, highest)) if floor else 0.0
-    error = CAUTION * math.sqrt(max(jackknife_variance(values), least) * sets / worth)
-    return interval(value, error, worth - 1, lowest, highest)
+    variance, degrees = max(jackknife_variance(values), least) * sets / worth, worth - 1
+    if by_record is not None:
+        of_records = max(jackknife_variance(by_record) - floor, 0.0)
+        degrees = _joint_degrees((variance, degrees), (of_records, len(by_record) - 2))
+        variance += of_records
+    return interval(value, CAUTION * math.sqrt(variance), degrees, lowest, highest)
+
+
+def _joint_degrees(*parts: tuple[float, float]) -> float:
+    """Degrees of freedom of a sum of variances, each with its own (Satterthwaite, Biometrics Bulletin 1946)."""
+    total = sum(variance for variance, _ in parts)
+    spread = sum(variance**2 / degrees for variance, degrees in parts if variance)
+    return total**2 / spread if spread else parts[0][1]
 
 
 def _unseen_variance(value: float, sets: int, lowest: float, highest: float) -> float:

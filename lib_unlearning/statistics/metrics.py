@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lib_unlearning.statistics.intervals import Estimate, estimate, leave_one_out, of_auc, of_share
+from lib_unlearning.statistics.intervals import OVERLAP, Estimate, estimate, leave_one_out, of_auc, of_share
 
 FPR_LEVELS = (0.001, 0.01, 0.1)
 # ROC curves of all subsamples are computed in blocks of about this many numbers: memory stays bounded.
 _BLOCK = 500_000
+_RECORD_GROUPS = 20
 
 TPR_NAMES = {level: f"tpr_at_{level * 100:g}pct_fpr" for level in FPR_LEVELS}
 _SIGNED = ("deg_rate", "auc_gain", "advantage")  # these range from -1 to 1
@@ -185,6 +186,7 @@ def evaluate(
     sets: np.ndarray,
     threshold: float | None = None,
     overlap: float = 0.0,
+    records: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
     """All metrics of one attack.
 
@@ -194,12 +196,56 @@ def evaluate(
         member, sets: [m] label and sample set of each case. Every set has positives and negatives.
         threshold: chosen on the shadow side; the advantage TPR - FPR is measured at it. None leaves that out.
         overlap: share of records that two sample sets have in common.
+        records: [m] what each case is about, where intervals shall allow for so few records that they come again in
+            many sets (see `record_groups`); None takes those that were drawn as given.
 
     Returns:
         metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same cases.
     """
     names, columns = np.unique(sets, return_inverse=True)
-    weights = leave_one_out(len(names))
+    values, floors = _left_out(scores, baseline, member, columns, leave_one_out(len(names)), threshold)
+    groups = record_groups(records, member, sets)
+    by_record: dict[str, np.ndarray] = {}
+    if groups is not None:
+        by_record, _ = _left_out(scores, baseline, member, groups, leave_one_out(int(groups.max()) + 1), threshold)
+    return {
+        name: estimate(found, floors[name], *range_of(name), overlap, by_record.get(name))
+        for name, found in values.items()
+    }
+
+
+def record_groups(records: np.ndarray | None, member: np.ndarray, sets: np.ndarray) -> np.ndarray | None:
+    """Groups [m] of cases, all of a record in one, and in each group records of either kind; None where no more than a
+    share of the cases, `OVERLAP`, are about records that come in other sets as well."""
+    if records is None:
+        return None
+    pairs = np.unique(np.column_stack([records, sets]), axis=0)
+    often, counts = np.unique(pairs[:, 0], return_counts=True)
+    if np.isin(records, often[counts > 1]).mean() <= OVERLAP:
+        return None
+    names, which = np.unique(records, return_inverse=True)
+    kinds = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(kinds, which.ravel(), member)
+    count = min(_RECORD_GROUPS, *(int((kinds == kind).sum()) for kind in np.unique(kinds)))
+    if count < 2:
+        return None
+    place = np.empty(len(names), dtype=np.int64)
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        place[rows] = np.arange(len(rows)) % count
+    return np.asarray(place[which.ravel()])
+
+
+def _left_out(
+    scores: np.ndarray,
+    baseline: np.ndarray | None,
+    member: np.ndarray,
+    columns: np.ndarray,
+    weights: np.ndarray,
+    threshold: float | None,
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """metric name -> values [b], one for each row of weights [b, groups], whose columns [m] cases have; and the least
+    variance that so many cases allow."""
     positives, negatives = int((member == 1).sum()), int((member == 0).sum())
     values = roc_metrics(scores, member, columns, weights)
     curve = roc_points(scores, member)
@@ -220,7 +266,7 @@ def evaluate(
         other = roc_metrics(baseline, member, columns, weights)["auc"]
         values["auc_gain"] = values["auc"] - other
         floors["auc_gain"] = _gain_floor(scores, baseline, member, (float(values["auc"][0]), float(other[0])))
-    return {name: estimate(found, floors[name], *range_of(name), overlap) for name, found in values.items()}
+    return values, floors
 
 
 def _roc_floor(
@@ -253,7 +299,13 @@ def auc_difference(
     return evaluate(scores, others, member, sets, overlap=overlap)["auc_gain"]
 
 
-Scored = tuple[np.ndarray, np.ndarray, np.ndarray]  # scores, labels, sample sets [m]
+class Scored(NamedTuple):
+    """Scores, labels and sample sets [m] of cases, and, where intervals shall allow for it, their records [m]."""
+
+    scores: np.ndarray
+    member: np.ndarray
+    set: np.ndarray
+    record: np.ndarray | None = None
 
 
 def change(
@@ -265,18 +317,22 @@ def change(
     Equal scores are the same attack twice, so that nothing lies between them, unless `same_is_exact` is false: two that
     happened to agree.
     """
-    values, floors = [], []
-    for scores, member, sets in (first, second):
+    values, floors, by_record = [], [], []
+    for scores, member, sets, records in (first, second):
         names, columns = np.unique(sets, return_inverse=True)
         found = roc_metrics(scores, member, columns, leave_one_out(len(names)))
         if metric not in found:
             return None
         values.append(found[metric])
+        groups = record_groups(records, member, sets)
+        if groups is not None:
+            by_record.append(roc_metrics(scores, member, groups, leave_one_out(int(groups.max()) + 1))[metric])
         positives, negatives = int((member == 1).sum()), int((member == 0).sum())
         curve = roc_points(scores, member)
         floors.append(_roc_floor(metric, float(values[-1][0]), curve, positives, negatives))
-    same = same_is_exact and all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
-    return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap)
+    same = same_is_exact and all(np.array_equal(one, other) for one, other in zip(first[:3], second[:3], strict=True))
+    again = by_record[0] - by_record[1] if len(by_record) == len(values) else None
+    return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap, again)
 
 
 def auc_change(first: Scored, second: Scored, overlap: float = 0.0) -> Estimate:
@@ -292,10 +348,12 @@ def evaluate_all(
     thresholds: Mapping[str, float] | None = None,
     overlap: float = 0.0,
     baseline: str = "basic_mia",
+    by_record: bool = False,
 ) -> dict[str, dict[str, Estimate]]:
     """`evaluate` for several attacks on the same cases; one of them is the baseline.
 
-    A rate finer than one of the strangers is left out, however often each of them is asked about.
+    A rate finer than one of the strangers is left out, however often each of them is asked about. `by_record`: whether
+    intervals allow for records that come again in many sets.
     """
     strangers = len(np.unique(cases.record[cases.member == 0]))
     fine = {TPR_NAMES[level] for level in FPR_LEVELS if level not in resolvable_levels(strangers)}
@@ -307,6 +365,7 @@ def evaluate_all(
             cases.set,
             (thresholds or {}).get(name),
             overlap,
+            cases.record if by_record else None,
         )
         for name, values in scores.items()
     }
