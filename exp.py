@@ -427,6 +427,7 @@ class Audit:
     def _options(self) -> AuditOptions:
         return AuditOptions(
             margin=round(self.settings.margin - 0.5, 10),
+            tpr_margin=self.settings.audit.tpr_margin,
             attack_model=self.settings.attack_model,
             today=self.settings.attacks == "all",
             seed=self.settings.seed,

@@ -33,7 +33,7 @@ from lib_unlearning.plugins import load_plugins
 from lib_unlearning.record_split import SIDES, SideSettings
 from lib_unlearning.reporting.comparisons import COMPARISONS
 from lib_unlearning.settings import ANSWER_KINDS, KEPT, AuditInputs, Origin, Settings
-from lib_unlearning.statistics.verdict import MARGIN
+from lib_unlearning.statistics.verdict import MARGIN, TPR_MARGIN
 from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.base import UnlearningMethod
@@ -236,6 +236,8 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)
     help = "say how many sets, requests and own models settle --margin for these models, and what that costs here"
     yield _flag(group, "plan", False, help, of=_AUDITS, kind=boolean)
+    help = "difference of TPR at 1 % FPR, from retraining or chance, that counts as none"
+    yield _flag(group, "tpr_margin", TPR_MARGIN, help, of=_AUDITS, kind=number(above=0, at_most=1), metavar="X")
     yield _flag(group, "show_ids", False, "name exposed records in the page", of=_AUDITS, kind=boolean)
 
     group = "of the paper's released code, without effect here"

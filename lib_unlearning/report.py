@@ -287,6 +287,8 @@ def verdict(
         sentence = f"Leaks: the models make {question} visible, {figures}, above the margin of {settings.margin:g}."
     elif found.verdict is Verdict.BELOW:
         sentence = f"Below the margin: {figures}; {question} shows less than an AUC of {settings.margin:g} would."
+    elif found.verdict is Verdict.REVERSED:
+        sentence = f"The wrong way round: {figures}; {question} shows, to an attack that is turned round."
     else:
         more = (
             f"about {plural(found.more_sets, 'more sample set')} would settle it"
@@ -335,6 +337,7 @@ def still_there_sentence(found: StillThere, settings: Settings, sets: int, overl
         Verdict.LEAKS: "the deleted records are still there",
         Verdict.BELOW: f"this attack finds no trace of them above an AUC of {settings.margin:g}",
         Verdict.UNDECIDED: "undecided whether they are still there",
+        Verdict.REVERSED: "the attack tells them apart the wrong way round, so something of them shows",
     }
     return f"{told}: {meaning[judged.verdict]}."
 

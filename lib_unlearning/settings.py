@@ -45,6 +45,7 @@ class AuditInputs:
         label: the table's column that the models predict.
         trust: whether pickles may be opened.
         service: description of a service. verify: pack to verify. pack: where to write one.
+        tpr_margin: difference of TPR at 1 % FPR that counts as none.
         show_ids: whether the page names records.
         plan: say what would settle the margin, and do nothing.
     """
@@ -66,6 +67,7 @@ class AuditInputs:
     service: Path | None
     verify: Path | None
     pack: Path | None
+    tpr_margin: float
     show_ids: bool
     plan: bool
 

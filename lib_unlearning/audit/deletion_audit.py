@@ -24,6 +24,7 @@ from lib_unlearning.parallel import usable_cores
 from lib_unlearning.record_split import SIDES, SideSettings, mean_overlap, suitable_size
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_sets
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
+from lib_unlearning.statistics.verdict import TPR_MARGIN
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.wording import plural, with_interval
 
@@ -79,7 +80,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         set_size: training records of a model; "auto" for 2,000, fewer where records are few.
         compare_with: None for a verdict against the margin, "retrain" for one relative to retraining. None means
             "retrain" where `unlearn` is anything else.
-        margin: difference of AUCs that counts as none.
+        margin: difference of AUCs that counts as none. tpr_margin: the same of the TPR at 1 % FPR.
         attacks: "all", or "paper" for its features alone. attack_model: see `attack.ATTACK_MODELS`.
         own_models: rounds of the adversary's own models, 0 for none.
         retrain_randomness: "matched" keeps a model's seed when it is retrained, "fresh" draws it anew.
@@ -109,6 +110,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         set_size: int | str = "auto",
         compare_with: str | None = None,
         margin: float = 0.05,
+        tpr_margin: float = TPR_MARGIN,
         attacks: str = "all",
         attack_model: str = "RF",
         own_models: int = 1,
@@ -125,6 +127,7 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         self.set_size = set_size
         self.compare_with = compare_with
         self.margin = margin
+        self.tpr_margin = tpr_margin
         self.attacks = attacks
         self.attack_model = attack_model
         self.own_models = own_models
@@ -151,7 +154,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         relative = self._compared()
         retrained = bench.retrained_views(answers, budget) if relative else None
         self.overlap_ = mean_overlap(bench.split["target"].sample_sets)
-        options = Options(self.margin, self.attack_model, self.attacks == "all", self.random_state, self.overlap_)
+        options = Options(
+            self.margin, self.attack_model, self.attacks == "all", self.random_state, self.overlap_, self.tpr_margin
+        )
         evidence, self.examination_ = examine(views, retrained, options)
         self.accuracy_ = np.mean([part.accuracy for part in answers["target"]], axis=0)
         self.cases_ = views["target"].cases
@@ -254,6 +259,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise UserError("n_requests=1: an attack is judged by two deleted records a set at the least")
         if not _is_number(self.margin) or not 0 < self.margin < 0.5:
             raise UserError(f"margin={self.margin!r}: a difference of AUCs above 0 and below 0.5")
+        if not _is_number(self.tpr_margin) or not 0 < self.tpr_margin < 1:
+            raise UserError(f"tpr_margin={self.tpr_margin!r}: a difference of rates above 0 and below 1")
 
     def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
         """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
@@ -322,8 +329,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         if found.verdict in ("leaks", "no verdict"):
             raise DeletionLeakError(self.summary())
         high = found.auc.high
-        if max_auc is not None and (high is None or high > max_auc):
+        if max_auc is not None and (high is None or high > max_auc or high < 1 - max_auc):
             why = "there is no interval that would show it to be at most" if high is None else "the most allowed is"
+            why = "either way round the most allowed is" if high is not None and high < 1 - max_auc else why
             raise DeletionLeakError(f"AUC {with_interval(found.auc)}: {why} {max_auc:g}")
         return self
 

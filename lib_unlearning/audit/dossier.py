@@ -39,7 +39,7 @@ EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdi
 SENTENCES = {
     "leaks": "{leaking}, more than its margin allows.",
     "equivalent": "The deletion is equivalent to retraining, each question within its margin (AUC {margin:g}).",
-    "below": "Both AUCs are less than {margin:g} above chance: what shows, and what the unlearned model tells alone.",
+    "below": "What shows, and what the unlearned model tells alone, is within the margins of chance (AUC {margin:g}).",
     "undecided": "The data do not settle whether the margins are kept (AUC {margin:g}).",
     "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
 }
@@ -48,6 +48,10 @@ _LEAKING = {
     False: "the deletion shows to whoever asks both versions",
     True: "the record is still in the unlearned model",
 }
+_REVERSED = (
+    "Deleted records and strangers are told apart, the wrong way round: are the roles of one side exchanged (column "
+    "deleted)?"
+)
 # Undecided though every question has its answer: by whether both versions, and retrained models, answered alike.
 _OTHERWISE = {
     False: "The deletion differs from retraining, and is not shown to give away more.",
@@ -121,7 +125,9 @@ class Dossier:
         told = SENTENCES[found.verdict]
         if found.verdict == "leaks" and found.unchanged:
             told = "Both versions answer alike in every case, retrained models do not: nothing was deleted."
-        if found.verdict == "undecided" and "undecided" not in kinds:
+        if found.verdict == "undecided" and "reversed" in kinds:
+            told = _REVERSED
+        elif found.verdict == "undecided" and "undecided" not in kinds:
             told = _OTHERWISE[found.silent]
         leaks = [question.name for question in found.questions if question.verdict == "leaks"]
         leaking = " and ".join(dict.fromkeys(_LEAKING[name.startswith(STILL_THERE)] for name in leaks))
@@ -177,6 +183,7 @@ class Dossier:
             "sentence": self.sentence,
             "exit_code": EXIT_CODES[found.verdict],
             "margin": self.options.margin,
+            "tpr_margin": self.options.tpr_margin,
             "questions": plain(found.questions),
             "controls": plain(found.controls),
             "attacks": plain(found.results),

@@ -27,12 +27,11 @@ from lib_unlearning.statistics.metrics import (
     resolvable_levels,
 )
 from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
-from lib_unlearning.statistics.verdict import Verdict, judge
+from lib_unlearning.statistics.verdict import TPR_MARGIN, Verdict, judge
 
 Views = Mapping[str, View]
 Sides = Mapping[str, PosteriorSet]
 
-TPR_MARGIN = 0.1  # a difference of TPR at 1 % FPR within this counts as none
 LEARNED = 20_000  # cases that a control's classifier learns from
 _SURE = 0.99  # confidence of controls: in one audit of a hundred a sound control fails
 
@@ -43,6 +42,7 @@ class Options:
 
     Attributes:
         margin: AUC above one half that counts as none, and difference of AUCs that does.
+        tpr_margin: the same of the TPR at 1 % FPR, above one in a hundred.
         attack_model, today: see `attacks_on`.
     """
 
@@ -51,6 +51,7 @@ class Options:
     today: bool = True
     seed: int = 0
     overlap: float = 0.0
+    tpr_margin: float = TPR_MARGIN
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Question:
         measured: AUC (or TPR) of the audited method. reference: of retraining on the same records.
         difference: of the two, set by set; None where nothing is compared.
         verdict: "leaks", "equivalent" (to retraining), "less" (than retraining), "below" (the margin), "differs",
-            "alike" (both versions, so that nothing can show), or "undecided".
+            "alike" (both versions, so that nothing can show), "reversed" (deleted records and strangers are told apart
+            the wrong way round), or "undecided".
         margin: that it was judged by.
     """
 
@@ -175,14 +177,14 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     thresholds = {} if alone else {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
     results = evaluate_all(found.scores, target, thresholds, options.overlap, by_record=True)
     learned = _apart(cases)
-    alike = alike_answers(target.original, target.unlearned)
     again = None if evidence.retrained is None else evidence.retrained["target"]
-    unchanged = alike and again is not None and not alike_answers(again.original, again.unlearned)
-    silent = alike and not unchanged
     if evidence.retrained is None or evidence.other is None:
-        questions = _against_margin(learned, results[found.chosen]["auc"], options)
+        questions = _against_margin(learned, results[found.chosen], options)
     else:
         questions = _against_retraining(evidence, learned, _apart(evidence.retrained), options)
+    alike = alike_answers(target.original, target.unlearned) and not _shown_by_digits(target, questions)
+    unchanged = alike and again is not None and not alike_answers(again.original, again.unlearned)
+    silent = alike and not unchanged
     if alike:
         questions = [replace(part, verdict="alike") if part.asks == _SHOWS else part for part in questions]
     controls = run_controls(learned, options)
@@ -205,9 +207,15 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
 
 
 def same_cases(cases: Sides) -> bool:
-    """Whether there is no shadow side of its own."""
-    target, shadow = cases["target"], cases["shadow"]
-    return len(target) == len(shadow) and np.array_equal(target.original, shadow.original)
+    """Whether there is no shadow side of its own: both are the same cases, in everything."""
+    pairs = zip(vars(cases["target"]).values(), vars(cases["shadow"]).values(), strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def _shown_by_digits(cases: PosteriorSet, questions: list[Question]) -> bool:
+    """Whether what is no more than rounding tells deleted records from strangers all the same: it is none then."""
+    shows = any(part.verdict in ("leaks", "reversed") for part in questions if part.asks == _SHOWS)
+    return shows and not np.array_equal(cases.original, cases.unlearned)
 
 
 def _apart(cases: Sides) -> Sides:
@@ -237,26 +245,36 @@ def _overall(questions: list[Question], controls: list[Control], unchanged: bool
 STILL_THERE = "still there"
 _SHOWS = "does the deletion show, to whoever asks both versions?"
 _STILL = "is the record still in the unlearned model, asked alone?"
+_TPR = ", TPR at 1 % FPR"
+_KINDS = {
+    Verdict.LEAKS: "leaks",
+    Verdict.BELOW: "below",
+    Verdict.REVERSED: "reversed",
+    Verdict.UNDECIDED: "undecided",
+}
 _SAME = "can the unlearned model be told from a retrained one by its answers to deleted records?"
 
 
-def _against_margin(cases: Sides, shows: Estimate, options: Options) -> list[Question]:
-    scored = _alone(cases, options)
-    alone = _metrics(scored, options)["auc"]
-    count = len(np.unique(scored.set))
-    kinds = {Verdict.LEAKS: "leaks", Verdict.BELOW: "below", Verdict.UNDECIDED: "undecided"}
-    return [
-        Question(
-            name,
-            asks,
-            auc,
-            None,
-            None,
-            kinds[judge(auc, count, 0.5 + options.margin, options.overlap).verdict],
-            options.margin,
-        )
-        for name, asks, auc in (("shows", _SHOWS, shows), (STILL_THERE, _STILL, alone))
-    ]
+def _against_margin(cases: Sides, shows: Mapping[str, Estimate], options: Options) -> list[Question]:
+    """AUC against a half, and TPR at 1 % FPR, where cases resolve it, against one in a hundred."""
+    target = cases["target"]
+    alone = _metrics(_alone(cases, options), options)
+    count = len(np.unique(target.set))
+    fine = 0.01 in resolvable_levels(len(distinct_strangers(target.record, target.member)))
+    questions = []
+    for name, asks, found in (("shows", _SHOWS, shows), (STILL_THERE, _STILL, alone)):
+        verdict = _KINDS[judge(found["auc"], count, 0.5 + options.margin, options.overlap).verdict]
+        questions.append(Question(name, asks, found["auc"], None, None, verdict, options.margin))
+        if fine and TPR_NAMES[0.01] in found:
+            tpr, margin = found[TPR_NAMES[0.01]], options.tpr_margin
+            questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
+    return questions
+
+
+def _rate_verdict(tpr: Estimate, margin: float) -> str:
+    if tpr.low is not None and tpr.low > 0.01 + margin:
+        return "leaks"
+    return "below" if tpr.high is not None and tpr.high < 0.01 + margin else "undecided"
 
 
 def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, options: Options) -> list[Question]:
@@ -269,9 +287,9 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
     strangers = min(len(distinct_strangers(part.record, part.member)) for part in (target, cases["target"]))
     for name, asks, scored, judged, metric, margin in (
         ("shows", _SHOWS, chosen, target, "auc", options.margin),
-        ("shows, TPR at 1 % FPR", _SHOWS, chosen, target, TPR_NAMES[0.01], TPR_MARGIN),
+        (f"shows{_TPR}", _SHOWS, chosen, target, TPR_NAMES[0.01], options.tpr_margin),
         (STILL_THERE, _STILL, alone, cases["target"], "auc", options.margin),
-        (f"{STILL_THERE}, TPR at 1 % FPR", _STILL, alone, cases["target"], TPR_NAMES[0.01], TPR_MARGIN),
+        (f"{STILL_THERE}{_TPR}", _STILL, alone, cases["target"], TPR_NAMES[0.01], options.tpr_margin),
     ):
         if metric != "auc" and 0.01 not in resolvable_levels(strangers):
             continue
@@ -282,6 +300,9 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
             difference = _alike_so_far(judged, 0.0)
         values = [_metrics(part, options)[metric] for part in scored]
         verdict = relative(difference, _degrees(judged, options), margin)
+        high = values[0].high
+        if verdict == "less" and metric == "auc" and high is not None and high < 0.5 - margin:
+            verdict = "reversed"
         questions.append(Question(name, asks, values[0], values[1], difference, verdict, margin))
     told = efficacy(cases, retrained, options)
     low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))

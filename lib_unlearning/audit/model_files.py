@@ -25,6 +25,7 @@ from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
 from lib_unlearning.audit.probabilities import as_posteriors
+from lib_unlearning.audit.records import Unit
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.link import Identity, Softmax
@@ -55,14 +56,15 @@ class Table:
 
     Attributes:
         frame: [N, d] features as a data frame. deleted: see `People`.
-        labels: [N] positions among the classes, or the numbers of a regression.
-        classes: [c]; None for a regression.
+        labels: [N] positions among the classes, or the numbers of a regression, in its `unit`.
+        classes: [c]; None for a regression. unit: of its numbers.
     """
 
     frame: Any
     labels: np.ndarray
     deleted: np.ndarray
     classes: np.ndarray | None
+    unit: Unit | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -142,10 +144,11 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
 
 def _checked(found: np.ndarray, table: Table, kind: str, where: str) -> np.ndarray:
     """Predictions [N, 1], or posteriors [N, c]."""
-    if table.classes is None:
+    if table.unit is not None:
         if found.shape[1] != 1:
             raise UserError(f"{where}: {found.shape[1]} answers to each record, where numbers are asked for")
-        return found
+        return table.unit(found)
+    assert table.classes is not None
     if kind == LABELS:
         found = _places(found[:, 0], table.classes, where)[:, np.newaxis].astype(np.float64)
     posteriors = as_posteriors(found, kind, where, table.num_classes)
@@ -215,7 +218,9 @@ def _table(
     if len(set(numeric)) > 1:
         raise UserError("--model_before and --model_after: one predicts numbers, the other classes")
     if numeric[0]:
-        return Table(people.frame, _numbers(people.label, path), people.deleted, None)
+        labels = _numbers(people.label, path)
+        unit = Unit.of(labels)
+        return Table(people.frame, unit(labels), people.deleted, None, unit)
     classes = models[0].classes
     known = np.unique(people.label) if classes is None else classes
     return Table(people.frame, _places(people.label, known, f"--table {path}"), people.deleted, known)

@@ -19,20 +19,44 @@ _FEW_CLASSES = 10  # different whole numbers that look like classes
 
 
 @dataclass(frozen=True)
+class Unit:
+    """In what a regression's numbers are counted: standard deviations of the labels from their mean, so that nothing
+    depends on whether they are euros or cents."""
+
+    mean: float
+    deviation: float
+
+    @staticmethod
+    def of(labels: np.ndarray) -> Unit:
+        """From labels [N]."""
+        with np.errstate(over="ignore"):
+            deviation = float(labels.std())
+        return Unit(float(labels.mean()), deviation if np.isfinite(deviation) and deviation > 0 else 1.0)
+
+    def __call__(self, numbers: np.ndarray) -> np.ndarray:
+        found: np.ndarray = (numbers - self.mean) / self.deviation
+        return found
+
+
+@dataclass(frozen=True)
 class Records:
     """Records [N] with their labels; stands in for `Dataset` where models come from outside.
 
     Attributes:
         features: [N, ...] array, data frame or sparse matrix, as models get it.
-        labels: [N] class numbers 0 .. c - 1, or the numbers of a regression.
+        labels: [N] class numbers 0 .. c - 1, or the numbers of a regression, in its `unit`.
         classes: [c] what the class numbers stand for; None for a regression.
         ids: [N] what reports call the records.
+        target: [N] labels as the user gave them.
+        unit: of a regression's numbers; None for classes.
     """
 
     features: Any
     labels: np.ndarray
     classes: np.ndarray | None
     ids: np.ndarray
+    target: np.ndarray
+    unit: Unit | None = None
 
     @staticmethod
     def of(features: Any, target: Any, ids: Any = None, regression: bool = False) -> Records:
@@ -60,7 +84,9 @@ class Records:
                 )
             if not np.issubdtype(values.dtype, np.number) or not np.isfinite(values.astype(float)).all():
                 raise UserError("y of a regression must be finite numbers")
-            return Records(features, values.astype(np.float64), None, names)
+            numbers = values.astype(np.float64)
+            unit = Unit.of(numbers)
+            return Records(features, unit(numbers), None, names, numbers, unit)
         try:
             classes, labels = np.unique(values, return_inverse=True)
         except TypeError:
@@ -69,7 +95,7 @@ class Records:
             raise UserError(f"y holds one class only ({classes.tolist()[0]!r}); nothing can be learned")
         if len(classes) > min(_MOST_CLASSES, count // 2):
             raise UserError(f"y holds {len(classes):,} different values in {count:,} records; is it a regression?")
-        return Records(features, labels.astype(np.int64), classes, names)
+        return Records(features, labels.astype(np.int64), classes, names, classes[labels])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,12 +109,6 @@ class Records:
     def link(self) -> Link:
         """What a linear model's scores would become."""
         return Identity() if self.classes is None else Softmax()
-
-    @property
-    def target(self) -> np.ndarray:
-        """[N] labels as the user gave them."""
-        found: np.ndarray = self.labels if self.classes is None else self.classes[self.labels]
-        return found
 
     def rows(self, records: np.ndarray) -> Any:
         """Features of records [k], as models get them."""

@@ -22,19 +22,21 @@ Unlearn = Callable[[Any, tuple[Any, np.ndarray], tuple[Any, np.ndarray], int], A
 
 
 class Answering:
-    """A trained model as the library asks it: posteriors in the order of the data's classes, or predictions [m, 1]."""
+    """A trained model as the library asks it: posteriors in the order of the data's classes, or predictions [m, 1] in
+    the labels' unit."""
 
     facts: Mapping[str, Any] = {}
 
     def __init__(self, model: Any, records: Records) -> None:
         self.model = model
-        self._classes = records.classes
+        self._classes, self._unit = records.classes, records.unit
 
     def predict_proba(self, features: Any) -> np.ndarray:
         """Answers [m, c]; raises `UserError` when they are no probabilities."""
         asked = features.shape[0] if hasattr(features, "shape") else len(features)
-        if self._classes is None:
-            return _finite(_for_each(self.model.predict(features), asked, "predict").reshape(-1, 1))
+        if self._unit is not None:
+            return self._unit(_finite(_for_each(self.model.predict(features), asked, "predict").reshape(-1, 1)))
+        assert self._classes is not None
         given = _for_each(self.model.predict_proba(features), asked, "predict_proba")
         if given.ndim == 1:
             given = np.column_stack([1 - given, given])

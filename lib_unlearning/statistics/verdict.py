@@ -1,4 +1,4 @@
-"""What an estimate allows to be said: leaks, below the margin, or undecided and what would settle it."""
+"""What an estimate allows to be said: leaks, below the margin, reversed, or undecided and what would settle it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from lib_unlearning.statistics.intervals import Estimate, effective_sets, interv
 _MOST_SETS = 1000
 # AUC from which on a deletion counts as visible, where nobody names another.
 MARGIN = 0.55
+# Difference of TPR at 1 % FPR, from retraining or from chance, that counts as none.
+TPR_MARGIN = 0.1
 
 
 class Verdict(Enum):
-    """The three answers."""
+    """The answers."""
 
     LEAKS = "leaks"
     BELOW = "below the margin"
     UNDECIDED = "undecided"
+    REVERSED = "the wrong way round"  # what shows was taken for its opposite, and shows
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def judge(auc: Estimate, sets: int, margin: float, overlap: float = 0.0) -> Judg
         return Judgement(Verdict.UNDECIDED, None, None)
     if auc.low > margin:
         return Judgement(Verdict.LEAKS, auc.high, None)
+    if auc.high < 1 - margin:
+        return Judgement(Verdict.REVERSED, 1 - auc.low, None)
     if auc.high < margin:
         return Judgement(Verdict.BELOW, auc.high, None)
     return Judgement(Verdict.UNDECIDED, auc.high, _more_sets(auc.value, auc.error, sets, margin, overlap))

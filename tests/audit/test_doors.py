@@ -102,7 +102,7 @@ def test_files_are_held_against_retrained_models(tmp_path: Path, sides: tuple[st
 
 
 def test_no_leak_is_found_where_there_is_none(tmp_path: Path) -> None:
-    found = audited(tmp_path, *write_side(tmp_path, 0.0), "--margin", "0.7", code=0)
+    found = audited(tmp_path, *write_side(tmp_path, 0.0), "--margin", "0.7", "--tpr_margin", "0.25", code=0)
     assert found["verdict"] == "below"
 
 
@@ -804,3 +804,38 @@ def test_cases_that_are_no_table_are_one_line(kind: str, tmp_path: Path) -> None
 def test_a_margin_that_passes_everything_is_refused(margin: str, tmp_path: Path) -> None:
     told = audit(tmp_path, *write_side(tmp_path, 0.5), f"--margin={margin}", code=2)
     assert "of an audit it lies above 0.5 and below 1" in told
+
+
+def test_roles_that_are_exchanged_on_one_side_are_no_reason_for_calm(tmp_path: Path) -> None:
+    """An attack that learned that deleted records are strangers tells both apart all the same."""
+    flags = [*write_side(tmp_path, 0.5), *write_side(tmp_path, 0.5, "shadow_", 1)]
+    cases = pd.read_csv(tmp_path / "shadow_cases.csv")
+    cases.assign(deleted=1 - cases["deleted"]).to_csv(tmp_path / "shadow_cases.csv", index=False)
+    found = audited(tmp_path, *flags, code=4)
+    assert found["questions"][0]["measured"]["value"] < 0.1
+    assert found["questions"][0]["verdict"] == "reversed"
+    assert "wrong way round" in found["sentence"]
+    for side in ("", "shadow_"):  # the same beside retrained models
+        shutil.copy(tmp_path / f"{side}before.csv", tmp_path / f"{side}retrained.csv")
+        flags += [f"--{side}retrained", str(tmp_path / f"{side}retrained.csv")]
+    assert audited(tmp_path, *flags, code=4)["questions"][0]["verdict"] == "reversed"
+
+
+def test_a_shadow_side_with_the_same_answers_before_is_one(tmp_path: Path) -> None:
+    """Labels that are all right before say nothing of whose they are: what came after does."""
+    flags = [*write_side(tmp_path, 0.5), *write_side(tmp_path, 0.6, "shadow_")]
+    found = audited(tmp_path, *flags, code=3)
+    assert "without a shadow side" not in found["told"]
+    pack = found["told"].partition("Pack: ")[2].strip()
+    assert "agrees with itself" in audit(tmp_path, "--verify", pack, code=0)
+
+
+def test_what_the_last_digits_show_shows(tmp_path: Path) -> None:
+    """A leak that is smaller than rounding to 32 bits would be, in files that hold more digits."""
+    flags = write_side(tmp_path, 0.0)
+    before, cases = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("before", "cases"))
+    after = before.to_numpy() * (1 - 1e-7 * cases[["deleted"]].to_numpy())
+    pd.DataFrame(after).to_csv(tmp_path / "after.csv", index=False)
+    assert audited(tmp_path, *flags, code=3)["questions"][0]["verdict"] == "leaks"
+    before.to_csv(tmp_path / "after.csv", index=False)
+    assert audited(tmp_path, *flags, code=4)["questions"][0]["verdict"] == "alike"
