@@ -327,10 +327,19 @@ _MODEL_FILES = "--model_before and --model_after"
 _DOORS = {
     "--plan": ("original_label",),
     "--verify": ("verify",),
-    "--service": ("service",),
-    _MODEL_FILES: ("model_before", "model_after", "table", "trust", "original_label", "answers"),
+    "--service": ("service", "tpr_margin"),
+    _MODEL_FILES: (
+        "model_before",
+        "model_after",
+        "table",
+        "trust",
+        "original_label",
+        "answers",
+        "in_order",
+        "tpr_margin",
+    ),
     "--before and --after": (
-        *("before", "after", "cases", "retrained", "answers"),
+        *("before", "after", "cases", "retrained", "answers", "in_order", "tpr_margin"),
         *("shadow_before", "shadow_after", "shadow_cases", "shadow_retrained"),
     ),
 }

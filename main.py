@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-# Until everything is imported, Ctrl-C has one line to say.
-if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+# Until everything is imported, Ctrl-C has one line to say; a cluster's workers, which import this too, have none.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, lambda number, frame: (os.write(2, b"main.py: interrupted\n"), os._exit(130)))
 
 # Models are trained in parallel processes: more BLAS threads would only get in each other's way.

@@ -38,6 +38,7 @@ from lib_unlearning.study import check_sizes
 from lib_unlearning.training.tasks import Privacy, TrainingSettings
 from lib_unlearning.unlearning.base import UnlearningMethod
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
+from lib_unlearning.yaml_file import read_yaml
 
 RANDOMNESS = ("matched", "shared", "fresh")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -236,6 +237,8 @@ def _flags() -> Iterator[Flag]:
     yield _flag(group, "pack", None, "where to write the audit pack (beside the results)", **_FILE)
     help = "say how many sets, requests and own models settle --margin for these models, and what that costs here"
     yield _flag(group, "plan", False, help, of=_AUDITS, kind=boolean)
+    help = "say that before and after are not swapped, though answers to deleted records became better"
+    yield _flag(group, "in_order", False, help, of=_AUDITS, kind=boolean)
     help = "difference of TPR at 1 % FPR, from retraining or chance, that counts as none"
     yield _flag(group, "tpr_margin", TPR_MARGIN, help, of=_AUDITS, kind=number(above=0, at_most=1), metavar="X")
     yield _flag(group, "show_ids", False, "name exposed records in the page", of=_AUDITS, kind=boolean)
@@ -260,7 +263,12 @@ def _defense(text: str) -> str:
 
 
 def _path(text: str) -> Path:
-    return Path(_text(text))
+    path = Path(_text(text))
+    try:
+        path.expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise argparse.ArgumentTypeError(f"{text}: {error_text(error)}") from error
+    return path
 
 
 _PAGES, _AUDITS = ("report", "sweep"), ("audit",)
@@ -400,16 +408,7 @@ def _file_of_flags(arguments: Sequence[str]) -> _FileOfFlags | None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f"line {mark.line + 1}: "
-        raise UserError(f"--config {path}: {line}{error_text(error)}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"--config {path}: not a list of `flag: value` lines")
+    found = read_yaml(path, f"--config {path}")
     for name, value in found.items():
         if str(name) in _NOT_IN_FILES or not isinstance(name, str) or name.startswith("-"):
             raise UserError(f"--config {path}: {name} cannot stand in such a file; name flags without dashes")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.packages import installed_by
@@ -44,6 +44,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message + self._suggestion(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Unlike argparse's own this says when the message cannot be written."""
+        (file or sys.stderr).write(message)
 
     def _suggestion(self, message: str) -> str:
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
@@ -83,7 +87,7 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     _heed_signals()
     try:
-        code = command() or 0
+        code = _code_of(command)
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -108,6 +112,27 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
         if refused:
             return _complain(program, refused)
         return _complain(program, f"{plugin} (--log_level debug shows where it was called)")
+    finally:
+        _heed_no_more()
+
+
+def _heed_no_more() -> None:
+    """All is said and done: a signal that comes while Python closes would kill it without a line."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in ENDING:
+        if signal.getsignal(number) not in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _code_of(command: Callable[[], int | None]) -> int:
+    """What a command ends with, by returning or, as `--help` does, by exiting."""
+    try:
+        return command() or 0
+    except SystemExit as ended:
+        if not isinstance(ended.code, int | None):
+            raise
+        return ended.code or 0
 
 
 def _refusal(error: Exception) -> str | None:

@@ -22,14 +22,17 @@ from typing import Any
 
 from lib_unlearning import parallel
 from lib_unlearning.cache.files import digest
-from lib_unlearning.errors import LOGGER, UserError, error_text
+from lib_unlearning.errors import LOGGER, UNREADABLE, UserError, error_text
 from lib_unlearning.executors import AHEAD, apply, groups_of, in_order, mpi_mapper
 from lib_unlearning.plugins import sources
+from lib_unlearning.yaml_file import read_yaml
 
 KINDS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, slurm:FILE or mpi"
 _RETRIES = 1  # of a task whose worker died
 _PATIENCE = 30  # seconds for a scheduler to answer
 _CHECKOUT = Path(__file__).resolve().parent.parent
+_MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
+_TRIES = 5  # to send a task to workers of which one goes at that moment
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
 
@@ -120,37 +123,27 @@ def _hush() -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"--cluster local:{text}: expected a number of workers")
+    digits = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    if not digits or not 1 <= int(text) <= _MOST_LOCAL:
+        raise UserError(f"--cluster local:{text}: expected a number of workers, 1 to {_MOST_LOCAL}")
     return int(text)
 
 
 def _slurm(path: Path) -> Any:
-    import yaml
-
     with _own_handlers():
         from dask_jobqueue import SLURMCluster
 
     if shutil.which(SLURMCluster.job_cls.submit_command) is None:
         raise UserError(f"--cluster slurm:{path}: there is no {SLURMCluster.job_cls.submit_command} on this machine")
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        options = read_yaml(path, f"--cluster slurm:{path}")
         count = options.pop("workers")
         found_here = f"export PYTHONPATH={shlex.quote(str(_CHECKOUT))}:$PYTHONPATH"
         options["job_script_prologue"] = [found_here, *options.get("job_script_prologue", [])]
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"workers: {count!r} is no number of jobs")
         found: Any = SLURMCluster(**options)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-        yaml.YAMLError,
-    ) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"--cluster slurm:{path}: {error_text(error)}; it needs `workers` and SLURMCluster's options"
         ) from error
@@ -226,11 +219,22 @@ class _Mapper:
             self._counted, self._workers = time.monotonic(), max(1, len(self._client.nthreads()))
         return AHEAD * self._workers
 
+    def _sent(self, task: Callable[[Any], Any]) -> Any:
+        """The task on every worker; one that goes while it is sent is forgotten, and the others are asked again."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._client.scatter(task, broadcast=True, hash=False)
+            except (KeyError, OSError, TimeoutError) as error:
+                if not left:
+                    raise UserError(f"workers go while work is sent ({error_text(error)}); run again") from error
+                time.sleep(1)
+        raise AssertionError
+
     def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         from distributed import CancelledError, KilledWorker
 
         _bring_plugins(self._client)
-        sent = self._client.scatter(task, broadcast=True, hash=False)
+        sent = self._sent(task)
 
         def submit(group: Sequence[Any]) -> Any:
             return self._client.submit(apply, sent, group, pure=False, retries=_RETRIES)

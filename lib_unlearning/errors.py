@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 
 LOGGER = logging.getLogger("unlearning")
+
+
+# What libraries raise for files that are damaged, are something else, or were made to break them.
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class UserError(Exception):

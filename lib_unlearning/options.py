@@ -85,6 +85,7 @@ def columns(options: Any) -> dict[str, Any]:
 
 
 LARGEST = 2**31 - 1  # that every library takes for a count
+_TINY, _HUGE = 1e-100, 1e100  # beyond, products vanish or are infinite
 
 
 def whole(lowest: int = 0, highest: int = LARGEST) -> Callable[[str], int]:
@@ -92,7 +93,7 @@ def whole(lowest: int = 0, highest: int = LARGEST) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         try:
-            value = int(text)
+            value = int(_plain(text))
         except ValueError:
             raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
         if value < lowest:
@@ -109,9 +110,11 @@ def number(above: float | None = None, at_least: float | None = None, at_most: f
 
     def parse(text: str) -> float:
         try:
-            value = float(text)
+            value = float(_plain(text))
         except ValueError:
             raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
+        if value and value not in (float("inf"), float("-inf")) and not _TINY <= abs(value) <= _HUGE:
+            raise argparse.ArgumentTypeError(f"must be between {_TINY:g} and {_HUGE:g} in size, found {text}")
         if not float("-inf") < value < float("inf") or (above is not None and value <= above):
             raise argparse.ArgumentTypeError(f"must be {_bound(above)}finite, found {text}")
         if at_least is not None and value < at_least:
@@ -121,6 +124,13 @@ def number(above: float | None = None, at_least: float | None = None, at_most: f
         return value
 
     return parse
+
+
+def _plain(text: str) -> str:
+    """The text of a number as it is usually written; Python's own underscores and other scripts' digits are none."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text
 
 
 def _bound(above: float | None) -> str:

@@ -44,10 +44,12 @@ METRICS = (
 RESULTS = "results.json"
 
 SETTINGS = "settings.json"
+TABLE = "results.csv"
 
 THREE_CLASSES = "three_classes.json"
 
 SCORES = "scores.csv"
+_SEALED = (TABLE, RESULTS, SETTINGS, SCORES)
 
 CURVES = "curves.csv"
 
@@ -219,18 +221,19 @@ def save_run(
     exposed: Exposure,
 ) -> None:
     """Write results.csv, results.json, settings.json and scores.csv, all of them equal for equal settings."""
-    write_text(folder / "results.csv", csv_text(list(rows[0]), [row.values() for row in rows]))
+    write_text(folder / TABLE, csv_text(list(rows[0]), [row.values() for row in rows]))
     write_json(folder / RESULTS, rows)
     write_json(folder / SETTINGS, settings)
     _save_scores(folder / SCORES, cases, scores, exposed)
-    seal_folder(folder, ("results.csv", RESULTS, SETTINGS, SCORES))
+    seal_folder(folder, _SEALED)
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run's results are there and whole."""
     try:
-        return bool(json.loads(read_sealed(folder / RESULTS))) and bool(read_sealed(folder / SCORES))
-    except UserError:
+        parts = {name: read_sealed(folder / name) for name in _SEALED}
+        return all(parts.values()) and bool(json.loads(parts[RESULTS]))
+    except (UserError, ValueError, RecursionError):
         return False
 
 

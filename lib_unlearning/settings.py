@@ -45,6 +45,7 @@ class AuditInputs:
         label: the table's column that the models predict.
         trust: whether pickles may be opened.
         service: description of a service. verify: pack to verify. pack: where to write one.
+        in_order: whether before and after are not swapped, though answers to deleted records became better.
         tpr_margin: difference of TPR at 1 % FPR that counts as none.
         show_ids: whether the page names records.
         plan: say what would settle the margin, and do nothing.
@@ -67,6 +68,7 @@ class AuditInputs:
     service: Path | None
     verify: Path | None
     pack: Path | None
+    in_order: bool
     tpr_margin: float
     show_ids: bool
     plan: bool

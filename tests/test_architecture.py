@@ -28,6 +28,7 @@ FLOORS: list[set[str]] = [
         "lib_unlearning.cache.spool",
         "lib_unlearning.cache.layout",
         "lib_unlearning.plugins",
+        "lib_unlearning.yaml_file",
     },
     {
         "lib_unlearning.statistics",

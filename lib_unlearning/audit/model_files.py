@@ -19,13 +19,15 @@ from lib_unlearning.attack import (
     POSTERIORS,
     View,
 )
-from lib_unlearning.audit.answers_file import Side, check_sizes, evidence_of, invented_sets, read_table, row_flags
+from lib_unlearning.audit.answer_table import read_table, row_flags
+from lib_unlearning.audit.answers_file import evidence_of
 from lib_unlearning.audit.directly import direct_notes
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import Options, conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
 from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.audit.records import Unit
+from lib_unlearning.audit.side import Side, check_order, check_sizes, invented_sets
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.link import Identity, Softmax
@@ -114,6 +116,8 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     table = _table(people, (before, after), answers, kind, inputs.table)
     answers = [_checked(found, table, kind, where) for found, (_, where) in zip(answers, named, strict=True)]
     view, own = _view(table, answers, kind, options.seed)
+    if not inputs.in_order:
+        check_order(view.cases, "--model_before", "--model_after")
     directly = direct_notes(view, table, options.seed)
     deleted = int(view.cases.member.sum())
     if deleted < _FEWEST:

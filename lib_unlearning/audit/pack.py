@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import zipfile
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from lib_unlearning.audit.answers_file import first_choice
 from lib_unlearning.audit.dossier import Dossier, versions
 from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
 from lib_unlearning.audit.page import render
-from lib_unlearning.cache.files import atomic_file
+from lib_unlearning.cache.files import atomic_file, check_regular
 from lib_unlearning.construct_feature import FEATURES
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UNREADABLE, UserError, error_text
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.record_split import SIDES
 
@@ -33,10 +34,14 @@ _SETTINGS, _VERDICT, _ANSWERS, _REPORT, _SCORES = (
 )
 _PARTS = (_SETTINGS, _VERDICT, _ANSWERS, _REPORT, _SCORES)
 _MANIFEST = "manifest.json"
+_SETTING_NAMES = ("title", "settings", "options", "digests", "versions", "made", "command", "notes", "chosen")
+# Of a pack's arrays: what cases are, and what attacks made of them.
+_ARRAY = re.compile(
+    rf"(cases|retrained)/({'|'.join(SIDES)})/({'|'.join(part.name for part in dataclasses.fields(PosteriorSet))})\.npy"
+    r"|(found|other)/(scores|tried)/[^/]+\.npy"
+)
 _MOST_BYTES = 4 * 2**30
 _CLOSE = 1e-6
-# What computing from arrays raises that are none of an audit's.
-_NO_AUDIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, OSError, zipfile.BadZipFile)
 
 
 def write_pack(dossier: Dossier, path: Path) -> Path:
@@ -116,11 +121,13 @@ def verify_pack(path: Path) -> Verification:
     settings, stated = (_parsed(parts[name], name, path) for name in (_SETTINGS, _VERDICT))
     try:
         return _verified(parts, settings, stated)
-    except _NO_AUDIT as error:  # whoever wrote the manifest anew may have written anything
+    except UNREADABLE as error:  # whoever wrote the manifest anew may have written anything
         raise UserError(f"{path}: its parts are not those of an audit ({error_text(error)})") from error
 
 
 def _verified(parts: dict[str, bytes], settings: dict[str, Any], stated: dict[str, Any]) -> Verification:
+    if settings.keys() != set(_SETTING_NAMES):
+        raise ValueError(f"{_SETTINGS} holds other names")
     evidence = _evidence(parts[_ANSWERS], settings["chosen"])
     options = Options(**settings["options"])
     dossier = Dossier(
@@ -153,12 +160,13 @@ def _read(path: Path) -> dict[str, bytes]:
     import hashlib
 
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
-            if set(sizes) != {*_PARTS, _MANIFEST} or sum(sizes.values()) > _MOST_BYTES:
+            sizes = [(info.filename, info.file_size) for info in archive.infolist()]
+            if sorted(name for name, _ in sizes) != sorted([*_PARTS, _MANIFEST]) or _too_large(sizes):
                 raise UserError(f"{path}: not an audit pack")
-            parts = {name: archive.read(name) for name in sizes}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
+            parts = {name: archive.read(name) for name, _ in sizes}
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as an audit pack ({error_text(error)})") from error
     manifest = _parsed(parts.pop(_MANIFEST), _MANIFEST, path)
     for name, content in parts.items():
@@ -167,10 +175,14 @@ def _read(path: Path) -> dict[str, bytes]:
     return parts
 
 
+def _too_large(sizes: Iterable[tuple[str, int]]) -> bool:
+    return sum(size for _, size in sizes) > _MOST_BYTES
+
+
 def _parsed(content: bytes, name: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: {name} cannot be read ({error_text(error)})") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: {name} is not what an audit pack holds")
@@ -178,6 +190,11 @@ def _parsed(content: bytes, name: str, path: Path) -> dict[str, Any]:
 
 
 def _evidence(content: bytes, chosen: list[str]) -> Evidence:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        sizes = [(info.filename, info.file_size) for info in archive.infolist()]
+    strange = [name for name, _ in sizes if not _ARRAY.fullmatch(name)]
+    if strange or _too_large(sizes) or len(dict(sizes)) < len(sizes):
+        raise ValueError(f"{_ANSWERS} holds {strange[0] if strange else 'more than an audit'}")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
 

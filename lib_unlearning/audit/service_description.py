@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.yaml_file import read_yaml
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")  # of the environment
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -67,14 +68,7 @@ class Description:
 
 def read_description(path: Path) -> Description:
     """Read and check the YAML file; raises `UserError` naming what is wrong."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--service {path}: {error_text(error)}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"--service {path}: not a mapping")
+    found = read_yaml(path, f"--service {path}")
     known = {part.name for part in fields(Description)}
     unknown = [str(name) for name in found if name not in known]
     lacking = [name for name in ("data", "label_column", "train", "delete", "predict") if name not in found]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib_unlearning.cache.files import check_regular
 from lib_unlearning.errors import LOGGER, UserError, error_text
 from lib_unlearning.readers import cells, dates
 from lib_unlearning.readers import columns as features_of
@@ -281,9 +282,10 @@ def _late_codes(path: Path, form: Form, names: list[str]) -> set[str]:
 
 def _is_parquet(path: Path) -> bool:
     try:
+        check_regular(path)
         with open(path, "rb") as handle:
-            return path.is_file() and handle.read(4) == b"PAR1"
-    except OSError:
+            return handle.read(4) == b"PAR1"
+    except (OSError, ValueError):
         return False
 
 

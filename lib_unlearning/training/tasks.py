@@ -176,12 +176,12 @@ class Privacy:
     sample_rate: float | None = option(
         None,
         "DP-SGD share of records a step (batch_size / n)",
-        kind=number(above=0, at_most=1),
+        kind=number(at_least=1e-6, at_most=1),
         metavar="X",
         flags=("-sr", "--sample-rate"),
     )
     target_epsilon: float | None = option(
-        None, "privacy budget: --sigma is then chosen to meet it", kind=number(above=0), metavar="X"
+        None, "privacy budget: --sigma is then chosen to meet it", kind=number(above=0, at_most=1e6), metavar="X"
     )
     secure_rng: bool = option(False, "DP-SGD noise from a secure generator", kind=boolean, metavar="BOOL")
     accountant: str = option("rdp", "how spent privacy is computed", choices=("rdp", "prv"))

@@ -27,9 +27,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from lib_unlearning.audit.answers_file import AnswerFiles, read_side
 from lib_unlearning.audit.pack import verify_pack
 from lib_unlearning.audit.service_description import read_description
+from lib_unlearning.audit.side import AnswerFiles, read_side
 from lib_unlearning.errors import UserError
 from tests.audit.packs import parts_of, put_together
 from tests.processes import command

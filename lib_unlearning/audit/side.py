@@ -1,0 +1,299 @@
+"""One side of an audit by files: its cases, what stands for sample sets, and what cannot be right about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lib_unlearning.audit.answer_table import (
+    NAMES,
+    REQUIRED,
+    answers_in,
+    as_texts,
+    listed,
+    numbered,
+    read_table,
+    row_flags,
+    whole_numbers,
+)
+from lib_unlearning.cache.files import digest_file
+from lib_unlearning.errors import UserError
+from lib_unlearning.posterior import PosteriorSet
+from lib_unlearning.seeds import spawn
+
+_MOST_SETS = 50
+_INVENTED_SETS = 20  # that cases are divided into where a file names none
+_FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
+_INVENTED, _BY_RECORD = "invented", "by record"
+# What a reader must know of what stands for sample sets.
+INSTEAD = {
+    _INVENTED: "--{flag}cases names no sets: cases were divided at random, as if all were independent.",
+    _BY_RECORD: "--{flag}cases asks about the same records in several sets: cases were divided by record, so that "
+    "nothing is judged on a record that it learned from; how much models differ is not in the intervals.",
+}
+_SURELY = 1e-6  # chance below which labels that agree are those of the same records
+_SWAPPED = 3.5  # standard errors by which answers to deleted records must have become better
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """One side's files; `retrained` holds what models answer that were retrained without the deleted records."""
+
+    before: Path
+    after: Path
+    cases: Path
+    retrained: Path | None = None
+
+    @property
+    def answers(self) -> dict[str, Path]:
+        """Name -> each file of answers."""
+        return {"before": self.before, "after": self.after} | ({"retrained": self.retrained} if self.retrained else {})
+
+    def digests(self, side: str) -> dict[str, str]:
+        """Name -> SHA-256 of each file."""
+        return {f"{side} {name}": digest_file(path) for name, path in (*self.answers.items(), ("cases", self.cases))}
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side's files hold.
+
+    Attributes:
+        cases: answers before and after. retrained: the same with retrained models' in the place of those after.
+        names: [m] what the file calls the cases' records; their numbers where it names none.
+        named: whether it names them.
+        sets: what stands for sample sets where the file's own cannot: "" for these, see `INSTEAD`.
+        columns: [c] what the files call the classes.
+    """
+
+    cases: PosteriorSet
+    retrained: PosteriorSet | None
+    names: np.ndarray
+    named: bool = False
+    sets: str = ""
+    columns: list[str] = field(default_factory=list)
+
+    def select(self, chosen: np.ndarray) -> Side:
+        """Some of the cases."""
+        retrained = None if self.retrained is None else self.retrained.select(chosen)
+        return replace(self, cases=self.cases.select(chosen), retrained=retrained, names=self.names[chosen])
+
+    def by_record(self, seed: int, allowed: float) -> Side:
+        """The same with all cases of a record in one group, and these in the sample sets' place, where more than a
+        share of the cases are about records that come in other sets as well: nothing is then judged on a record that
+        it learned from, and a record counts once."""
+        pairs = np.unique(np.column_stack([self.cases.record, self.cases.set]), axis=0)
+        often, counts = np.unique(pairs[:, 0], return_counts=True)
+        if np.isin(self.cases.record, often[counts > 1]).mean() <= allowed:
+            return self
+        found = replace(self.cases, set=_record_groups(self.cases, seed))
+        retrained = None if self.retrained is None else replace(self.retrained, set=found.set)
+        return replace(self, cases=found, retrained=retrained, sets=_BY_RECORD)
+
+    @property
+    def with_few_sets(self) -> Side:
+        """Many sample sets joined to as many as intervals need."""
+        few = self.cases.set % _MOST_SETS
+        retrained = None if self.retrained is None else replace(self.retrained, set=few)
+        return replace(self, cases=replace(self.cases, set=few), retrained=retrained)
+
+
+def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "", in_order: bool = False) -> Side:
+    """One side's files.
+
+    Args:
+        kind: one of `settings.ANSWER_KINDS`.
+        flag: start of the flags that named the files, for messages.
+        in_order: whether somebody says that the files are not swapped, whatever they look like.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what it should be.
+    """
+    where = f"--{flag}cases {files.cases}"
+    table = read_table(files.cases, f"--{flag}cases", NAMES)
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise UserError(
+            f"{where}: no column {' and no column '.join(missing)}; it holds {listed(table)}. "
+            f"Needed are {', '.join(REQUIRED)}, welcome are record, set, request"
+        )
+    count = len(table["deleted"])
+    deleted = row_flags(table["deleted"], where)
+    found = {name: answers_in(path, kind, f"--{flag}{name}", count, table) for name, path in files.answers.items()}
+    answers = _alike_in_form(found, kind, flag)
+    classes = answers["before"].shape[1]
+    label = whole_numbers(table["label"], f"{where}: label")
+    if label.min() < 0 or label.max() >= classes:
+        raise UserError(
+            f"{where}: labels run from {label.min()} to {label.max()}, but there are {classes} columns of answers: "
+            "labels are their numbers, from 0"
+        )
+    invented = "set" not in table
+    names = table["record"] if "record" in table else np.arange(1, count + 1)
+    cases = PosteriorSet(
+        answers["before"],
+        answers["after"],
+        deleted,
+        numbered(names, f"{where}: record"),
+        label,
+        invented_sets(deleted, seed) if invented else numbered(table["set"], f"{where}: set"),
+        numbered(table["request"], f"{where}: request") if "request" in table else _paired(deleted),
+    )
+    _check_kinds(cases, files.cases, flag)
+    if "record" in table and not invented:
+        _check_records(cases, names, where)
+    if not in_order:
+        check_order(cases, f"--{flag}before", f"--{flag}after")
+    retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
+    return Side(cases, retrained, names, "record" in table, _INVENTED if invented else "", found["before"][1])
+
+
+def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str, flag: str) -> dict[str, np.ndarray]:
+    """Answers [m, c] of each file, with the same classes in the same order."""
+    answers = {name: values for name, (values, _) in found.items()}
+    if kind == "labels":  # a class may be named in one of the files only
+        most = max(part.shape[1] for part in answers.values())
+        answers = {name: np.pad(part, ((0, 0), (0, most - part.shape[1]))) for name, part in answers.items()}
+    for name, values in answers.items():
+        if values.shape != answers["before"].shape:
+            raise UserError(
+                f"--{flag}before has {answers['before'].shape[1]} classes, --{flag}{name} {values.shape[1]}"
+            )
+        _check_columns(found["before"][1], found[name][1], flag, name)
+    return answers
+
+
+def _paired(deleted: np.ndarray) -> np.ndarray:
+    """Requests [m] where a file names none: the k-th deleted record and the k-th stranger make one."""
+    found = np.empty(len(deleted), dtype=np.int64)
+    for kind in (0, 1):
+        rows = np.flatnonzero(deleted == kind)
+        found[rows] = np.arange(len(rows))
+    return found
+
+
+def invented_sets(deleted: np.ndarray, seed: int) -> np.ndarray:
+    """Sets [m] as large as each other, deleted and strangers spread over all."""
+    sets = np.empty(len(deleted), dtype=np.int64)
+    count = min(_INVENTED_SETS, max(2, int(np.bincount(deleted, minlength=2).min()) // 2))
+    for kind in (0, 1):
+        rows = spawn(seed, "invented sets", kind).permutation(np.flatnonzero(deleted == kind))
+        sets[rows] = np.arange(len(rows)) % count
+    return sets
+
+
+def _record_groups(cases: PosteriorSet, seed: int) -> np.ndarray:
+    """Groups [m] as large as each other, all cases of a record in one."""
+    records, which = np.unique(cases.record, return_inverse=True)
+    ever_deleted = np.zeros(len(records), dtype=np.int64)
+    np.maximum.at(ever_deleted, which.ravel(), cases.member)
+    return invented_sets(ever_deleted, seed)[which.ravel()]
+
+
+def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
+    for kind, name in ((1, "deleted records"), (0, "strangers")):
+        if not (cases.member == kind).any():
+            raise UserError(f"--{flag}cases {path}: no {name}; an attack is judged by telling both apart")
+    lacking = [number for number in np.unique(cases.set) if len(np.unique(cases.member[cases.set == number])) < 2]
+    if lacking:
+        told = "set holds" if len(lacking) == 1 else "sets hold"
+        raise UserError(f"--{flag}cases {path}: {len(lacking)} {told} only deleted records or only strangers")
+    check_sizes(cases.set, cases.member, f"--{flag}cases {path}")
+
+
+def _check_records(cases: PosteriorSet, names: np.ndarray, where: str) -> None:
+    """Raise `UserError` where a record is deleted from one model twice, or is a stranger there as well."""
+    places = cases.set * (int(cases.record.max()) + 1) + cases.record
+    gone = cases.member == 1
+    deleted, first, counts = np.unique(places[gone], return_index=True, return_counts=True)
+    if counts.max() > 1:
+        name = names[gone][first[counts.argmax()]]
+        raise UserError(f"{where}: record {name} is deleted from one set {counts.max()} times; name it once")
+    both = np.flatnonzero(~gone & np.isin(places, deleted))
+    if len(both):
+        raise UserError(f"{where}: record {names[both[0]]} is deleted from a set and a stranger to it as well")
+
+
+def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
+    """Raise `UserError` where cases are too few for their sets: controls put strangers in the deleted's place."""
+    names, columns = np.unique(sets, return_inverse=True)
+    strangers = np.bincount(columns, deleted == 0)
+    if len(names) < _FEWEST_SETS or strangers.min() < _FEWEST_STRANGERS:
+        raise UserError(
+            f"{where}: {len(names)} sets, of {strangers.min():.0f} strangers at the least; an attack is judged by "
+            f"{_FEWEST_SETS} sets of {_FEWEST_STRANGERS} strangers: name more, or join sets"
+        )
+
+
+def _check_columns(before: list[str], others: list[str], flag: str, name: str) -> None:
+    """Refuse answers whose columns share names with those before, and not all of them in the same order."""
+    if before != others and set(before) & set(others):
+        raise UserError(
+            f"--{flag}{name} has other columns than --before, or in another order ({', '.join(others[:4])}, not "
+            f"{', '.join(before[:4])}); make them the same"
+        )
+
+
+def check_sides(target: Side, shadow: Side) -> None:
+    classes = [part.cases.original.shape[1] for part in (shadow, target)]
+    if classes[0] != classes[1]:
+        raise UserError(f"--shadow_before has {classes[0]} classes, --before {classes[1]}")
+    _check_columns(target.columns, shadow.columns, "shadow_", "before")
+    pairs = ((target.cases.original, shadow.cases.original), (target.cases.unlearned, shadow.cases.unlearned))
+    if all(np.array_equal(*pair) for pair in pairs):
+        raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")
+    _check_apart(target, shadow)
+    if (target.retrained is None) != (shadow.retrained is None):
+        raise UserError("--retrained and --shadow_retrained: both sides are compared with retraining, or neither")
+
+
+def _check_apart(target: Side, shadow: Side) -> None:
+    """Refuse a shadow side that names the target's records: names that both use, with labels that agree more often than
+    those of different people would."""
+    if not (target.named and shadow.named):
+        return
+    labels = [dict(zip(_bare(part.names), part.cases.label.tolist(), strict=True)) for part in (target, shadow)]
+    shared = labels[0].keys() & labels[1].keys()
+    shares = [np.bincount([part[name] for name in shared], minlength=1) / max(len(shared), 1) for part in labels]
+    agree = sum(labels[0][name] == labels[1][name] for name in shared)
+    by_chance = sum(float(one * other) for one, other in zip(*shares, strict=False))
+    if shared and _at_least(agree, len(shared), by_chance) < _SURELY:
+        raise UserError(
+            f"--shadow_cases and --cases name {len(shared)} of the same records: nothing is judged on records that it "
+            "learned from; name others, or, if these are others, by other names"
+        )
+
+
+def _bare(names: np.ndarray) -> list[str]:
+    """Names as texts, without the zeros that fill up numbers, which one of two files may have lost."""
+    return [text.strip().lstrip("0") for text in as_texts(names).tolist()]
+
+
+def _at_least(events: int, trials: int, rate: float) -> float:
+    """Chance of so many events or more among independent trials."""
+    from scipy.special import bdtrc
+
+    return 1.0 if events == 0 else float(bdtrc(events - 1, trials, min(rate, 1.0)))
+
+
+def check_order(cases: PosteriorSet, before: str, after: str) -> None:
+    """Refuse versions that were named the wrong way round: forgetting does not make answers to the forgotten better."""
+    change = _fit(cases.unlearned, cases.label) - _fit(cases.original, cases.label)
+    gone, others = change[cases.member == 1], change[cases.member == 0]
+    error = np.sqrt(sum(part.var() / len(part) for part in (gone, others))) + 1e-12
+    if gone.mean() - others.mean() > _SWAPPED * error and gone.mean() > 0:
+        raise UserError(
+            f"{before} and {after}: the answers after the deletion fit the deleted records better than those before "
+            "it; are the two swapped? If they are not, add --in_order true"
+        )
+
+
+def _fit(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How well answers [m, c] fit [m]: the label's posterior, or how near a prediction is."""
+    if answers.shape[1] == 1:
+        return np.asarray(-np.abs(answers[:, 0] - labels))
+    found: np.ndarray = np.take_along_axis(answers, labels[:, None], 1)[:, 0]
+    return found

@@ -1,0 +1,32 @@
+"""YAML files that users write: a regular file of sensible size, without names for parts that are repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib_unlearning.cache.files import check_regular
+from lib_unlearning.errors import UNREADABLE, UserError, error_text
+
+_MOST_BYTES = 2**20
+
+
+def read_yaml(path: Path, where: str) -> dict[str, Any]:
+    """What a file maps names to; raises `UserError`, starting with `where`, when it cannot be read or is no mapping."""
+    import yaml
+
+    try:
+        check_regular(path)
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it repeats parts by name (*name), which may grow without end; write them out")
+        found = yaml.safe_load(text)
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f"line {mark.line + 1}: "
+        raise UserError(f"{where}: {line}{error_text(error)}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: not a list of `name: value` lines")
+    return found
