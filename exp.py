@@ -393,9 +393,9 @@ class Audit:
         else:
             dossier = audit_files(inputs, self._options())
         folder = self.settings.layout.audits / dossier.digest[:12]
+        pack = write_pack(dossier, inputs.pack or folder / "audit.zip")  # first: it may have another place
         write_json(folder / "verdict.json", dossier.verdict())
         write_page(dossier, folder / "audit.html", inputs.show_ids)
-        pack = write_pack(dossier, inputs.pack or folder / "audit.zip")
         say("\n".join([dossier.title, *dossier.notes, *dossier.lines()]))
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]

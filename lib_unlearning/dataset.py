@@ -12,7 +12,7 @@ import numpy as np
 
 from lib_unlearning.cache.arrays import write_array
 from lib_unlearning.cache.files import check_regular, digest, digest_arrays, read_json, write_json
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError, error_text, pass_refusal
 
 
 class RecordTable(Protocol):
@@ -140,6 +140,7 @@ def load_dataset(folder: Path) -> Dataset:
     except PermissionError as error:
         raise UserError(f"the processed data set {folder} cannot be read ({error_text(error)})") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, SyntaxError, TokenError) as error:
+        pass_refusal(error)
         raise UserError(
             f"the processed data set {folder} is damaged ({error_text(error)}); delete the folder and run again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import zipfile
 import zlib
@@ -18,6 +19,15 @@ UNREADABLE = (
 
 class UserError(Exception):
     """A mistake the user can mend: reported on one line, exit code 2, without a traceback."""
+
+
+_REFUSED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+
+def pass_refusal(error: BaseException) -> None:
+    """Raise an error again that says what the system refused, and nothing of a file's contents."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _REFUSED):
+        raise error
 
 
 def error_text(error: BaseException) -> str:

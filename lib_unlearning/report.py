@@ -140,8 +140,7 @@ def single_records(
     if wrong is not None:
         return (
             f"Single records cannot be judged {level}: of {plural(wrong[1], 'case')} that {attack} would name, "
-            f"{wrong[0]} {'is a stranger' if wrong[0] == 1 else 'are strangers'}: the adversary's own and the target's "
-            "do not score alike."
+            f"{wrong[0]} {'is a stranger' if wrong[0] == 1 else 'are strangers'}, more than that rate allows."
         )
     if not exposed.any() and not can_discover(own_strangers, counts[0][1], len(member)):
         return (

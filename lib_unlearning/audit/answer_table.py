@@ -93,6 +93,8 @@ def answers_in(
         if len(named) > 1 and (name.startswith("Unnamed") or name in ("", "index") or _counts(values)):
             raise UserError(f"{flag} {path}: column {name!r} numbers the rows and is no answer; leave it out")
     columns = list(named.values())
+    if any(column.dtype.kind == "c" for column in columns):
+        raise UserError(f"{flag} {path}: answers must be numbers, found complex ones")
     if not columns:
         hint = "; if label holds them, add --answers labels" if "label" in table else ""
         raise UserError(f"{flag} {path}: no column of answers; it holds {listed(table)}{hint}")

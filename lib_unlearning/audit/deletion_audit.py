@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, examine
 from lib_unlearning.audit.records import Records
-from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, forgetting
+from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, described, forgetting
 from lib_unlearning.errors import UserError
 from lib_unlearning.own_models import models_of
 from lib_unlearning.parallel import usable_cores
@@ -31,7 +30,6 @@ from lib_unlearning.wording import plural, with_interval
 if TYPE_CHECKING:
     import pandas as pd
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object without a description: another in every run
 _FITS = 3  # that an estimate of a model's cost is made from
 
 
@@ -175,9 +173,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _plain_params(self) -> dict[str, Any]:
-        """Parameters as JSON has them; the model by its own description."""
-        found = self.get_params(deep=False)
-        return {**found, "model": _ADDRESS.sub("", repr(self.model)), "unlearn": _named(self.unlearn)}
+        """Parameters that shape results, as JSON has them; the model without what may be data."""
+        found = {name: value for name, value in self.get_params(deep=False).items() if name != "n_jobs"}
+        return {**found, "model": described(self.model), "unlearn": _named(self.unlearn)}
 
     def _notes(self, bench: Bench) -> list[str]:
         original, unlearned = self.accuracy_

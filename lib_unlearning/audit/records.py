@@ -74,6 +74,10 @@ class Records:
             raise UserError(f"ids have the shape {names.shape}: one for each of the {count:,} records")
         if len(names) != count:
             raise UserError(f"ids: {len(names):,} of them for {count:,} records")
+        if _missing(names):
+            raise UserError("ids hold missing values; name every record")
+        if values.dtype.kind == "c":
+            raise UserError("y holds complex numbers; make them classes or numbers")
         if _missing(values):
             raise UserError("y holds missing values; leave these records out")
         if regression:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.audit.records import Records
-from lib_unlearning.errors import UserError
+from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Trainer, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
@@ -67,6 +67,8 @@ def _places(known: Any, classes: np.ndarray) -> np.ndarray:
 def _for_each(answers: Any, asked: int, method: str) -> np.ndarray:
     """Answers as an array, one a record that was asked about."""
     try:
+        if np.iscomplexobj(answers):
+            raise TypeError
         found = np.asarray(answers, dtype=np.float64)
     except (TypeError, ValueError):
         raise UserError(f"{method} answers with {type(answers).__name__}, not with numbers") from None
@@ -80,6 +82,38 @@ def _finite(answers: np.ndarray) -> np.ndarray:
     if not np.isfinite(answers).all():
         raise UserError("the model answers with NaN or infinity")
     return answers
+
+
+def described(model: Any) -> str:
+    """A model's class and those parameters that are not its defaults; of texts and collections, which may hold data, no
+    more than their kind."""
+    if not hasattr(model, "get_params"):
+        return type(model).__name__
+    usual = inspect.signature(type(model)).parameters
+    shown = []
+    for name, value in sorted(model.get_params(deep=False).items()):
+        default = usual[name].default if name in usual else inspect.Parameter.empty
+        told = _told(value, isinstance(default, str))
+        if told != _told(default, True):
+            shown.append(f"{name}={told}")
+    return f"{type(model).__name__}({', '.join(shown)})"
+
+
+def _told(value: Any, may_be_text: bool) -> str:
+    if isinstance(value, bool | int | float | np.number | type(None)):
+        return repr(value)
+    if isinstance(value, str) and may_be_text:
+        return repr(value)
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return described(value)
+    if isinstance(value, list | tuple) and value and all(_is_step(part) for part in value):
+        return f"[{', '.join(described(part[1]) for part in value)}]"
+    return f"<{type(value).__name__}>"
+
+
+def _is_step(value: Any) -> bool:
+    """Whether this is one of a pipeline's or a column transformer's steps."""
+    return isinstance(value, tuple) and len(value) > 1 and hasattr(value[1], "get_params")
 
 
 class SubjectTrainer(Trainer):
@@ -103,12 +137,18 @@ class SubjectTrainer(Trainer):
 
     def _fit_one(self, task: TrainingTask) -> Answering:
         features, target = self.records.rows(task.records), self.records.target[task.records]
-        if self._takes_seed:
-            model = copy.deepcopy(self._model)
-            model = model.fit(features, target, seed=task.seed) or model
-        else:
-            model = _seeded(self._model, task.seed)
-            model.fit(features, target)
+        model = copy.deepcopy(self._model) if self._takes_seed else _seeded(self._model, task.seed)
+        try:
+            seed = {"seed": task.seed} if self._takes_seed else {}
+            model = model.fit(features, target, **seed) or model
+        except UserError:
+            raise
+        except Exception as error:  # a user's model raises what it likes
+            one = self.records.classes is not None and len(np.unique(target)) < 2
+            mend = "; a set holds one class only: raise set_size, or leave rare classes out" if one else ""
+            raise UserError(
+                f"{self.title} cannot be trained on {len(target):,} records ({error_text(error)}){mend}"
+            ) from error
         return Answering(model, self.records)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lib_unlearning.cache.files import atomic_file, check_regular, digest, digest_arrays, digest_blocks
 from lib_unlearning.cache.key import FORGED, check_seal, seal_of
 from lib_unlearning.cache.spool import Rows, Spool, spans
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError, error_text, pass_refusal
 
 _DIGEST, _SEAL = "digest", "seal"  # as arrays' names
 _MOST_BYTES = 64 * 2**30
@@ -113,6 +113,7 @@ def _readable(path: Path) -> Iterator[zipfile.ZipFile]:
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds for damaged bytes
+        pass_refusal(error)
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
 
 

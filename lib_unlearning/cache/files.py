@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError, error_text, pass_refusal
 
 SEAL = "digests.json"  # of a folder's files
 _ABANDONED = 86_400  # seconds after which another machine's temporary file is nobody's
@@ -163,6 +163,7 @@ def read_json(path: Path) -> Any:
         check_regular(path)
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        pass_refusal(error)
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it and run the command again") from error
 
 
@@ -189,6 +190,7 @@ def read_sealed(path: Path) -> bytes:
         if stated.get(path.name) != hashlib.sha256(content).hexdigest():
             raise ValueError("its digest differs")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
+        pass_refusal(error)
         raise UserError(
             f"{path} is damaged, was edited, or is of another release ({error_text(error)}); delete its folder and run "
             "the command again"

@@ -18,7 +18,7 @@ from lib_unlearning.cache.files import atomic_file, check_regular, digest, diges
 from lib_unlearning.cache.key import FORGED, check_seal, seal_of
 from lib_unlearning.cache.sealed_pickle import State
 from lib_unlearning.cache.trained_set import TrainedSet
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError, error_text, pass_refusal
 from lib_unlearning.unlearning.base import Ensemble
 
 
@@ -170,6 +170,7 @@ def _verified(path: Path, context: str, trust: bool) -> tuple[State, dict[str, n
             raise ValueError("its checksum differs")
         about = json.loads(metadata["about"])
     except Exception as error:  # safetensors has errors of its own for damaged headers
+        pass_refusal(error)
         raise UserError(f"{path} is damaged ({error_text(error)}); delete it or add --retrain") from error
     if metadata["context"] != context:
         return State.STALE, {}, []

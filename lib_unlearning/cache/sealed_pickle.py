@@ -17,7 +17,7 @@ from typing import Any
 
 from lib_unlearning.cache.files import atomic_file, check_regular
 from lib_unlearning.cache.key import check_seal, seal_of
-from lib_unlearning.errors import UserError, error_text
+from lib_unlearning.errors import UserError, error_text, pass_refusal
 
 MAGIC = b"unlearning-leakage 1\n"
 _DIGEST = hashlib.sha256().digest_size
@@ -76,6 +76,7 @@ def read(path: Path, context: str, trust: bool) -> Any:
     try:
         return pickle.loads(zlib.decompress(body))
     except Exception as error:  # a trusted pickle of other library versions may fail in any way
+        pass_refusal(error)
         raise UserError(f"{path} cannot be opened ({error_text(error)}); delete it or add --retrain") from error
 
 
@@ -86,6 +87,7 @@ def _verified(path: Path, context: str, trust: bool) -> tuple[State, bytes]:
     except FileNotFoundError:
         return State.MISSING, b""
     except (OSError, ValueError) as error:
+        pass_refusal(error)
         raise UserError(f"{path} cannot be read ({error_text(error)}); delete it or add --retrain") from error
     checksum, seal, bound = (content[start : start + _DIGEST] for start in range(len(MAGIC), _HEADER, _DIGEST))
     body = content[_HEADER:]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,7 +199,7 @@ def broken(folder: Path, what: str) -> None:
         ("one set", "1 sets, of 200"),
         ("order", "in another order"),
         ("other class", "other columns than --before"),
-        ("swapped", "are the two files swapped"),
+        ("swapped", "are the two swapped"),
     ],
 )
 def test_bad_files_are_refused_in_a_line_and_nothing_is_written(tmp_path: Path, what: str, complaint: str) -> None:
@@ -283,6 +286,138 @@ def test_a_pack_with_other_numbers_does_not_verify(tmp_path: Path) -> None:
     found = verify_pack(put_together(parts, tmp_path / "forged.zip"))
     assert any("verdict.verdict" in line for line in found.complaints)
     assert any("label_logit.auc.value" in line for line in found.complaints)
+
+
+def test_packs_that_were_made_to_deceive_or_to_break(tmp_path: Path) -> None:
+    """Two parts of one name, more than an audit, endless nesting, and bits that fell over: refused in a line."""
+    audited(tmp_path, *write_side(tmp_path, 0.5), "--pack", str(tmp_path / "audit.zip"), code=3)
+    honest = parts_of(tmp_path / "audit.zip")
+    whole = (tmp_path / "audit.zip").read_bytes()
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("verdict.json", b"{}")
+        for name, part in honest.items():
+            archive.writestr(name, part)
+    forged = [tmp_path / "twice.zip"]
+    settings = json.loads(honest["settings.json"]) | {"more": 1}
+    arrays = dict(np.load(io.BytesIO(honest["answers.npz"])))
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays, more=np.zeros(3))
+    for number, (name, part) in enumerate(
+        (
+            *((name, b"[" * 100_000) for name in ("settings.json", "verdict.json")),
+            ("settings.json", json.dumps(settings).encode()),
+            ("answers.npz", buffer.getvalue()),
+        )
+    ):
+        forged.append(put_together({**honest, name: part}, tmp_path / f"forged{number}.zip"))
+    deep = tmp_path / "deep.zip"
+    with zipfile.ZipFile(deep, "w") as archive:
+        for name, part in {**honest, "manifest.json": b"[" * 100_000}.items():
+            archive.writestr(name, part)
+    for path in (*forged, deep):
+        with pytest.raises(UserError, match=path.name):
+            verify_pack(path)
+    inner = honest["answers.npz"]
+    for place in range(7, len(inner), len(inner) // 40):
+        part = inner[:place] + bytes([inner[place] ^ 4]) + inner[place + 1 :]
+        path = put_together({**honest, "answers.npz": part}, tmp_path / "flipped.zip")
+        try:
+            found = verify_pack(path)
+        except UserError:
+            continue
+        assert not found.agrees or (parts_of(path) and _same_arrays(part, inner))
+    for place in range(5, len(whole), len(whole) // 40):
+        (tmp_path / "flipped.zip").write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            assert verify_pack(tmp_path / "flipped.zip").agrees
+        except UserError:
+            continue
+        assert parts_of(tmp_path / "flipped.zip") == honest
+
+
+def _same_arrays(one: bytes, other: bytes) -> bool:
+    both = [np.load(io.BytesIO(content)) for content in (one, other)]
+    return both[0].files == both[1].files and all(
+        np.array_equal(both[0][name], both[1][name]) for name in both[0].files
+    )
+
+
+def test_files_that_never_end_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    flags = write_side(tmp_path, 0.5)
+    for name in ("pipe.csv", "zero.csv"):
+        for place in (1, 5):
+            broken = [*flags[:place], str(tmp_path / name), *flags[place + 1 :]]
+            assert "no regular file" in audit(tmp_path, *broken, code=2)
+        for flag in ("--verify", "--service", "--config"):
+            assert "no regular file" in audit(tmp_path, flag, str(tmp_path / name), code=2)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n", "- 1\n"])
+def test_yaml_that_grows_without_end_is_not_unfolded(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.yaml").write_text(text, encoding="utf-8")
+    for flag in ("--service", "--config"):
+        told = audit(tmp_path, flag, str(tmp_path / "deep.yaml"), code=2)
+        assert f"{flag} {tmp_path / 'deep.yaml'}" in told
+        assert len(told.splitlines()) == 1
+
+
+# ---------------------------------------------------------------- names
+
+
+def same_people(folder: Path, names: list[str], others: list[str], wrong: int = 0) -> list[str]:
+    """Both sides ask about the same 400 people, by names that may be written in two ways; nothing leaks but who they
+    are. `wrong` labels of the shadow side are spoilt."""
+    flags = [*write_side(folder, 0.0), *write_side(folder, 0.0, "shadow_", 1)]
+    cases, shadow = (pd.read_csv(folder / f"{side}cases.csv") for side in ("", "shadow_"))
+    label = cases["label"].to_numpy().copy()
+    label[:wrong] = (label[:wrong] + 1) % 3
+    cases.assign(record=names).to_csv(folder / "cases.csv", index=False)
+    shadow.assign(record=others, label=label).to_csv(folder / "shadow_cases.csv", index=False)
+    return flags
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 40])
+@pytest.mark.parametrize("others", ["{}", "{:04d}", "0{}"])
+def test_the_same_people_on_both_sides_are_refused_however_they_are_written(
+    tmp_path: Path, others: str, wrong: int
+) -> None:
+    numbers = range(1, CASES + 1)
+    flags = same_people(tmp_path, [str(number) for number in numbers], [others.format(n) for n in numbers], wrong)
+    assert "of the same records" in audit(tmp_path, *flags, code=2)
+
+
+def test_other_people_may_have_the_same_numbers(tmp_path: Path) -> None:
+    flags = [*write_side(tmp_path, 0.5), *write_side(tmp_path, 0.5, "shadow_", 1)]
+    for side in ("", "shadow_"):
+        frame = pd.read_csv(tmp_path / f"{side}cases.csv")
+        frame.assign(record=np.arange(CASES)).to_csv(tmp_path / f"{side}cases.csv", index=False)
+    audited(tmp_path, *flags, code=3)
+
+
+def test_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    """7, 007 and 7.0 are three people, NA is one, and so are numbers that no double holds."""
+    flags = write_side(tmp_path, 2.0)
+    frame = pd.read_csv(tmp_path / "cases.csv")
+    names = [f"{2**60 + number}" for number in range(CASES)]
+    names[:6] = ["7", "007", "7.0", "NA", "1e0", "null"]
+    frame.assign(record=names).to_csv(tmp_path / "cases.csv", index=False)
+    side = read_side(AnswerFiles(*(tmp_path / f"{name}.csv" for name in ("before", "after", "cases"))), "auto", 0)
+    assert side.names.tolist() == names
+    assert len(np.unique(side.cases.record)) == CASES
+    frame.assign(record=["", *names[1:]]).to_csv(tmp_path / "cases.csv", index=False)
+    assert "row 1 holds none" in audit(tmp_path, *flags, code=2)
+
+
+def test_swapped_models_are_told_and_may_be_meant(tmp_path: Path) -> None:
+    flags = two_models(tmp_path, 40, RandomForestClassifier(20, random_state=0))
+    swapped = [flags[0].replace("before.joblib", "after.joblib"), flags[1].replace("after.joblib", "before.joblib")]
+    told = audit(tmp_path, *swapped, *flags[2:], "--trust", code=2)
+    assert "are the two swapped" in told
+    assert not (tmp_path / "out" / "audits").exists()
+    words = ["--exp", "audit", *swapped, *flags[2:], "--trust", "--in_order", "--temp_data", str(tmp_path / "out")]
+    assert command("main.py", words, tmp_path).returncode in (3, 4)
 
 
 # ---------------------------------------------------------------- a service
@@ -479,14 +614,14 @@ def test_a_service_that_is_down_leaves_nothing(
 # ---------------------------------------------------------------- two models and a table
 
 
-def two_models(folder: Path, gone: int) -> list[str]:
-    """Logistic regressions of 300 people with and without some of them, and a table of these and of strangers."""
+def two_models(folder: Path, gone: int, model: Any = None) -> list[str]:
+    """Models (logistic regressions) of 300 people with and without some of them, and a table of these and of strangers."""
     rng = np.random.default_rng(gone)
     rows = pd.DataFrame(rng.normal(size=(900, 4)), columns=["age", "income", "debt", "years"])
     labels = np.where(rows["age"] - rows["debt"] + rng.normal(size=900) > 0, "good", "bad")
     for name, first in (("before", 0), ("after", gone)):
-        model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=1000))
-        joblib.dump(model.fit(rows[first:300], labels[first:300]), folder / f"{name}.joblib")
+        found = model or make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=1000))
+        joblib.dump(found.fit(rows[first:300], labels[first:300]), folder / f"{name}.joblib")
     kept = np.r_[0:gone, 300:900]
     table = pd.DataFrame(rows.to_numpy()[kept], columns=rows.columns)
     table = table.assign(risk=labels[kept], deleted=(kept < 300).astype(int))
@@ -808,7 +943,7 @@ def test_a_margin_that_passes_everything_is_refused(margin: str, tmp_path: Path)
 
 def test_roles_that_are_exchanged_on_one_side_are_no_reason_for_calm(tmp_path: Path) -> None:
     """An attack that learned that deleted records are strangers tells both apart all the same."""
-    flags = [*write_side(tmp_path, 0.5), *write_side(tmp_path, 0.5, "shadow_", 1)]
+    flags = ["--in_order", "true", *write_side(tmp_path, 0.5), *write_side(tmp_path, 0.5, "shadow_", 1)]
     cases = pd.read_csv(tmp_path / "shadow_cases.csv")
     cases.assign(deleted=1 - cases["deleted"]).to_csv(tmp_path / "shadow_cases.csv", index=False)
     found = audited(tmp_path, *flags, code=4)
