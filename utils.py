@@ -96,6 +96,7 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
         return _complain(program, missing_package(error))
     except KeyboardInterrupt as ended:
         number = ended.args[0] if ended.args else signal.SIGINT
+        sys.unraisablehook = lambda dropped: None  # callbacks that were cut in two complain now, to nobody's use
         print(f"{program}: interrupted; what was finished is kept, run the command again to go on", file=sys.stderr)
         return 128 + int(number)
     except BrokenPipeError:  # whoever read the output has gone

@@ -9,9 +9,9 @@ never depends on where it runs: results are those of a local run, byte by byte. 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
-import os
 import shlex
 import shutil
 import signal
@@ -33,6 +33,8 @@ _PATIENCE = 30  # seconds for a scheduler to answer
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
 _TRIES = 5  # to send a task to workers of which one goes at that moment
+_ABANDONED = "abandoned"  # as a client's status
+_NOISY = ("distributed", "asyncio", "tornado")  # loggers
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
 
@@ -77,6 +79,9 @@ def _client(spec: str) -> Iterator[Any]:
         client = Client(workers or spec, timeout=_PATIENCE)
     except (OSError, ValueError, TypeError, TimeoutError, RuntimeError) as error:
         raise UserError(f"--cluster {spec}: no scheduler answers there ({error_text(error)})") from error
+    except KeyboardInterrupt:
+        _abandon()
+        raise
     if kind != "local":
         _hush()
     try:
@@ -88,15 +93,20 @@ def _client(spec: str) -> Iterator[Any]:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
     except BaseException:
         if kind == "local":
-            _kill(workers)
+            _abandon(client)  # closing would wait for what the workers are doing
         raise
     finally:
-        if kind == "local":
-            _hush()
-            client.run(_hush, on_error="ignore")
-        client.close()
-        if workers is not None:
-            workers.close()
+        if client.status != _ABANDONED:
+            _close(client, workers, kind)
+
+
+def _close(client: Any, workers: Any, kind: str) -> None:
+    if kind == "local":
+        _hush()
+        client.run(_hush, on_error="ignore")
+    client.close()
+    if workers is not None:
+        workers.close()
 
 
 @contextlib.contextmanager
@@ -108,18 +118,28 @@ def _own_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def _kill(workers: Any) -> None:
-    """End a local cluster's workers whatever they are doing: closing it waits for their tasks."""
-    for nanny in workers.workers.values():
-        nanny.auto_restart = False
-        with contextlib.suppress(OSError, TypeError):  # it is gone
-            os.kill(nanny.pid, signal.SIGKILL)
+def _abandon(client: Any = None) -> None:
+    """End a local cluster at once: half made or busy it cannot be closed, at the exit neither."""
+    import distributed
+    import psutil
+
+    _hush()
+    atexit.unregister(distributed.deploy.spec.close_clusters)
+    atexit.unregister(distributed.client._close_global_client)
+    if client is not None:
+        client.status = _ABANDONED
+        client.loop.add_callback(client.loop.stop)  # else workers that are gone would be replaced
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if not any("resource_tracker" in word for word in process.cmdline()):  # it cleans up, and ends with us
+                process.kill()
 
 
 def _hush() -> None:
     """What closing, a scheduler that goes, or Ctrl-C in a terminal breaks between both ends is said in our own line."""
-    for name in ("distributed", "distributed.worker", "distributed.nanny"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in [*_NOISY, *logging.root.manager.loggerDict]:
+        if name.startswith(_NOISY):  # many have levels of their own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _count(text: str) -> int:
