@@ -168,7 +168,10 @@ def heading(title: str, settings: Settings, answers: Answers, shared: Sharing) -
             + ("so intervals are widened." if worth >= 2 else "so no interval is given. Lower --target_set_size.")
         )
     if shared.reuse > _REUSE:
-        lines.append(f"Strangers are few: each is asked about {shared.reuse:.1f} times on average.")
+        lines.append(
+            f"Strangers are few: each is asked about {shared.reuse:.1f} times on average, and intervals do not allow "
+            "for who they are."
+        )
     return "\n".join(lines)
 
 

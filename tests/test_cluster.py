@@ -281,3 +281,33 @@ def test_plug_ins_are_loaded_by_workers_elsewhere(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "here") == results(tmp_path / "spawned")
+
+
+@pytest.mark.parametrize("moment", ["starting", "working"])
+def test_a_local_cluster_is_left_at_once(tmp_path: Path, moment: str) -> None:
+    """No process stays, and one line says what happened, whether its workers are half started or at work."""
+    words = ["--exp", "all", "--original_model", "RF", "--cluster", "local:2", "--temp_data", str(tmp_path)]
+    done = subprocess.Popen(
+        [sys.executable, "main.py", *words, "--quiet"], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    own = psutil.Process(done.pid)
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        if moment == "starting" and len(own.children()) > 1:
+            break
+        if moment == "working" and list(tmp_path.rglob("manifest.json")):
+            break
+        time.sleep(0.02)
+    workers = own.children(recursive=True)
+    done.send_signal(signal.SIGTERM)
+    _, told = done.communicate(timeout=60)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert told.decode().splitlines()[-1].endswith("run the command again to go on")
+    assert b"Traceback" not in told
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "²", "1025", "9" * 20, "1_0", ""])
+def test_numbers_of_local_workers_that_cannot_be(tmp_path: Path, count: str) -> None:
+    assert "expected a number of workers" in run(tmp_path, "--exp", "all", f"--cluster=local:{count}", code=2)

@@ -590,3 +590,48 @@ def test_few_people_who_are_asked_about_in_many_sets_are_no_evidence() -> None:
             held += found.low <= 0.5 <= found.high
     assert "leaks" not in verdicts
     assert held >= 21  # of 24 intervals at 95 %
+
+
+def test_what_a_model_is_called_tells_none_of_its_data(tmp_path: Path) -> None:
+    """Categories stand in a model's own description; neither the page nor the pack has them."""
+    table, labels = load_iris(return_X_y=True)
+    frame = pd.DataFrame(table, columns=list("abcd")).assign(
+        town=np.where(np.arange(150) % 3, "Anytown", "Secretville")
+    )
+    towns = OneHotEncoder(categories=[["Anytown", "Secretville"]], handle_unknown="ignore")
+    model = make_pipeline(make_column_transformer((towns, ["town"]), remainder="passthrough"), LogisticRegression(C=7))
+    audit = DeletionAudit(model, **SMALL | {"n_sets": 3, "n_requests": 4}).fit(frame, labels)
+    parts = parts_of(audit.to_pack(tmp_path / "audit.zip"))
+    assert b"LogisticRegression(C=7)" in parts["settings.json"]
+    assert not [name for name, content in parts.items() if b"Secretville" in content]
+
+
+def test_processes_are_no_part_of_what_was_audited() -> None:
+    found = [DeletionAudit(LogisticRegression(), **SMALL | {"n_jobs": jobs}).fit(*cancer()) for jobs in (1, 2)]
+    assert found[0].dossier_.digest == found[1].dossier_.digest
+
+
+@pytest.mark.parametrize("bad", ["one class in a set", "missing numbers", "complex answers", "no names"])
+def test_what_cannot_be_trained_or_named_is_a_line(bad: str) -> None:
+    table, labels = cancer()
+    model, ids = LogisticRegression(), None
+    if bad == "one class in a set":
+        labels = np.where(np.arange(len(labels)) == 5, 1, 0)
+    elif bad == "missing numbers":
+        table = np.where(np.arange(len(table))[:, None] == 3, np.nan, table)
+    elif bad == "no names":
+        ids = [None] * len(labels)
+    else:
+        model = Complex()
+    with pytest.raises(
+        UserError, match={"one": "one class only", "missing": "NaN", "no": "ids"}.get(bad.split()[0], "numbers")
+    ):
+        DeletionAudit(model, **SMALL).fit(table, labels, ids)
+
+
+class Complex(LogisticRegression):
+    """Answers with complex numbers."""
+
+    def predict_proba(self, table: np.ndarray) -> np.ndarray:
+        found: np.ndarray = super().predict_proba(table) + 0j
+        return found
