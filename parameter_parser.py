@@ -598,6 +598,10 @@ def _note_of_the_papers_flags(given: Mapping[str, Any]) -> None:
     for name in _IDLE:
         if name in given:
             LOGGER.warning("--%s: a flag of the paper's released code; it does nothing here", name)
+    if given.get("is_defense") is False:
+        for name in ("top_k", "temperature", "round_digits", "defense"):
+            if name in given:
+                LOGGER.warning("--%s has no effect: --is_defense false takes every defense away", name)
     if "top_k" in given and "is_defense" not in given and "quiet" not in given:
         LOGGER.warning("--top_k defends here; the paper's released code would want --is_defense true as well")
 

@@ -138,6 +138,8 @@ def _code_of(command: Callable[[], int | None]) -> int:
 
 def _refusal(error: Exception) -> str | None:
     """What the system refused, in a line; None for any other error."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd() says no more
+        return "the working folder is gone; change to one that is there"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the output cannot be written ({error.strerror})"
     if isinstance(error, OSError) and error.errno in _REFUSALS:

@@ -15,6 +15,7 @@ import logging
 import shlex
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ _RETRIES = 1  # of a task whose worker died
 _PATIENCE = 30  # seconds for a scheduler to answer
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
+_LAST_PORT = 65535
 _TRIES = 5  # to send a task to workers of which one goes at that moment
 _ABANDONED = "abandoned"  # as a client's status
 _NOISY = ("distributed", "asyncio", "tornado")  # loggers
@@ -67,13 +69,14 @@ def _client(spec: str) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     kind, _, rest = spec.partition(":")
+    workers: Any = None
     try:
         if kind == "local":
             workers = LocalCluster(n_workers=_count(rest), threads_per_worker=1, dashboard_address=None)
         elif kind == "slurm":
             workers = _slurm(Path(rest))
         elif kind in ("tcp", "tls"):
-            workers = None
+            _check_address(rest)
         else:
             raise UserError(f"--cluster {spec}: expected {KINDS}")
         client = Client(workers or spec, timeout=_PATIENCE)
@@ -140,6 +143,16 @@ def _hush() -> None:
     for name in [*_NOISY, *logging.root.manager.loggerDict]:
         if name.startswith(_NOISY):  # many have levels of their own
             logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _check_address(rest: str) -> None:
+    """Raise what is wrong with //HOST:PORT at once: Dask would ask for half a minute."""
+    host, _, port = rest.removeprefix("//").rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        raise ValueError("expected HOST:PORT")
+    socket.getaddrinfo(host.strip("[]"), None)
+    if not 0 < int(port) <= _LAST_PORT:
+        raise ValueError(f"there is no port {port}")
 
 
 def _count(text: str) -> int:

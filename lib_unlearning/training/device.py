@@ -26,7 +26,7 @@ def find_device(asked: str) -> str:
     if asked == "auto":
         return "cuda:0" if cuda else "cpu"
     if asked.startswith("cuda") and int(asked.partition(":")[2] or 0) >= cuda:
-        raise UserError(f"--cuda {asked.partition(':')[2]}: this machine has {cuda} GPUs for torch; leave it out")
+        raise UserError(f"--device {asked} (or --cuda): this machine has {cuda} GPUs for torch; leave it out")
     if asked == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: not available on this machine; leave it out")
     return asked
