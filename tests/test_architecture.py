@@ -156,3 +156,15 @@ def test_importing_the_library_needs_no_heavy_package() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_top_level_holds_what_it_shall_and_nothing_else() -> None:
+    """What a test or a try leaves there would be committed unseen."""
+    files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
+    found = {name.partition("/")[0] for name in files if name}
+    folders = {"lib_unlearning", "tests", "docs", "scripts", "benchmarks", "temp_data", ".ci", ".github"}
+    about = {"LICENSE", "CITATION.cff", "Dockerfile", "Dockerfile.networks", ".gitignore", ".dockerignore"}
+    strange = {name for name in found - folders - about if not name.endswith((".py", ".md", ".txt", ".toml"))}
+    assert not strange

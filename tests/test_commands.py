@@ -531,8 +531,11 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, flags: str, complaint: str)
     assert not list((tmp_path / "td").rglob("*.models")) if (tmp_path / "td").exists() else True
 
 
-def test_a_value_that_is_none_of_a_flags_is_one_line_that_names_it() -> None:
+def test_a_value_that_is_none_of_a_flags_is_one_line_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every flag but those that take any text, with five values of the wrong kind."""
+    monkeypatch.chdir(tmp_path)  # --save_config writes what it is named
     told: list[tuple[list[str], str]] = []
     for action in build_parser()._actions:
         flag = next((word for word in reversed(action.option_strings) if word.startswith("--")), None)
