@@ -14,6 +14,7 @@ from lib_unlearning.cache.arrays import read_arrays, write_arrays
 from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import UserError, error_text
 from lib_unlearning.evaluation_cases import EvaluationCases
+from lib_unlearning.record_numbers import among, distinct
 from lib_unlearning.unlearning.base import Ensemble
 
 # Accuracy of a model is measured on at most this many training and as many held-out records: more would cost a forest
@@ -92,7 +93,7 @@ def query(ensembles: Sequence[Ensemble], records: Sequence[np.ndarray], dataset:
         for constituent in ensemble.constituents:
             constituents[id(constituent)] = constituent
             wanted.setdefault(id(constituent), []).append(rows)
-    asked = {key: np.unique(np.concatenate(rows)) for key, rows in wanted.items()}
+    asked = {key: distinct(np.concatenate(rows)) for key, rows in wanted.items()}
     answers = _answers([constituents[key] for key in asked], list(asked.values()), dataset)
     found = dict(zip(asked, answers, strict=True))
     return [
@@ -155,7 +156,7 @@ def accuracies(
     between two models is then one of models, not of records.
     """
     training, held_out = evenly_spaced(training, limit), evenly_spaced(held_out, limit)
-    kept = [training[np.isin(training, np.concatenate(ensemble.shards))] for ensemble in ensembles]
+    kept = [training[among(training, np.concatenate(ensemble.shards))] for ensemble in ensembles]
     rows = [np.concatenate([records, held_out]) for records in kept]
     correct = [
         answer.argmax(axis=1) == dataset.labels[asked]

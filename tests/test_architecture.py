@@ -16,6 +16,7 @@ FLOORS: list[set[str]] = [
         "lib_unlearning",
         "lib_unlearning.errors",
         "lib_unlearning.seeds",
+        "lib_unlearning.record_numbers",
         "lib_unlearning.options",
         "lib_unlearning.packages",
         "lib_unlearning.terminal",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.dataset import Dataset
+from lib_unlearning.record_numbers import distinct
 from lib_unlearning.training.tasks import Trainer, TrainingTask, over_all_classes
 
 # (labels [n] of the training records, seed) -> unfitted classifier
@@ -31,7 +32,7 @@ class TargetModel:
 
     def fit(self, features: np.ndarray, labels: np.ndarray) -> TargetModel:
         """Train on features [n, d] and labels [n]. Records of one class make a constant model."""
-        classes = np.unique(labels)
+        classes = distinct(labels)
         if len(classes) == 1:
             self.only_class = int(classes[0])
             self.estimator = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from lib_unlearning.dataset import RecordTable
 from lib_unlearning.errors import LOGGER, UserError
+from lib_unlearning.record_numbers import among, distinct
 from lib_unlearning.seeds import spawn
 from lib_unlearning.training.logistic import Factor, LogisticModel, Problems, optima, residual_bound
 from lib_unlearning.training.tasks import NEWTON_STEPS, Trainer, TrainingTask
@@ -99,10 +100,10 @@ def _groups(tasks: Sequence[TrainingTask], labels: np.ndarray) -> list[list[int]
 def _are_alike(one: TrainingTask, other: TrainingTask, labels: np.ndarray) -> bool:
     if (one.newton_steps is None) != (other.newton_steps is None):
         return False
-    shared = len(np.intersect1d(one.records, other.records))
+    shared = int(among(one.records, other.records).sum())
     if max(len(one.records), len(other.records)) - shared > _ALIKE * len(one.records):
         return False
-    return np.array_equal(np.unique(labels[one.records]), np.unique(labels[other.records]))
+    return np.array_equal(distinct(labels[one.records]), distinct(labels[other.records]))
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class _Frame:
         everyone = np.unique(np.concatenate([task.records for task in tasks]))
         standard = (_rows(dataset, everyone) - self.mean) / self.deviation
         known = np.isin(dataset.labels[everyone], self.classes)
-        counts = np.stack([np.isin(everyone, task.records) for task in tasks])
+        counts = np.stack([among(everyone, task.records) for task in tasks])
         counts = (counts * known).astype(np.float64)
         moments = [self._moments(part, standard) if standardise else (self.mean, self.deviation) for part in counts]
         problems = Problems(

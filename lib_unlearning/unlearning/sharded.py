@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib_unlearning.options import option, whole
+from lib_unlearning.record_numbers import among
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
@@ -88,9 +89,10 @@ def _changed_shards(shards: list[np.ndarray], deletion: Deletion) -> dict[int, _
     """Number of each shard that held a deleted record -> its records afterwards, in their old order."""
     changed = {}
     for number, shard in enumerate(shards):
-        leaving = np.isin(shard, deletion.records)
+        leaving = among(shard, deletion.records)
         if leaving.any():
-            newcomers = deletion.replacements[np.isin(deletion.records, shard)[: len(deletion.replacements)]]
+            here = among(deletion.records, shard)
+            newcomers = deletion.replacements[here[: len(deletion.replacements)]]
             records = np.concatenate([shard[~leaving], newcomers])
             if deletion.leaves_gap:
                 at = np.concatenate([np.flatnonzero(~leaving), np.flatnonzero(leaving)[: len(newcomers)]])
