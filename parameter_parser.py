@@ -240,7 +240,7 @@ def _flags() -> Iterator[Flag]:
     help = "say that before and after are not swapped, though answers to deleted records became better"
     yield _flag(group, "in_order", False, help, of=_AUDITS, kind=boolean)
     help = "difference of TPR at 1 % FPR, from retraining or chance, that counts as none"
-    yield _flag(group, "tpr_margin", TPR_MARGIN, help, of=_AUDITS, kind=number(above=0, at_most=1), metavar="X")
+    yield _flag(group, "tpr_margin", TPR_MARGIN, help, of=_AUDITS, kind=number(above=0, at_most=0.9), metavar="X")
     yield _flag(group, "show_ids", False, "name exposed records in the page", of=_AUDITS, kind=boolean)
 
     group = "of the paper's released code, without effect here"

@@ -36,6 +36,7 @@ _REFUSALS = {
     errno.ENOSYS: "the system lacks what worker processes need; --num_process 1 does without",
 }
 
+_UNHEEDED: set[signal.Signals] = set()  # signals that are ignored as a command has ended, and by no caller
 _SOON = 0.01  # seconds
 
 
@@ -124,6 +125,7 @@ def _heed_no_more() -> None:
     for number in ENDING:
         if signal.getsignal(number) not in (signal.SIG_IGN, signal.SIG_DFL):
             signal.signal(number, signal.SIG_IGN)
+            _UNHEEDED.add(number)
 
 
 def _code_of(command: Callable[[], int | None]) -> int:
@@ -136,9 +138,18 @@ def _code_of(command: Callable[[], int | None]) -> int:
         return ended.code or 0
 
 
+def _is_nowhere() -> bool:
+    """Whether the working folder is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _refusal(error: Exception) -> str | None:
     """What the system refused, in a line; None for any other error."""
-    if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd() says no more
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
         return "the working folder is gone; change to one that is there"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the output cannot be written ({error.strerror})"
@@ -155,7 +166,7 @@ def _refusal(error: Exception) -> str | None:
 def _heed_signals() -> None:
     """Let Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, until it has reached somebody."""
     for number in ENDING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a script's background job
+        if signal.getsignal(number) != signal.SIG_IGN or number in _UNHEEDED:  # nohup, or a script's background job
             signal.signal(number, _interrupt)
     if hasattr(signal, "setitimer"):
         sys.unraisablehook = _raised_again

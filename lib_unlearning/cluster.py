@@ -35,7 +35,6 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
 _LAST_PORT = 65535
 _TRIES = 5  # to send a task to workers of which one goes at that moment
-_ABANDONED = "abandoned"  # as a client's status
 _NOISY = ("distributed", "asyncio", "tornado")  # loggers
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
@@ -83,10 +82,13 @@ def _client(spec: str) -> Iterator[Any]:
     except (OSError, ValueError, TypeError, TimeoutError, RuntimeError) as error:
         raise UserError(f"--cluster {spec}: no scheduler answers there ({error_text(error)})") from error
     except KeyboardInterrupt:
-        _abandon()
-        raise
+        _hush()
+        if kind == "local":
+            _abandon()
+        raise  # Slurm's jobs are ended at the exit
     if kind != "local":
         _hush()
+    abandoned = False
     try:
         if kind == "slurm":
             LOGGER.info("cluster: waiting for Slurm to start the first of the jobs")
@@ -95,11 +97,12 @@ def _client(spec: str) -> Iterator[Any]:
     except TimeoutError as error:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
     except BaseException:
-        if kind == "local":
-            _abandon(client)  # closing would wait for what the workers are doing
+        if kind == "local":  # closing would wait for what the workers are doing
+            abandoned = True
+            _abandon(client)
         raise
     finally:
-        if client.status != _ABANDONED:
+        if not abandoned:
             _close(client, workers, kind)
 
 
@@ -130,7 +133,7 @@ def _abandon(client: Any = None) -> None:
     atexit.unregister(distributed.deploy.spec.close_clusters)
     atexit.unregister(distributed.client._close_global_client)
     if client is not None:
-        client.status = _ABANDONED
+        client.status = "closed"  # so that nothing else closes it
         client.loop.add_callback(client.loop.stop)  # else workers that are gone would be replaced
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -258,7 +261,7 @@ class _Mapper:
             try:
                 return self._client.scatter(task, broadcast=True, hash=False)
             except (KeyError, OSError, TimeoutError) as error:
-                if not left:
+                if not left or self._client.status != "running":
                     raise UserError(f"workers go while work is sent ({error_text(error)}); run again") from error
                 time.sleep(1)
         raise AssertionError

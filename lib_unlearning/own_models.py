@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -237,8 +238,7 @@ class _SomeWorlds:
     def _changes(self, part: dict[str, Rows]) -> np.ndarray:
         groups, mine = np.unique(part["group"].take(self.chosen), return_inverse=True)
         before, after = self._signal(part["probes"], groups)[mine], self._signal(part["probes_after"], self.chosen)
-        found: np.ndarray = (before - after).reshape(len(self.chosen), -1)
-        return found
+        return _flat(before - after)
 
     def _signal(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:
         shop = self.kept.shop
@@ -247,8 +247,12 @@ class _SomeWorlds:
     def _effects(self, part: dict[str, Rows]) -> np.ndarray:
         effects = part["effects"].take(self.chosen)[:, : self.kept.wanted.used]
         effects = (effects - effects.mean(axis=2, keepdims=True)) if effects.size else effects
-        found: np.ndarray = effects.reshape(len(self.chosen), -1)
-        return found
+        return _flat(effects)
+
+
+def _flat(answers: np.ndarray) -> np.ndarray:
+    """[k, P, c] -> [k, P c], of no cases as well."""
+    return answers.reshape(len(answers), math.prod(answers.shape[1:]))
 
 
 def _all(rows: Rows) -> np.ndarray:

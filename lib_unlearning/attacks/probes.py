@@ -26,9 +26,16 @@ _HUGE = 1e9
 
 @dataclass(frozen=True)
 class Whitening:
-    """Coordinates in which the shadow side's changes have no preferred direction: [P c] -> [k]."""
+    """Coordinates in which the shadow side's changes have no preferred direction.
 
-    axes: np.ndarray
+    Attributes:
+        directions: [k, P c] in which it changed, orthonormal. scales: [k] what changes along each are divided by.
+        rest: what all other directions, in which nothing changed so far, are divided by; they are no less telling.
+    """
+
+    directions: np.ndarray
+    scales: np.ndarray
+    rest: float
 
     @staticmethod
     def of(blocks: Iterable[np.ndarray]) -> Whitening:
@@ -40,15 +47,18 @@ class Whitening:
             # A triangle has the singular values and directions of all rows that went into it.
             kept = np.asarray(np.linalg.qr(np.vstack([kept, changes]), mode="r"))
             count += len(changes)
-        # All directions, as those in which nothing changed so far are no less telling: they have the ridge alone.
-        _, lengths, rows = np.linalg.svd(kept, full_matrices=len(kept) < kept.shape[1])
-        variances = np.zeros(len(rows), lengths.dtype)
-        variances[: len(lengths)] = lengths**2 / count
-        return Whitening((rows / np.sqrt(variances + _RIDGE * variances.max() + _TINY)[:, None]).T)
+        _, lengths, rows = np.linalg.svd(kept, full_matrices=False)
+        variances = lengths**2 / count
+        ridge = _RIDGE * variances.max() + _TINY
+        return Whitening(rows, np.sqrt(variances + ridge), float(np.sqrt(ridge)))
 
     def __call__(self, changes: np.ndarray) -> np.ndarray:
-        found: np.ndarray = changes @ self.axes
-        return found
+        """Changes [m, P c] in these coordinates, [m, k] or, where there are other directions, [m, k + P c]."""
+        found: np.ndarray = changes @ (self.directions / self.scales[:, None]).T
+        if self.directions.shape[0] == self.directions.shape[1]:
+            return found
+        left = changes - (changes @ self.directions.T) @ self.directions
+        return np.hstack([found, left / np.float32(self.rest) if left.dtype == np.float32 else left / self.rest])
 
 
 def agreement(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -17,7 +17,11 @@ REQUIRED = ("label", "deleted")
 NAMES = ("record", "set", "request")  # columns whose cells are names, whatever they look like
 _COLUMNS = (*NAMES, *REQUIRED)
 _MOST_BYTES = 8 * 2**30
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "None", "null"]  # no number, and no name either
+# What pandas reads as no number, in columns of numbers; as a name it is one.
+_MISSING = [
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+]
 _LONGEST = 18  # digits of a whole number that 64 bits hold
 
 
@@ -41,6 +45,9 @@ def read_table(path: Path, flag: str, names: Sequence[str] = ()) -> dict[str, np
     except UNREADABLE as error:
         raise UserError(f"{flag} {path} cannot be read ({error_text(error)})") from error
     frame.columns = [str(name).strip() for name in frame.columns]
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UserError(f"{flag} {path} has two columns {twice!r}; name them differently")
     if not len(frame):
         raise UserError(f"{flag} {path} holds no rows")
     for name in frame.columns:
@@ -81,8 +88,8 @@ def answers_in(
 ) -> tuple[np.ndarray, list[str]]:
     """Posteriors [m, c] of a file of answers, its rows in the order of the cases, and the names of its columns."""
     table = read_table(path, flag, NAMES)
-    for name in ("record", "set", "request"):
-        if name in table and name in cases and not np.array_equal(as_texts(table[name]), as_texts(cases[name])):
+    for name in NAMES:
+        if name in table and name in cases and not _same_names(table[name], cases[name], f"{flag} {path}: {name}"):
             raise UserError(
                 f"{flag} {path}: its column {name} is not that of the cases; rows must be in the same order"
             )
@@ -142,14 +149,31 @@ def numbered(values: np.ndarray, where: str) -> np.ndarray:
     absent = np.flatnonzero([value is None or value != value or value == "" for value in values.tolist()])
     if len(absent):
         raise UserError(f"{where}: row {absent[0] + 1} holds none")
-    texts = as_texts(values)
+    texts = as_texts(values, where)
     if all(_is_whole(text) for text in np.unique(texts).tolist()):
         texts = texts.astype(np.int64)
     return np.unique(texts, return_inverse=True)[1].ravel()
 
 
-def as_texts(values: np.ndarray) -> np.ndarray:
+def _same_names(one: np.ndarray, other: np.ndarray, where: str) -> bool:
+    """Whether two files name the same rows; numbers may be written in different ways."""
+    texts = as_texts(one, where), as_texts(other, where)
+    if np.array_equal(*texts):
+        return True
+    try:
+        first, second = (part.astype(np.float64) for part in texts)
+        return np.array_equal(first, second)
+    except ValueError:
+        return False
+
+
+def as_texts(values: np.ndarray, where: str) -> np.ndarray:
     """Names [m] as texts, the same for a number in any kind of file."""
+    if values.dtype.kind == "S":
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where} holds bytes that are no UTF-8 text ({error_text(error)})") from error
     if values.dtype.kind == "f" and (values == np.round(values)).all() and (np.abs(values) < 2.0**53).all():
         values = values.astype(np.int64)
     return values.astype(str)

@@ -257,8 +257,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             raise UserError("n_requests=1: an attack is judged by two deleted records a set at the least")
         if not _is_number(self.margin) or not 0 < self.margin < 0.5:
             raise UserError(f"margin={self.margin!r}: a difference of AUCs above 0 and below 0.5")
-        if not _is_number(self.tpr_margin) or not 0 < self.tpr_margin < 1:
-            raise UserError(f"tpr_margin={self.tpr_margin!r}: a difference of rates above 0 and below 1")
+        if not _is_number(self.tpr_margin) or not 0 < self.tpr_margin <= 0.9:
+            raise UserError(f"tpr_margin={self.tpr_margin!r}: a difference of rates above 0, at most 0.9")
 
     def plan(self, X: Any, y: Any) -> Plan:  # noqa: N803
         """How many sample sets settle the margin, and what that costs here: one model is trained a few times."""
@@ -327,9 +327,11 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         if found.verdict in ("leaks", "no verdict"):
             raise DeletionLeakError(self.summary())
         high = found.auc.high
-        if max_auc is not None and (high is None or high > max_auc or high < 1 - max_auc):
+        low = found.auc.low
+        turned = high is not None and low is not None and high < 0.5 and low < 1 - max_auc if max_auc else False
+        if max_auc is not None and (high is None or high > max_auc or turned):
             why = "there is no interval that would show it to be at most" if high is None else "the most allowed is"
-            why = "either way round the most allowed is" if high is not None and high < 1 - max_auc else why
+            why = "either way round the most allowed is" if turned else why
             raise DeletionLeakError(f"AUC {with_interval(found.auc)}: {why} {max_auc:g}")
         return self
 

@@ -19,6 +19,7 @@ from lib_unlearning.audit.examine import (
     FAILED,
     NOT_JUDGED,
     STILL_THERE,
+    TPR_NAME,
     Control,
     Evidence,
     Examination,
@@ -39,7 +40,7 @@ EXIT_CODES = {"equivalent": 0, "below": 0, "leaks": 3, "undecided": 4, "no verdi
 SENTENCES = {
     "leaks": "{leaking}, more than its margin allows.",
     "equivalent": "The deletion is equivalent to retraining, each question within its margin (AUC {margin:g}).",
-    "below": "What shows, and what the unlearned model tells alone, is within the margins of chance (AUC {margin:g}).",
+    "below": "What shows, and what the unlearned model tells alone, lies below the margins (AUC {margin:g} over 0.5).",
     "undecided": "The data do not settle whether the margins are kept (AUC {margin:g}).",
     "no verdict": "A control did not give its known answer, so the figures cannot be trusted.",
 }
@@ -48,10 +49,7 @@ _LEAKING = {
     False: "the deletion shows to whoever asks both versions",
     True: "the record is still in the unlearned model",
 }
-_REVERSED = (
-    "Deleted records and strangers are told apart, the wrong way round: are the roles of one side exchanged (column "
-    "deleted)?"
-)
+_REVERSED = "Deleted records and strangers are told apart, the wrong way round, as if one side's roles were exchanged."
 # Undecided though every question has its answer: by whether both versions, and retrained models, answered alike.
 _OTHERWISE = {
     False: "The deletion differs from retraining, and is not shown to give away more.",
@@ -170,6 +168,8 @@ class Dossier:
             remarks.append("Both versions answered alike in every case: what is found is found in each by itself.")
         elif not found.unchanged and "differs" in kinds and "leaks" not in kinds:
             remarks.append("The unlearned models can be told from retrained ones; what else tells them apart is open.")
+        if not any(TPR_NAME in question.name for question in found.questions):
+            remarks.append("No TPR at 1 % FPR was judged: so few different strangers do not resolve it.")
         if found.verdict == "undecided" and "undecided" in kinds:
             shows = found.questions[0].measured
             remarks.append(_NO_INTERVALS if shows.low is None else _NARROWER[self.options.overlap > OVERLAP])

@@ -14,7 +14,7 @@ from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.construct_feature import of_known_label, unlearned_alone
 from lib_unlearning.posterior import PosteriorSet, alike_answers, evenly_spaced
 from lib_unlearning.seeds import integer_seed, spawn
-from lib_unlearning.statistics.intervals import Estimate, effective_sets, equivalent, interval, upper_rate
+from lib_unlearning.statistics.intervals import Estimate, equivalent, interval, upper_rate
 from lib_unlearning.statistics.metrics import (
     TPR_NAMES,
     Scored,
@@ -23,7 +23,6 @@ from lib_unlearning.statistics.metrics import (
     evaluate,
     evaluate_all,
     range_of,
-    record_groups,
     resolvable_levels,
 )
 from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
@@ -33,6 +32,7 @@ Views = Mapping[str, View]
 Sides = Mapping[str, PosteriorSet]
 
 LEARNED = 20_000  # cases that a control's classifier learns from
+_TELLING = 0.5  # width of an interval, from which on it tells nothing
 _SURE = 0.99  # confidence of controls: in one audit of a hundred a sound control fails
 
 
@@ -59,7 +59,7 @@ class Question:
     """One question about the deletion, and its answer.
 
     Attributes:
-        measured: AUC (or TPR) of the audited method. reference: of retraining on the same records.
+        measured: AUC or TPR of the audited method. reference: of retraining on the same records.
         difference: of the two, set by set; None where nothing is compared.
         verdict: "leaks", "equivalent" (to retraining), "less" (than retraining), "below" (the margin), "differs",
             "alike" (both versions, so that nothing can show), "reversed" (deleted records and strangers are told apart
@@ -176,13 +176,13 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     alone = same_cases(cases)  # a threshold, or strangers to compare with, would be those that are judged
     thresholds = {} if alone else {name: best_threshold(part, shadow.member) for name, part in found.tried.items()}
     results = evaluate_all(found.scores, target, thresholds, options.overlap, by_record=True)
-    learned = _apart(cases)
+    learned = _apart(cases, alone)
     again = None if evidence.retrained is None else evidence.retrained["target"]
     if evidence.retrained is None or evidence.other is None:
         questions = _against_margin(learned, results[found.chosen], options)
     else:
-        questions = _against_retraining(evidence, learned, _apart(evidence.retrained), options)
-    alike = alike_answers(target.original, target.unlearned) and not _shown_by_digits(target, questions)
+        questions = _against_retraining(evidence, learned, _apart(evidence.retrained, alone), options)
+    alike = alike_answers(target.original, target.unlearned) and not _shown_by_digits(learned, options)
     unchanged = alike and again is not None and not alike_answers(again.original, again.unlearned)
     silent = alike and not unchanged
     if alike:
@@ -207,21 +207,35 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
 
 
 def same_cases(cases: Sides) -> bool:
-    """Whether there is no shadow side of its own: both are the same cases, in everything."""
-    pairs = zip(vars(cases["target"]).values(), vars(cases["shadow"]).values(), strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
+    """Whether there is no shadow side of its own: both are the same cases, in everything but their records' numbers."""
+    sides = [vars(replace(part, record=part.member)).values() for part in (cases["target"], cases["shadow"])]
+    return all(np.array_equal(one, other) for one, other in zip(*sides, strict=True))
 
 
-def _shown_by_digits(cases: PosteriorSet, questions: list[Question]) -> bool:
-    """Whether what is no more than rounding tells deleted records from strangers all the same: it is none then."""
-    shows = any(part.verdict in ("leaks", "reversed") for part in questions if part.asks == _SHOWS)
-    return shows and not np.array_equal(cases.original, cases.unlearned)
+def _shown_by_digits(cases: Sides, options: Options) -> bool:
+    """Whether what looks like rounding tells deleted records from strangers by itself: then it is none."""
+    found = _metrics(_by_digits(cases, options), options)["auc"]
+    return found.low is not None and found.low > 0.5 + options.margin
 
 
-def _apart(cases: Sides) -> Sides:
-    """Both sides, or where they are the same cases, two halves of them by sample sets: nothing is judged on what it
-    learned from."""
-    if not same_cases(cases):
+def _by_digits(cases: Sides, options: Options) -> Scored:
+    """Scores by nothing but how large the change is, however small."""
+    shadow, target = cases["shadow"], cases["target"]
+    return _scored_cases(_judged(shadow, shadow.member, target, _sizes_of_change, options, "digits"), target)
+
+
+def _sizes_of_change(cases: PosteriorSet) -> np.ndarray:
+    """Logarithms of how far the answers moved, of the label's and at the most, and the sign of the former, [m, 3]."""
+    moved = np.asarray(cases.original - cases.unlearned, dtype=np.float64)
+    label = moved if moved.shape[1] == 1 else np.take_along_axis(moved, cases.label[:, None], axis=1)
+    sizes = np.hstack([np.abs(label), np.abs(moved).max(axis=1, keepdims=True)])
+    return np.hstack([np.log(sizes + _NOTHING), np.sign(label)])
+
+
+def _apart(cases: Sides, alone: bool) -> Sides:
+    """Both sides, or where there is but one, two halves of it by sample sets: nothing is judged on what it learned
+    from."""
+    if not alone:
         return cases
     target = cases["target"]
     first = halves(target.set, target.request)
@@ -245,7 +259,10 @@ def _overall(questions: list[Question], controls: list[Control], unchanged: bool
 STILL_THERE = "still there"
 _SHOWS = "does the deletion show, to whoever asks both versions?"
 _STILL = "is the record still in the unlearned model, asked alone?"
-_TPR = ", TPR at 1 % FPR"
+TPR_NAME = "TPR at 1 % FPR"
+_TPR = f", {TPR_NAME}"
+_DIGITS = "shows, by the size of the change alone"  # a question only where that leaks
+_NOTHING = 1e-300  # in the place of no change, whose logarithm nothing has
 _KINDS = {
     Verdict.LEAKS: "leaks",
     Verdict.BELOW: "below",
@@ -260,14 +277,18 @@ def _against_margin(cases: Sides, shows: Mapping[str, Estimate], options: Option
     target = cases["target"]
     alone = _metrics(_alone(cases, options), options)
     count = len(np.unique(target.set))
-    fine = 0.01 in resolvable_levels(len(distinct_strangers(target.record, target.member)))
+    if 0.01 not in resolvable_levels(len(distinct_strangers(target.record, target.member))):
+        alone.pop(TPR_NAMES[0.01], None)
     questions = []
     for name, asks, found in (("shows", _SHOWS, shows), (STILL_THERE, _STILL, alone)):
         verdict = _KINDS[judge(found["auc"], count, 0.5 + options.margin, options.overlap).verdict]
         questions.append(Question(name, asks, found["auc"], None, None, verdict, options.margin))
-        if fine and TPR_NAMES[0.01] in found:
+        if TPR_NAMES[0.01] in found:
             tpr, margin = found[TPR_NAMES[0.01]], options.tpr_margin
             questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
+    digits = _metrics(_by_digits(cases, options), options)["auc"]
+    if _KINDS[judge(digits, count, 0.5 + options.margin, options.overlap).verdict] == "leaks":
+        questions.append(Question(_DIGITS, _SHOWS, digits, None, None, "leaks", options.margin))
     return questions
 
 
@@ -299,27 +320,24 @@ def _against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, opti
         if difference.error == 0:
             difference = _alike_so_far(judged, 0.0)
         values = [_metrics(part, options)[metric] for part in scored]
-        verdict = relative(difference, _degrees(judged, options), margin)
-        high = values[0].high
-        if verdict == "less" and metric == "auc" and high is not None and high < 0.5 - margin:
+        verdict, high = relative(difference, margin), values[0].high
+        if metric == "auc" and high is not None and high < 0.5 - margin:
             verdict = "reversed"
         questions.append(Question(name, asks, values[0], values[1], difference, verdict, margin))
+    digits = [_by_digits(part, options) for part in (cases, retrained)]
+    more = change(digits[0], digits[1], "auc", options.overlap)
+    if more is not None and relative(more, options.margin) == "leaks":
+        values = [_metrics(part, options)["auc"] for part in digits]
+        questions.append(Question(_DIGITS, _SHOWS, values[0], values[1], more, "leaks", options.margin))
     told = efficacy(cases, retrained, options)
     low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
-    away = Estimate(told.value - 0.5, low, high, told.error)
-    verdict = relative(away, _degrees(cases["target"], options), options.margin)
+    away = Estimate(told.value - 0.5, low, high, told.error, told.degrees)
+    verdict = relative(away, options.margin)
     verdict = "differs" if verdict in ("leaks", "less") else verdict
     return [*questions, Question("same as retrained", _SAME, told, None, away, verdict, options.margin)]
 
 
-def _degrees(cases: PosteriorSet, options: Options) -> float:
-    """Degrees of freedom of a mean over the sample sets of cases, and over records where these are as few."""
-    sets = effective_sets(len(np.unique(cases.set)), options.overlap) - 1
-    groups = record_groups(cases.record, cases.member, cases.set)
-    return sets if groups is None else min(sets, float(groups.max()))
-
-
-def relative(difference: Estimate, degrees: float, margin: float) -> str:
+def relative(difference: Estimate, margin: float) -> str:
     """ "leaks" where a difference is clearly above the margin, "less" where clearly below it on the other side,
     "equivalent" by two one-sided tests, or "undecided"."""
     if difference.low is not None and difference.low > margin:
@@ -328,10 +346,10 @@ def relative(difference: Estimate, degrees: float, margin: float) -> str:
         return "less"
     if difference.low is None or difference.high is None:
         return "undecided"
-    if difference.error is None:  # bounds of their own
+    if difference.error is None or difference.degrees is None:  # bounds of their own
         shown = -margin < difference.low and difference.high < margin
     else:
-        shown = equivalent(difference, degrees, margin, *range_of("auc_gain"))
+        shown = equivalent(difference, difference.degrees, margin, *range_of("auc_gain"))
     return "equivalent" if shown else "undecided"
 
 
@@ -422,7 +440,8 @@ def run_controls(cases: Sides, options: Options) -> list[Control]:
     scores = _scored(planted, options)
     leak = _auc(scores, planted, options)
     learned = np.ptp(scores) > 0  # one score for all: so few cases that nothing is learned
-    seen = PASSED if (leak.low or 0.0) > 0.5 else FAILED if leak.value <= 0.5 and learned else NOT_JUDGED
+    told = leak.low is not None and leak.high is not None and leak.high - leak.low < _TELLING
+    seen = PASSED if (leak.low or 0.0) > 0.5 else FAILED if leak.value <= 0.5 and learned and told else NOT_JUDGED
     found = Control("planted leak", "found: above 0.5", leak, seen)
     alone = [
         _no_more("do nothing", "no more than the original alone, by what was learned here", cases, idle, options),
@@ -442,9 +461,9 @@ def _scored(sides: Sides, options: Options) -> np.ndarray:
 
 def _blind(name: str, expected: str, sides: Sides, options: Options) -> Control:
     found = _auc(_scored(sides, options), sides, options)
-    if found.error is None:
+    if found.error is None or found.degrees is None:
         return Control(name, expected, found, NOT_JUDGED)
-    wide = interval(found.value, found.error, _degrees(sides["target"], options), 0.0, 1.0, level=_SURE)
+    wide = interval(found.value, found.error, found.degrees, 0.0, 1.0, level=_SURE)
     assert wide.low is not None
     assert wide.high is not None
     return Control(name, expected, found, PASSED if wide.low <= 0.5 <= wide.high else FAILED)

@@ -15,6 +15,7 @@ import numpy as np
 
 from lib_unlearning.attack import CLASS_ORDER, CLASSES, NUMBERS, POSTERIORS, FeatureAttack, View, paper_attacks
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
+from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.audit.answers_file import first_choice
 from lib_unlearning.audit.dossier import Dossier, versions
 from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
@@ -143,9 +144,9 @@ def _verified(parts: dict[str, bytes], settings: dict[str, Any], stated: dict[st
         settings["made"],
         settings["command"],
     )
-    complaints: list[str] = []
+    complaints = _forms(parts, settings, stated)
     counted = _compare(json.loads(_json(dossier.verdict())), stated, "verdict", complaints)
-    again, notes = _attacked_again(evidence, options)
+    again, notes = _attacked_again(evidence, options, by_files=settings["settings"].get("before") is not None)
     complaints += again
     if dossier.versions != versions():
         notes.append(f"made with {dossier.versions}, verified with {versions()}")
@@ -154,6 +155,12 @@ def _verified(parts: dict[str, bytes], settings: dict[str, Any], stated: dict[st
     if parts[_SCORES] != _scores(dossier).encode():
         complaints.append(f"{_SCORES} does not hold the scores of these answers")
     return Verification(complaints, notes, counted)
+
+
+def _forms(parts: dict[str, bytes], settings: dict[str, Any], stated: dict[str, Any]) -> list[str]:
+    """Complaints of JSON that says something twice, or in another form than ours."""
+    read = ((_SETTINGS, settings), (_VERDICT, stated))
+    return [f"{name} is not in the form that packs have" for name, found in read if parts[name] != _json(found)]
 
 
 def _read(path: Path) -> dict[str, bytes]:
@@ -227,13 +234,18 @@ def _compare(found: Any, stated: Any, place: str, complaints: list[str]) -> int:
             _compare(*pair, f"{place}[{i}]", complaints) for i, pair in enumerate(zip(found, stated, strict=True))
         )
     both = [isinstance(part, int | float) and not isinstance(part, bool) for part in (found, stated)]
-    if found != stated and not (all(both) and abs(found - stated) <= _CLOSE):
+    if isinstance(found, bool) != isinstance(stated, bool) or (
+        found != stated and not (all(both) and abs(found - stated) <= _CLOSE)
+    ):
         complaints.append(f"{place}: {stated!r} is stated, {found!r} follows from the answers")
     return 1
 
 
-def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], list[str]]:
-    """Fit the attacks again that look at nothing but the answers, and choose again, on either side of a comparison."""
+def _attacked_again(evidence: Evidence, options: Options, by_files: bool) -> tuple[list[str], list[str]]:
+    """Fit the attacks again that look at nothing but the answers, and choose again, on either side of a comparison.
+
+    An audit `by_files` has no other attacks, and none has attacks that are not known here.
+    """
     complaints: list[str] = []
     left: set[str] = set()
     for what, cases, found in (
@@ -250,6 +262,8 @@ def _attacked_again(evidence: Evidence, options: Options) -> tuple[list[str], li
         for name in found.scores:
             if name not in FEATURES:
                 left.add(name)
+                if by_files or name not in TODAY:
+                    complaints.append(f"{what}{name} is no attack that such an audit has")
                 continue
             attack = FeatureAttack(name, options.attack_model)
             tried = cross_fitted_scores(attack, views["shadow"], options.seed)

@@ -20,10 +20,9 @@ _FEW_CLASSES = 10  # different whole numbers that look like classes
 
 @dataclass(frozen=True)
 class Unit:
-    """In what a regression's numbers are counted: standard deviations of the labels from their mean, so that nothing
-    depends on whether they are euros or cents."""
+    """In what a regression's numbers are counted: standard deviations of the labels, so that nothing depends on whether
+    they are euros or cents."""
 
-    mean: float
     deviation: float
 
     @staticmethod
@@ -31,10 +30,10 @@ class Unit:
         """From labels [N]."""
         with np.errstate(over="ignore"):
             deviation = float(labels.std())
-        return Unit(float(labels.mean()), deviation if np.isfinite(deviation) and deviation > 0 else 1.0)
+        return Unit(deviation if np.isfinite(deviation) and deviation > 0 else 1.0)
 
     def __call__(self, numbers: np.ndarray) -> np.ndarray:
-        found: np.ndarray = (numbers - self.mean) / self.deviation
+        found: np.ndarray = numbers / self.deviation
         return found
 
 

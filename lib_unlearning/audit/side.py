@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import spawn
+from lib_unlearning.statistics.intervals import student_quantile
+from lib_unlearning.statistics.metrics import repeated_share
 
 _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
@@ -34,8 +39,9 @@ INSTEAD = {
     _BY_RECORD: "--{flag}cases asks about the same records in several sets: cases were divided by record, so that "
     "nothing is judged on a record that it learned from; how much models differ is not in the intervals.",
 }
-_SURELY = 1e-6  # chance below which labels that agree are those of the same records
-_SWAPPED = 3.5  # standard errors by which answers to deleted records must have become better
+_SURELY = 1e-6  # chance below which labels that agree are those of the same records, and
+_MOSTLY = 0.8  # share that must agree: labels may depend on a row's place as well
+_SWAPPED = 0.9995  # confidence with which answers to deleted records must have become better
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,7 @@ class Side:
         """The same with all cases of a record in one group, and these in the sample sets' place, where more than a
         share of the cases are about records that come in other sets as well: nothing is then judged on a record that
         it learned from, and a record counts once."""
-        pairs = np.unique(np.column_stack([self.cases.record, self.cases.set]), axis=0)
-        often, counts = np.unique(pairs[:, 0], return_counts=True)
-        if np.isin(self.cases.record, often[counts > 1]).mean() <= allowed:
+        if repeated_share(self.cases.record, self.cases.set) <= allowed:
             return self
         found = replace(self.cases, set=_record_groups(self.cases, seed))
         retrained = None if self.retrained is None else replace(self.retrained, set=found.set)
@@ -251,16 +255,21 @@ def check_sides(target: Side, shadow: Side) -> None:
 
 
 def _check_apart(target: Side, shadow: Side) -> None:
-    """Refuse a shadow side that names the target's records: names that both use, with labels that agree more often than
-    those of different people would."""
+    """Refuse a shadow side that names the target's records; where names only count rows, they must have labels that
+    agree more often than those of different people would."""
     if not (target.named and shadow.named):
         return
-    labels = [dict(zip(_bare(part.names), part.cases.label.tolist(), strict=True)) for part in (target, shadow)]
+    names = [_bare(part.names) for part in (target, shadow)]
+    labels = [
+        dict(zip(found, part.cases.label.tolist(), strict=True))
+        for found, part in zip(names, (target, shadow), strict=True)
+    ]
     shared = labels[0].keys() & labels[1].keys()
     shares = [np.bincount([part[name] for name in shared], minlength=1) / max(len(shared), 1) for part in labels]
     agree = sum(labels[0][name] == labels[1][name] for name in shared)
     by_chance = sum(float(one * other) for one, other in zip(*shares, strict=False))
-    if shared and _at_least(agree, len(shared), by_chance) < _SURELY:
+    alike = agree > _MOSTLY * len(shared) and _at_least(agree, len(shared), by_chance) < _SURELY
+    if shared and (alike or not all(map(_count_rows, names))):
         raise UserError(
             f"--shadow_cases and --cases name {len(shared)} of the same records: nothing is judged on records that it "
             "learned from; name others, or, if these are others, by other names"
@@ -268,8 +277,25 @@ def _check_apart(target: Side, shadow: Side) -> None:
 
 
 def _bare(names: np.ndarray) -> list[str]:
-    """Names as texts, without the zeros that fill up numbers, which one of two files may have lost."""
-    return [text.strip().lstrip("0") for text in as_texts(names).tolist()]
+    """Names as two files may both write them: letters and digits in one form, numbers without what fills them up."""
+    return [_bare_text(text) for text in as_texts(names, "record").tolist()]
+
+
+def _bare_text(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = "".join(letter for letter in plain if letter.isalnum() or letter in "+-.")
+    try:
+        return f"{Decimal(plain).normalize():f}"
+    except ArithmeticError:
+        return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", plain)
+
+
+def _count_rows(names: list[str]) -> bool:
+    """Whether names do no more than count: 0 or 1 to their number."""
+    if not all(name.isascii() and name.isdigit() for name in names):
+        return False
+    numbers = sorted(set(map(int, names)))
+    return numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
 
 
 def _at_least(events: int, trials: int, rate: float) -> float:
@@ -282,13 +308,24 @@ def _at_least(events: int, trials: int, rate: float) -> float:
 def check_order(cases: PosteriorSet, before: str, after: str) -> None:
     """Refuse versions that were named the wrong way round: forgetting does not make answers to the forgotten better."""
     change = _fit(cases.unlearned, cases.label) - _fit(cases.original, cases.label)
-    gone, others = change[cases.member == 1], change[cases.member == 0]
-    error = np.sqrt(sum(part.var() / len(part) for part in (gone, others))) + 1e-12
-    if gone.mean() - others.mean() > _SWAPPED * error and gone.mean() > 0:
+    gone = cases.member == 1
+    better = np.median(change[gone]) > 0
+    ranks = np.unique(change, return_inverse=True)[1].ravel().astype(float)  # no outlier rules them
+    parts = [_a_record_once(ranks[rows], cases.record[rows]) for rows in (gone, ~gone)]
+    fewest = min(map(len, parts))
+    error = np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) + 1e-12 if fewest > 1 else np.inf
+    if better and parts[0].mean() - parts[1].mean() > student_quantile(fewest - 1, _SWAPPED) * error:
         raise UserError(
             f"{before} and {after}: the answers after the deletion fit the deleted records better than those before "
             "it; are the two swapped? If they are not, add --in_order true"
         )
+
+
+def _a_record_once(values: np.ndarray, records: np.ndarray) -> np.ndarray:
+    """Mean of the values [m] of each record."""
+    which = np.unique(records, return_inverse=True)[1].ravel()
+    found: np.ndarray = np.bincount(which, values) / np.bincount(which)
+    return found
 
 
 def _fit(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:

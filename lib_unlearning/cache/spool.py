@@ -29,6 +29,7 @@ class Spool:
         try:
             self._file.seek(begin)
             self._file.write(array.tobytes())
+            self._file.flush()  # a full disk is told here
         except OSError as error:
             raise UserError(
                 f"cannot keep arrays in the temporary folder: {error_text(error)}; free some space, or name another "

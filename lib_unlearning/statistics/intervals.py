@@ -25,12 +25,14 @@ UNSEEN = 0.02
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value, the ends of its 95 % interval, and its standard error (None: one sample set allows neither)."""
+    """A measured value, the ends of its 95 % interval, and its standard error (None: one sample set allows neither),
+    with the degrees of freedom that these come from."""
 
     value: float
     low: float | None
     high: float | None
     error: float | None
+    degrees: float | None = None
 
 
 def leave_one_out(num_sets: int) -> np.ndarray:
@@ -68,7 +70,7 @@ def estimate(
     """
     value, sets = float(values[0]), len(values) - 1
     worth = effective_sets(sets, overlap)
-    if worth < _LEAST_SETS:
+    if worth < _LEAST_SETS or (by_record is not None and len(by_record) <= _LEAST_SETS):
         return Estimate(value, None, None, None)
     least = max(floor, _unseen_variance(value, sets, lowest, highest)) if floor else 0.0
     variance, degrees = max(jackknife_variance(values), least) * sets / worth, worth - 1
@@ -105,7 +107,7 @@ def interval(
 ) -> Estimate:
     """An estimate with a two-sided interval: Wilson's for as many cases as the error is worth, with Student's t."""
     if error == 0:
-        return Estimate(value, value, value, 0.0)
+        return Estimate(value, value, value, 0.0, degrees)
     width = highest - lowest
     share, count = (value - lowest) / width, _worth(value, error, lowest, highest)
     quantile = student_quantile(degrees, level)
@@ -113,7 +115,7 @@ def interval(
     middle = (share + extra / 2) / (1 + extra)
     reach = quantile / (1 + extra) * math.sqrt(share * (1 - share) / count + extra / (4 * count))
     low, high = (lowest + width * min(max(middle + sign * reach, 0.0), 1.0) for sign in (-1, 1))
-    return Estimate(value, min(low, value), max(high, value), error)
+    return Estimate(value, min(low, value), max(high, value), error, degrees)
 
 
 def _worth(value: float, error: float, lowest: float, highest: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -202,71 +203,95 @@ def evaluate(
     Returns:
         metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same cases.
     """
-    names, columns = np.unique(sets, return_inverse=True)
-    values, floors = _left_out(scores, baseline, member, columns, leave_one_out(len(names)), threshold)
+    columns = np.unique(sets, return_inverse=True)[1]
+    judged = _Judged(scores, baseline, member, threshold)
+    values = judged.without_each(columns)
+    floors = judged.floors({name: float(found[0]) for name, found in values.items()})
     groups = record_groups(records, member, sets)
-    by_record: dict[str, np.ndarray] = {}
-    if groups is not None:
-        by_record, _ = _left_out(scores, baseline, member, groups, leave_one_out(int(groups.max()) + 1), threshold)
+    by_record = {} if groups is None else judged.without_each(groups)
     return {
         name: estimate(found, floors[name], *range_of(name), overlap, by_record.get(name))
         for name, found in values.items()
     }
 
 
-def record_groups(records: np.ndarray | None, member: np.ndarray, sets: np.ndarray) -> np.ndarray | None:
-    """Groups [m] of cases, all of a record in one, and in each group records of either kind; None where no more than a
-    share of the cases, `OVERLAP`, are about records that come in other sets as well."""
-    if records is None:
-        return None
+def repeated_share(records: np.ndarray, sets: np.ndarray) -> float:
+    """Share of cases [m] that are about a record which comes in other sets as well."""
     pairs = np.unique(np.column_stack([records, sets]), axis=0)
     often, counts = np.unique(pairs[:, 0], return_counts=True)
-    if np.isin(records, often[counts > 1]).mean() <= OVERLAP:
+    return float(np.isin(records, often[counts > 1]).mean())
+
+
+def record_groups(records: np.ndarray | None, member: np.ndarray, sets: np.ndarray) -> np.ndarray | None:
+    """Groups [m] of cases, all of a record in one, in each of them records with positive and with negative cases; None
+    where no more than `OVERLAP` of the cases are about records that come in other sets as well."""
+    if records is None or repeated_share(records, sets) <= OVERLAP:
         return None
     names, which = np.unique(records, return_inverse=True)
-    kinds = np.zeros(len(names), dtype=np.int64)
-    np.maximum.at(kinds, which.ravel(), member)
-    count = min(_RECORD_GROUPS, *(int((kinds == kind).sum()) for kind in np.unique(kinds)))
-    if count < 2:
-        return None
+    which = which.ravel()
+    has = [np.bincount(which[member == kind], minlength=len(names)) > 0 for kind in (0, 1)]
+    # Strangers only, both, deleted only: whoever has cases of a kind stands together, and is dealt over all groups.
+    order = np.argsort(has[1].astype(int) - has[0].astype(int), kind="stable")
+    count = min(_RECORD_GROUPS, int(has[0].sum()), int(has[1].sum()))
     place = np.empty(len(names), dtype=np.int64)
-    for kind in np.unique(kinds):
-        rows = np.flatnonzero(kinds == kind)
-        place[rows] = np.arange(len(rows)) % count
-    return np.asarray(place[which.ravel()])
+    place[order] = np.arange(len(names)) % max(count, 1)
+    return np.asarray(place[which])
 
 
-def _left_out(
-    scores: np.ndarray,
-    baseline: np.ndarray | None,
-    member: np.ndarray,
-    columns: np.ndarray,
-    weights: np.ndarray,
-    threshold: float | None,
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """metric name -> values [b], one for each row of weights [b, groups], whose columns [m] cases have; and the least
-    variance that so many cases allow."""
-    positives, negatives = int((member == 1).sum()), int((member == 0).sum())
-    values = roc_metrics(scores, member, columns, weights)
-    curve = roc_points(scores, member)
-    floors = {name: _roc_floor(name, float(found[0]), curve, positives, negatives) for name, found in values.items()}
-    at_half = _rates_above(scores, 0.5, member, columns, weights)
-    values["accuracy"] = weighted_mean((scores > 0.5) == (member == 1), columns, weights)
-    floors["accuracy"] = of_share(float(values["accuracy"][0]), len(member))
-    values["balanced_accuracy"] = (at_half[0] + 1 - at_half[1]) / 2
-    floors["balanced_accuracy"] = _of_rates(at_half, positives, negatives) / 4
-    if threshold is not None:
-        at_best = _rates_above(scores, threshold, member, columns, weights)
-        values["advantage"], floors["advantage"] = at_best[0] - at_best[1], _of_rates(at_best, positives, negatives)
-    if baseline is not None:
-        gain = _confidence(scores, member) - _confidence(baseline, member)
-        values["deg_count"], values["deg_rate"] = (weighted_mean(g, columns, weights) for g in (gain > 0, gain))
-        floors["deg_count"] = of_share(float(values["deg_count"][0]), len(gain))
-        floors["deg_rate"] = max(float(gain.var()), 1 / len(gain)) / len(gain)
-        other = roc_metrics(baseline, member, columns, weights)["auc"]
-        values["auc_gain"] = values["auc"] - other
-        floors["auc_gain"] = _gain_floor(scores, baseline, member, (float(values["auc"][0]), float(other[0])))
-    return values, floors
+@dataclass(frozen=True)
+class _Judged:
+    """One attack's cases, see `evaluate`."""
+
+    scores: np.ndarray
+    baseline: np.ndarray | None
+    member: np.ndarray
+    threshold: float | None
+
+    def without_each(self, columns: np.ndarray) -> dict[str, np.ndarray]:
+        """metric name -> its values [1 + G] for all cases and without each group; cases have the groups `columns`."""
+        scores, member = self.scores, self.member
+        weights = leave_one_out(int(columns.max()) + 1)
+        values: dict[str, np.ndarray] = roc_metrics(scores, member, columns, weights)
+        values["accuracy"] = weighted_mean((scores > 0.5) == (member == 1), columns, weights)
+        at_half = _rates_above(scores, 0.5, member, columns, weights)
+        values["balanced_accuracy"] = (at_half[0] + 1 - at_half[1]) / 2
+        if self.threshold is not None:
+            at_best = _rates_above(scores, self.threshold, member, columns, weights)
+            values["advantage"] = at_best[0] - at_best[1]
+        if self.baseline is not None:
+            gain = self._gain(self.baseline)
+            values["deg_count"], values["deg_rate"] = (weighted_mean(g, columns, weights) for g in (gain > 0, gain))
+            values["auc_gain"] = values["auc"] - roc_metrics(self.baseline, member, columns, weights)["auc"]
+        return values
+
+    def floors(self, values: Mapping[str, float]) -> dict[str, float]:
+        """metric name -> the least variance that so many cases allow, from the metrics' values."""
+        scores, member = self.scores, self.member
+        positives, negatives = int((member == 1).sum()), int((member == 0).sum())
+        curve = roc_points(scores, member)
+        names = ("auc", *TPR_NAMES.values())
+        found = {name: _roc_floor(name, values[name], curve, positives, negatives) for name in names if name in values}
+        found["accuracy"] = of_share(values["accuracy"], len(member))
+        found["balanced_accuracy"] = self._of_rates(0.5) / 4
+        if self.threshold is not None:
+            found["advantage"] = self._of_rates(self.threshold)
+        if self.baseline is not None:
+            gain = self._gain(self.baseline)
+            found["deg_count"] = of_share(values["deg_count"], len(gain))
+            found["deg_rate"] = max(float(gain.var()), 1 / len(gain)) / len(gain)
+            areas = (values["auc"], values["auc"] - values["auc_gain"])
+            found["auc_gain"] = _gain_floor(scores, self.baseline, member, areas)
+        return found
+
+    def _gain(self, baseline: np.ndarray) -> np.ndarray:
+        found: np.ndarray = _confidence(self.scores, self.member) - _confidence(baseline, self.member)
+        return found
+
+    def _of_rates(self, threshold: float) -> float:
+        """Least variance of TPR - FPR."""
+        above = self.scores > threshold
+        parts = [above[self.member == label] for label in (1, 0)]
+        return sum(of_share(float(part.mean()), len(part)) for part in parts)
 
 
 def _roc_floor(
@@ -285,11 +310,6 @@ def _of_threshold(level: float, fpr: np.ndarray, tpr: np.ndarray, negatives: int
     error = float(np.sqrt(of_share(level, negatives)))
     rise = _at(min(level + error, 1.0), fpr, tpr) - _at(max(level - error, 0.0), fpr, tpr)
     return float((rise / 2) ** 2)
-
-
-def _of_rates(rates: tuple[np.ndarray, np.ndarray], positives: int, negatives: int) -> float:
-    """Least variance of TPR - FPR."""
-    return of_share(float(rates[0][0]), positives) + of_share(float(rates[1][0]), negatives)
 
 
 def auc_difference(

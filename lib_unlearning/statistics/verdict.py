@@ -8,6 +8,7 @@ from enum import Enum
 from lib_unlearning.statistics.intervals import Estimate, effective_sets, interval
 
 _MOST_SETS = 1000
+_CHANCE = 0.5
 # AUC from which on a deletion counts as visible, where nobody names another.
 MARGIN = 0.55
 # Difference of TPR at 1 % FPR, from retraining or from chance, that counts as none.
@@ -48,9 +49,14 @@ def judge(auc: Estimate, sets: int, margin: float, overlap: float = 0.0) -> Judg
         return Judgement(Verdict.LEAKS, auc.high, None)
     if auc.high < 1 - margin:
         return Judgement(Verdict.REVERSED, 1 - auc.low, None)
-    if auc.high < margin:
-        return Judgement(Verdict.BELOW, auc.high, None)
+    if _is_below(auc.low, auc.high, margin):
+        return Judgement(Verdict.BELOW, max(auc.high, 1 - auc.low if auc.high < _CHANCE else 0), None)
     return Judgement(Verdict.UNDECIDED, auc.high, _more_sets(auc.value, auc.error, sets, margin, overlap))
+
+
+def _is_below(low: float, high: float, margin: float) -> bool:
+    """Whether an AUC lies below the margin: one that is clearly below a half, also when the attack is turned round."""
+    return high < margin and (high >= _CHANCE or low > 1 - margin)
 
 
 def _more_sets(value: float, error: float, sets: int, margin: float, overlap: float) -> int | None:
@@ -61,6 +67,6 @@ def _more_sets(value: float, error: float, sets: int, margin: float, overlap: fl
         found = interval(value, error * (known / worth) ** 0.5, worth - 1, 0.0, 1.0)
         assert found.low is not None
         assert found.high is not None
-        if found.low > margin or found.high < margin:
+        if found.low > margin or found.high < 1 - margin or _is_below(found.low, found.high, margin):
             return total - sets
     return None

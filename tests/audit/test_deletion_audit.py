@@ -150,12 +150,12 @@ def test_answers_that_do_not_change_are_no_leak_by_themselves() -> None:
 
 
 def test_differences_by_hand() -> None:
-    assert relative(interval(0.2, 0.03, 9, -1, 1), 9, 0.05) == "leaks"
-    assert relative(interval(0.0, 0.01, 9, -1, 1), 9, 0.05) == "equivalent"
-    assert relative(interval(0.0, 0.05, 9, -1, 1), 9, 0.05) == "undecided"
-    assert relative(interval(-0.3, 0.03, 9, -1, 1), 9, 0.05) == "less"
-    assert relative(interval(-0.05, 0.03, 9, -1, 1), 9, 0.05) == "undecided"
-    assert relative(Estimate(0.3, None, None, None), 0, 0.05) == "undecided"
+    assert relative(interval(0.2, 0.03, 9, -1, 1), 0.05) == "leaks"
+    assert relative(interval(0.0, 0.01, 9, -1, 1), 0.05) == "equivalent"
+    assert relative(interval(0.0, 0.05, 9, -1, 1), 0.05) == "undecided"
+    assert relative(interval(-0.3, 0.03, 9, -1, 1), 0.05) == "less"
+    assert relative(interval(-0.05, 0.03, 9, -1, 1), 0.05) == "undecided"
+    assert relative(Estimate(0.3, None, None, None), 0.05) == "undecided"
 
 
 def test_a_failed_control_leaves_no_verdict() -> None:

@@ -220,7 +220,7 @@ def test_sides_that_cannot_be_held_against_each_other(tmp_path: Path) -> None:
     for name in ("before", "after"):
         frame = pd.read_csv(tmp_path / f"shadow_{name}.csv")
         frame[frame.columns[::-1]].to_csv(tmp_path / f"shadow_{name}.csv", index=False)
-    assert "in another order" in audit(tmp_path, *flags, *turned, code=2)
+    assert "in another order" in audit(tmp_path, *flags, *turned, "--in_order", code=2)
     shadow = write_side(tmp_path, 0.5, "shadow_", 1)
     for name in ("before", "after"):
         two = pd.read_csv(tmp_path / f"shadow_{name}.csv").iloc[:, :2]
@@ -977,3 +977,36 @@ def test_what_the_last_digits_show_shows(tmp_path: Path) -> None:
     assert audited(tmp_path, *flags, code=3)["questions"][0]["verdict"] == "leaks"
     before.to_csv(tmp_path / "after.csv", index=False)
     assert audited(tmp_path, *flags, code=4)["questions"][0]["verdict"] == "alike"
+
+
+def test_rows_that_do_not_change_at_all_give_the_others_away(tmp_path: Path) -> None:
+    """A leak far below what other rows move by, with and without a shadow side."""
+    flags = [*write_side(tmp_path, 0.0), *write_side(tmp_path, 0.0, "shadow_", 1)]
+    for side in ("", "shadow_"):
+        before, cases = (pd.read_csv(tmp_path / f"{side}{name}.csv") for name in ("before", "cases"))
+        after = before.to_numpy() * (1 - 1e-9 * cases[["deleted"]].to_numpy())
+        noisy = np.arange(CASES) % 97 == 0
+        after[noisy] = np.roll(after[noisy], 1, axis=1)
+        pd.DataFrame(after).to_csv(tmp_path / f"{side}after.csv", index=False)
+    for some in (flags[:6], flags):
+        found = audited(tmp_path, *some, "--margin", "0.6", code=3)
+        assert "shows, by the size of the change alone" in {question["name"] for question in found["questions"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "others"), [("ID{:03d}", "id{}"), ("5,{:03d}", "5{:03d}"), ("{}.0", "{}"), ("p {}", "P{}")]
+)
+def test_one_class_of_the_same_people_is_known_by_their_names(tmp_path: Path, names: str, others: str) -> None:
+    numbers = range(1, CASES + 1)
+    flags = same_people(tmp_path, [names.format(n) for n in numbers], [others.format(n) for n in numbers], 300)
+    if names != "{}.0":
+        assert "of the same records" in audit(tmp_path, *flags, code=2)
+    else:  # these only count rows, and their labels are others
+        audited(tmp_path, *flags, code=4)
+
+
+def test_columns_that_are_called_alike_are_refused(tmp_path: Path) -> None:
+    flags = write_side(tmp_path, 0.5)
+    frame = pd.read_csv(tmp_path / "cases.csv")
+    frame.assign(**{"set ": 1}).to_csv(tmp_path / "cases.csv", index=False)
+    assert "two columns 'set'" in audit(tmp_path, *flags, code=2)

@@ -232,7 +232,7 @@ def test_wrong_kind_of_data(name: str, kind: str, request: pytest.FixtureRequest
 
 
 def test_absent_devices_and_diverging_training(dataset: Dataset) -> None:
-    with pytest.raises(UserError, match=r"--cuda 99: this machine has"):
+    with pytest.raises(UserError, match=r"--device cuda:99 .or --cuda.: this machine has"):
         NetworkTrainer(dataset, "LRTorch", replace(BRIEF, device="cuda:99"))
     with pytest.raises(UserError, match=r"the loss is not finite in epoch .*--lr 1e"):
         NetworkTrainer(dataset, "MLPTorch", replace(BRIEF, lr=1e30, optim="SGD")).fit(jobs_of(dataset))
