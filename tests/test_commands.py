@@ -503,7 +503,7 @@ def test_network_results_hold_their_training_curves(tmp_path: Path) -> None:
         ("--lr=-1", "--lr: must be above 0"),
         ("--original_model=MLPTorch --batch_size=500", "--batch_size 500: a set holds 400 records"),
         ("--num_epochs=0", "--num_epochs: must be at least 1, found 0"),
-        ("--original_model=LRTorch --cuda=7", "--cuda 7: this machine has"),
+        ("--original_model=LRTorch --cuda=7", "(or --cuda): this machine has"),
         ("--original_model=RF --accelerate --retrain_randomness=matched", "forests take no weights"),
         ("--original_model=LR --accelerate --solver=newton", "--solver newton and --accelerate"),
         ("--original_model=LRTorch --cuda=0 --device=cpu", "--cuda 0 and --device cpu name different devices"),
