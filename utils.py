@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import importlib.util
@@ -115,7 +116,10 @@ def run_command(program: str, command: Callable[[], int | None]) -> int:
             return _complain(program, refused)
         return _complain(program, f"{plugin} (--log_level debug shows where it was called)")
     finally:
-        _heed_no_more()
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):  # one that comes right now says nothing any more
+                _heed_no_more()
+                break
 
 
 def _heed_no_more() -> None:

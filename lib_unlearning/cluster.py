@@ -35,6 +35,7 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
 _LAST_PORT = 65535
 _TRIES = 5  # to send a task to workers of which one goes at that moment
+_MOMENT = 0.1  # seconds that a signal needs to reach all it was sent to
 _NOISY = ("distributed", "asyncio", "tornado")  # loggers
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
@@ -93,6 +94,8 @@ def _client(spec: str) -> Iterator[Any]:
         if kind == "slurm":
             LOGGER.info("cluster: waiting for Slurm to start the first of the jobs")
         client.wait_for_workers(1, timeout=None if kind == "slurm" else _PATIENCE)
+        if kind == "local":
+            client.run(_hush, on_error="ignore")  # Ctrl-C in a terminal reaches them too
         yield client
     except TimeoutError as error:
         raise UserError(f"--cluster {spec}: the scheduler has no workers") from error
@@ -139,6 +142,23 @@ def _abandon(client: Any = None) -> None:
         with contextlib.suppress(psutil.Error):
             if not any("resource_tracker" in word for word in process.cmdline()):  # it cleans up, and ends with us
                 process.kill()
+    time.sleep(_MOMENT)
+    _forget_the_tracker()
+
+
+def _forget_the_tracker() -> None:
+    """Where SIGHUP to the whole terminal ended what tracks semaphores, a new one would complain of each of them."""
+    from multiprocessing import resource_tracker
+
+    import psutil
+
+    pid = getattr(resource_tracker._resource_tracker, "_pid", None)
+    try:
+        gone = pid is not None and psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        gone = True
+    if gone:
+        resource_tracker.unregister = lambda *_: None
 
 
 def _hush() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lib_unlearning.cache.files import check_regular
 from lib_unlearning.errors import UNREADABLE, UserError, error_text
 
 _MOST_BYTES = 2**20
+_DEEPEST = 50
 
 
 def read_yaml(path: Path, where: str) -> dict[str, Any]:
@@ -20,9 +22,12 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
+        if _depth(text) > _DEEPEST:
+            raise ValueError(f"it is nested deeper than {_DEEPEST} brackets")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("it repeats parts by name (*name), which may grow without end; write them out")
         found = yaml.safe_load(text)
+        repr(found)  # numbers that are too long to be written are none
     except (*UNREADABLE, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f"line {mark.line + 1}: "
@@ -30,3 +35,9 @@ def read_yaml(path: Path, where: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{where}: not a list of `name: value` lines")
     return found
+
+
+def _depth(text: str) -> int:
+    """How deep brackets are nested at the most."""
+    steps = [1 if letter in "[{" else -1 for letter in text if letter in "[]{}"]
+    return max(itertools.accumulate(steps), default=0)
