@@ -12,7 +12,7 @@ record of the set makes in the other model.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(PROJECT))
 from benchmarks.runs import opened
 from lib_unlearning.link import centred_logs
 from lib_unlearning.posterior import query
+from lib_unlearning.record_numbers import among
 from lib_unlearning.seeds import integer_seed, spawn
 from lib_unlearning.study import Study
 from lib_unlearning.unlearning.base import train_and_unlearn
@@ -60,7 +61,7 @@ class Moved:
 
     def _among_others(self, records: np.ndarray, deleted: np.ndarray) -> np.ndarray:
         """The same records in the same places, all others replaced by the adversary's own."""
-        kept = np.isin(records, deleted)
+        kept = among(records, deleted)
         others = spawn(self.study.settings.seed, "others", self.index).choice(
             self.study.split["shadow"].positive, len(records), replace=False
         )
@@ -74,15 +75,17 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return found
 
 
-def agreements(study: Study, shared: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A sample set at a time: each record's cosine with itself [k], and with its neighbour [k]."""
-    for index in range(study.settings.sides["target"].set_num):
-        moved = Moved(study, index)
-        found = cosines(moved(SHARED[0]), moved(shared))
+def agreements(study: Study, index: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of one sample set, for each of what another model may share: each record's cosine with itself [k], and with its
+    neighbour [k]."""
+    moved = Moved(study, index)
+    first = moved(SHARED[0])
+    for shared in SHARED[1:]:
+        found = cosines(first, moved(shared))
         yield np.diag(found), np.diag(np.roll(found, 1, axis=1))
 
 
-def told(parts: list[np.ndarray]) -> str:
+def told(parts: Sequence[np.ndarray]) -> str:
     """Mean of the sample sets' means, and its standard error."""
     means = np.array([part.mean() for part in parts])
     return f"{means.mean():.3f} ± {means.std(ddof=1) / np.sqrt(len(means)):.3f}"
@@ -96,8 +99,9 @@ def main() -> None:
     study = opened(settings)
     title = " ".join(sys.argv[1:])
     print("| target | the other model shares | mean cosine, same record | another record |\n|---|---|---|---|")
-    for shared in SHARED[1:]:
-        same, another = (list(parts) for parts in zip(*agreements(study, shared), strict=True))
+    by_set = [list(agreements(study, index)) for index in range(study.settings.sides["target"].set_num)]
+    for shared, pairs in zip(SHARED[1:], zip(*by_set, strict=True), strict=True):
+        same, another = zip(*pairs, strict=True)
         print(f"| {title} | {shared} | {told(same)} | {told(another)} |", flush=True)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import logging
 import shlex
 import shutil
@@ -35,7 +36,6 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _MOST_LOCAL, _DIGITS = 1024, 4  # workers of a local cluster
 _LAST_PORT = 65535
 _TRIES = 5  # to send a task to workers of which one goes at that moment
-_MOMENT = 0.1  # seconds that a signal needs to reach all it was sent to
 _NOISY = ("distributed", "asyncio", "tornado")  # loggers
 _LOOK_AGAIN = 5.0  # seconds until workers are counted anew
 
@@ -72,6 +72,7 @@ def _client(spec: str) -> Iterator[Any]:
     workers: Any = None
     try:
         if kind == "local":
+            _start_tracker()
             workers = LocalCluster(n_workers=_count(rest), threads_per_worker=1, dashboard_address=None)
         elif kind == "slurm":
             workers = _slurm(Path(rest))
@@ -87,8 +88,7 @@ def _client(spec: str) -> Iterator[Any]:
         if kind == "local":
             _abandon()
         raise  # Slurm's jobs are ended at the exit
-    if kind != "local":
-        _hush()
+    _hush()
     abandoned = False
     try:
         if kind == "slurm":
@@ -111,8 +111,7 @@ def _client(spec: str) -> Iterator[Any]:
 
 def _close(client: Any, workers: Any, kind: str) -> None:
     if kind == "local":
-        _hush()
-        client.run(_hush, on_error="ignore")
+        client.run(_hush, on_error="ignore")  # workers that took others' places
     client.close()
     if workers is not None:
         workers.close()
@@ -142,23 +141,20 @@ def _abandon(client: Any = None) -> None:
         with contextlib.suppress(psutil.Error):
             if not any("resource_tracker" in word for word in process.cmdline()):  # it cleans up, and ends with us
                 process.kill()
-    time.sleep(_MOMENT)
-    _forget_the_tracker()
 
 
-def _forget_the_tracker() -> None:
-    """Where SIGHUP to the whole terminal ended what tracks semaphores, a new one would complain of each of them."""
+def _start_tracker() -> None:
+    """Start what tracks semaphores so that SIGHUP to a whole terminal spares it, as Ctrl-C and SIGTERM do: one that is
+    made in its place would complain of each of them."""
     from multiprocessing import resource_tracker
 
-    import psutil
-
-    pid = getattr(resource_tracker._resource_tracker, "_pid", None)
+    if not hasattr(signal, "SIGHUP"):
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        gone = pid is not None and psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        gone = True
-    if gone:
-        resource_tracker.unregister = lambda *_: None
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _hush() -> None:
@@ -277,14 +273,13 @@ class _Mapper:
 
     def _sent(self, task: Callable[[Any], Any]) -> Any:
         """The task on every worker; one that goes while it is sent is forgotten, and the others are asked again."""
-        for left in reversed(range(_TRIES)):
+        for left in itertools.count(_TRIES - 1, -1):
             try:
                 return self._client.scatter(task, broadcast=True, hash=False)
             except (KeyError, OSError, TimeoutError) as error:
                 if not left or self._client.status != "running":
                     raise UserError(f"workers go while work is sent ({error_text(error)}); run again") from error
                 time.sleep(1)
-        raise AssertionError
 
     def __call__(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         from distributed import CancelledError, KilledWorker

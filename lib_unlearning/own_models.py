@@ -152,25 +152,30 @@ class Workshop:
 def _by_candidate(found: Mapping[str, Rows], groups: Sequence[np.ndarray], spool: Spool) -> dict[str, Rows]:
     """Rows that stand by group, and those of pairs that lost somebody else, by candidate."""
     order = np.argsort(np.concatenate(groups))
-    others = found["outside"]
-    asked, pair = len(others), others.row[1:]
-    sorted_rows = {
-        "group": Rows(spool, (), np.dtype(np.int64)),
-        "outside": Rows(spool, (asked, *pair), others.dtype),
-        "probes": Rows(spool, found["probes"].row, found["probes"].dtype),
-    }
-    sorted_rows["group"].add(np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order])
-    for first, last in spans(len(order), sorted_rows["outside"].bytes_each):
-        block = np.stack([others.part(number, first, last) for number in range(asked)], axis=1)
-        sorted_rows["outside"].add(block)
-    for block in found["probes"].blocks():
-        sorted_rows["probes"].add(block)
-    for name in ("inside", "probes_after", "effects"):
-        part = found[name]
-        sorted_rows[name] = Rows(spool, part.row, part.dtype)
-        for first, last in spans(len(order), part.bytes_each):
-            sorted_rows[name].add(part.take(order[first:last]))
+    of_group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order]
+    sorted_rows = {name: _in_order(found[name], order, spool) for name in ("inside", "probes_after", "effects")}
+    sorted_rows["probes"] = _in_order(found["probes"], np.arange(len(groups)), spool)
+    sorted_rows["group"] = Rows(spool, (), of_group.dtype)
+    sorted_rows["group"].add(of_group)
+    sorted_rows["outside"] = _turned(found["outside"], spool)
     return sorted_rows
+
+
+def _in_order(rows: Rows, order: np.ndarray, spool: Spool) -> Rows:
+    """The rows by their numbers [n], in another spool."""
+    found = Rows(spool, rows.row, rows.dtype)
+    for first, last in spans(len(order), rows.bytes_each):
+        found.add(rows.take(order[first:last]))
+    return found
+
+
+def _turned(rows: Rows, spool: Spool) -> Rows:
+    """Rows [G', m, ...] as [m, G', ...], in another spool."""
+    count, inner = rows.row[0], rows.row[1:]
+    found = Rows(spool, (len(rows), *inner), rows.dtype)
+    for first, last in spans(count, found.bytes_each):
+        found.add(np.stack([rows.part(number, first, last) for number in range(len(rows))], axis=1))
+    return found
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ class _KeptWorlds:
     def probes(self) -> np.ndarray:
         """[K, G, P, c]."""
         used = self.wanted.used
-        return np.stack([self.shop.published(_all(part["probes"])[:, :used]) for part in self.rounds])
+        return np.stack([self.shop.published(part["probes"].all()[:, :used]) for part in self.rounds])
 
 
 @dataclass(frozen=True)
@@ -253,10 +258,6 @@ class _SomeWorlds:
 def _flat(answers: np.ndarray) -> np.ndarray:
     """[k, P, c] -> [k, P c], of no cases as well."""
     return answers.reshape(len(answers), math.prod(answers.shape[1:]))
-
-
-def _all(rows: Rows) -> np.ndarray:
-    return rows.take(np.arange(len(rows)))
 
 
 def _mean(parts: Iterable[np.ndarray]) -> np.ndarray:

@@ -58,7 +58,7 @@ class Whitening:
         if self.directions.shape[0] == self.directions.shape[1]:
             return found
         left = changes - (changes @ self.directions.T) @ self.directions
-        return np.hstack([found, left / np.float32(self.rest) if left.dtype == np.float32 else left / self.rest])
+        return np.hstack([found, left / self.rest])
 
 
 def agreement(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:

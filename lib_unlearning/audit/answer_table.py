@@ -125,6 +125,7 @@ def _counts(values: np.ndarray) -> bool:
 
 
 def row_flags(values: np.ndarray, where: str) -> np.ndarray:
+    """0 or 1 [m] of a column that says so in one of the usual words."""
     texts = {"1": 1, "true": 1, "yes": 1, "1.0": 1, "0": 0, "false": 0, "no": 0, "0.0": 0}
     distinct = {value: str(value).strip().lower() for value in np.unique(values.astype(str))}
     unknown = [value for value, text in distinct.items() if text not in texts]
@@ -135,6 +136,7 @@ def row_flags(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
+    """Whole numbers [m] of a column that holds nothing else."""
     try:
         numbers = values.astype(np.float64)
     except ValueError as error:

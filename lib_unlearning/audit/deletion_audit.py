@@ -326,12 +326,8 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         found = self._found()
         if found.verdict in ("leaks", "no verdict"):
             raise DeletionLeakError(self.summary())
-        high = found.auc.high
-        low = found.auc.low
-        turned = high is not None and low is not None and high < 0.5 and low < 1 - max_auc if max_auc else False
-        if max_auc is not None and (high is None or high > max_auc or turned):
-            why = "there is no interval that would show it to be at most" if high is None else "the most allowed is"
-            why = "either way round the most allowed is" if turned else why
+        why = None if max_auc is None else _why_not_below(found.auc, max_auc)
+        if why is not None:
             raise DeletionLeakError(f"AUC {with_interval(found.auc)}: {why} {max_auc:g}")
         return self
 
@@ -366,3 +362,12 @@ def _is_classifier(model: Any) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _why_not_below(auc: Estimate, most: float) -> str | None:
+    """Why an AUC is not shown to be at most so large, also by an attack that is turned round; None where it is."""
+    if auc.low is None or auc.high is None:
+        return "there is no interval that would show it to be at most"
+    if auc.high > most:
+        return "the most allowed is"
+    return "either way round the most allowed is" if auc.high < 0.5 and auc.low < 1 - most else None

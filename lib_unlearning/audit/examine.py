@@ -23,6 +23,7 @@ from lib_unlearning.statistics.metrics import (
     evaluate,
     evaluate_all,
     range_of,
+    record_groups,
     resolvable_levels,
 )
 from lib_unlearning.statistics.privacy import distinct_strangers, exposed_by, halves
@@ -366,12 +367,12 @@ def _alone(cases: Sides, options: Options) -> Scored:
 
 
 def _scored_cases(scores: np.ndarray, cases: PosteriorSet) -> Scored:
-    return Scored(scores, cases.member, cases.set, cases.record)
+    return Scored(scores, cases.member, cases.set, record_groups(cases.record, cases.member, cases.set))
 
 
 def _metrics(scored: Scored, options: Options) -> dict[str, Estimate]:
-    scores, member, sets, records = scored
-    return evaluate(scores, None, member, sets, overlap=options.overlap, records=records)
+    scores, member, sets, groups = scored
+    return evaluate(scores, None, member, sets, overlap=options.overlap, groups=groups)
 
 
 def _judged(
@@ -403,7 +404,8 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", "efficacy"))
     classifier.fit(*parts["shadow"][:2])
     see, truth, sets, records = parts["target"]
-    return _metrics(Scored(positive_probability(classifier, see), truth, sets, records), options)["auc"]
+    groups = record_groups(records, truth, sets)
+    return _metrics(Scored(positive_probability(classifier, see), truth, sets, groups), options)["auc"]
 
 
 def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:

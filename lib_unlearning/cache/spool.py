@@ -74,6 +74,10 @@ class Rows:
             found[place] = self._spool.get(self._begins[number], self.row, self.dtype)
         return found
 
+    def all(self) -> np.ndarray:
+        """All rows [n, ...], where these are few."""
+        return self.take(np.arange(len(self)))
+
     def part(self, number: int, first: int, last: int) -> np.ndarray:
         """Of one row [n, ...] what lies from `first` to before `last`."""
         step = self.bytes_each // max(self.row[0], 1)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from lib_unlearning.record_numbers import distinct
 from lib_unlearning.statistics.intervals import OVERLAP, Estimate, estimate, leave_one_out, of_auc, of_share
 
 FPR_LEVELS = (0.001, 0.01, 0.1)
@@ -187,7 +188,7 @@ def evaluate(
     sets: np.ndarray,
     threshold: float | None = None,
     overlap: float = 0.0,
-    records: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Estimate]:
     """All metrics of one attack.
 
@@ -197,8 +198,8 @@ def evaluate(
         member, sets: [m] label and sample set of each case. Every set has positives and negatives.
         threshold: chosen on the shadow side; the advantage TPR - FPR is measured at it. None leaves that out.
         overlap: share of records that two sample sets have in common.
-        records: [m] what each case is about, where intervals shall allow for so few records that they come again in
-            many sets (see `record_groups`); None takes those that were drawn as given.
+        groups: [m] `record_groups`, where intervals shall allow for so few records that they come again in many sets;
+            None takes those that were drawn as given.
 
     Returns:
         metric name -> estimate. `auc_gain` is the AUC minus the classical attack's on the same cases.
@@ -207,7 +208,6 @@ def evaluate(
     judged = _Judged(scores, baseline, member, threshold)
     values = judged.without_each(columns)
     floors = judged.floors({name: float(found[0]) for name, found in values.items()})
-    groups = record_groups(records, member, sets)
     by_record = {} if groups is None else judged.without_each(groups)
     return {
         name: estimate(found, floors[name], *range_of(name), overlap, by_record.get(name))
@@ -217,15 +217,16 @@ def evaluate(
 
 def repeated_share(records: np.ndarray, sets: np.ndarray) -> float:
     """Share of cases [m] that are about a record which comes in other sets as well."""
-    pairs = np.unique(np.column_stack([records, sets]), axis=0)
-    often, counts = np.unique(pairs[:, 0], return_counts=True)
-    return float(np.isin(records, often[counts > 1]).mean())
+    which, columns = (np.unique(names, return_inverse=True)[1].ravel() for names in (records, sets))
+    width = int(columns.max()) + 1
+    in_sets = np.bincount(distinct(which * width + columns) // width)
+    return float((in_sets[which] > 1).mean())
 
 
-def record_groups(records: np.ndarray | None, member: np.ndarray, sets: np.ndarray) -> np.ndarray | None:
+def record_groups(records: np.ndarray, member: np.ndarray, sets: np.ndarray) -> np.ndarray | None:
     """Groups [m] of cases, all of a record in one, in each of them records with positive and with negative cases; None
     where no more than `OVERLAP` of the cases are about records that come in other sets as well."""
-    if records is None or repeated_share(records, sets) <= OVERLAP:
+    if repeated_share(records, sets) <= OVERLAP:
         return None
     names, which = np.unique(records, return_inverse=True)
     which = which.ravel()
@@ -320,12 +321,12 @@ def auc_difference(
 
 
 class Scored(NamedTuple):
-    """Scores, labels and sample sets [m] of cases, and, where intervals shall allow for it, their records [m]."""
+    """Scores, labels and sample sets [m] of cases, and, where intervals shall allow for them, `record_groups` [m]."""
 
     scores: np.ndarray
     member: np.ndarray
     set: np.ndarray
-    record: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 def change(
@@ -338,13 +339,12 @@ def change(
     happened to agree.
     """
     values, floors, by_record = [], [], []
-    for scores, member, sets, records in (first, second):
+    for scores, member, sets, groups in (first, second):
         names, columns = np.unique(sets, return_inverse=True)
         found = roc_metrics(scores, member, columns, leave_one_out(len(names)))
         if metric not in found:
             return None
         values.append(found[metric])
-        groups = record_groups(records, member, sets)
         if groups is not None:
             by_record.append(roc_metrics(scores, member, groups, leave_one_out(int(groups.max()) + 1))[metric])
         positives, negatives = int((member == 1).sum()), int((member == 0).sum())
@@ -377,6 +377,7 @@ def evaluate_all(
     """
     strangers = len(np.unique(cases.record[cases.member == 0]))
     fine = {TPR_NAMES[level] for level in FPR_LEVELS if level not in resolvable_levels(strangers)}
+    groups = record_groups(cases.record, cases.member, cases.set) if by_record else None
     found = {
         name: evaluate(
             values,
@@ -385,7 +386,7 @@ def evaluate_all(
             cases.set,
             (thresholds or {}).get(name),
             overlap,
-            cases.record if by_record else None,
+            groups,
         )
         for name, values in scores.items()
     }
