@@ -21,7 +21,7 @@ from lib_unlearning.attacks.still_there import still_there
 from lib_unlearning.attacks.three_classes import three_classes
 from lib_unlearning.audit.answers_file import audit_files
 from lib_unlearning.audit.dossier import EXIT_CODES
-from lib_unlearning.audit.examine import Options as AuditOptions
+from lib_unlearning.audit.evidence import Options as AuditOptions
 from lib_unlearning.audit.pack import verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource

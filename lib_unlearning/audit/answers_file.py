@@ -11,7 +11,8 @@ from lib_unlearning.attack import CLASS_ORDER, CLASSES, POSTERIORS, View
 from lib_unlearning.attacks.choice import cross_fitted_scores
 from lib_unlearning.attacks.registry import attacks_on
 from lib_unlearning.audit.dossier import Dossier
-from lib_unlearning.audit.examine import LEARNED, Attacked, Evidence, Options, attacked, conclude, spread
+from lib_unlearning.audit.evidence import LEARNED, Attacked, Evidence, Options, attacked, spread
+from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.side import INSTEAD, AnswerFiles, Side, check_sides, read_side
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet

@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from lib_unlearning.attack import ATTACK_MODELS, Budget
 from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
-from lib_unlearning.audit.examine import STILL_THERE, Examination, Options, examine
+from lib_unlearning.audit.evidence import Options
+from lib_unlearning.audit.examine import Examination, examine
+from lib_unlearning.audit.questions import STILL_THERE
 from lib_unlearning.audit.records import Records
 from lib_unlearning.audit.subject import SubjectTrainer, Unlearn, described, forgetting
 from lib_unlearning.errors import UserError

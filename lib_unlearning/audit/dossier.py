@@ -6,7 +6,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -15,20 +15,10 @@ import numpy as np
 
 from lib_unlearning import __version__
 from lib_unlearning.attacks.registry import TODAY, WITH_OWN_MODELS
-from lib_unlearning.audit.examine import (
-    FAILED,
-    NOT_JUDGED,
-    STILL_THERE,
-    TPR_NAME,
-    Control,
-    Evidence,
-    Examination,
-    Options,
-    Question,
-    Sides,
-    plain,
-    same_cases,
-)
+from lib_unlearning.audit.controls import FAILED, NOT_JUDGED, Control
+from lib_unlearning.audit.evidence import Evidence, Options, Sides, same_cases
+from lib_unlearning.audit.examine import Examination
+from lib_unlearning.audit.questions import STILL_THERE, TPR_NAME, Question
 from lib_unlearning.cache.files import digest, digest_arrays, library_versions
 from lib_unlearning.report import single_records
 from lib_unlearning.statistics.intervals import OVERLAP
@@ -227,3 +217,16 @@ def versions() -> dict[str, str]:
     """Of this library, Python, and what figures depend on."""
     ours = {"unlearning-leakage": __version__, "python": platform.python_version()}
     return {**ours, **library_versions("numpy", "scipy", "scikit-learn", "pandas")}
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and numpy numbers as JSON has them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value

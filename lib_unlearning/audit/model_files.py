@@ -23,7 +23,8 @@ from lib_unlearning.audit.answer_table import read_table, row_flags
 from lib_unlearning.audit.answers_file import evidence_of
 from lib_unlearning.audit.directly import direct_notes
 from lib_unlearning.audit.dossier import Dossier
-from lib_unlearning.audit.examine import Options, conclude
+from lib_unlearning.audit.evidence import Options
+from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
 from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.audit.records import Unit

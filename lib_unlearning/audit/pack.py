@@ -17,8 +17,9 @@ from lib_unlearning.attack import CLASS_ORDER, CLASSES, NUMBERS, POSTERIORS, Fea
 from lib_unlearning.attacks.choice import chosen_attack, cross_fitted_scores
 from lib_unlearning.attacks.registry import TODAY
 from lib_unlearning.audit.answers_file import first_choice
-from lib_unlearning.audit.dossier import Dossier, versions
-from lib_unlearning.audit.examine import Attacked, Evidence, Options, conclude, plain, same_cases
+from lib_unlearning.audit.dossier import Dossier, plain, versions
+from lib_unlearning.audit.evidence import Attacked, Evidence, Options, same_cases
+from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.page import render
 from lib_unlearning.cache.files import atomic_file, check_regular
 from lib_unlearning.construct_feature import FEATURES

@@ -16,7 +16,8 @@ import numpy as np
 from lib_unlearning.attack import Budget
 from lib_unlearning.audit.bench import Bench
 from lib_unlearning.audit.dossier import Dossier
-from lib_unlearning.audit.examine import Options, examine
+from lib_unlearning.audit.evidence import Options
+from lib_unlearning.audit.examine import examine
 from lib_unlearning.audit.probabilities import improbable
 from lib_unlearning.audit.records import Records
 from lib_unlearning.audit.service_client import Client, without_secrets

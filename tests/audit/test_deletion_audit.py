@@ -29,19 +29,11 @@ from sklearn.tree import DecisionTreeClassifier
 from lib_unlearning import DeletionAudit, DeletionLeakError
 from lib_unlearning.attack import View
 from lib_unlearning.attacks.choice import chosen_attack
+from lib_unlearning.audit.controls import FAILED, NOT_JUDGED, PASSED, Control
 from lib_unlearning.audit.dossier import controls_told
-from lib_unlearning.audit.examine import (
-    FAILED,
-    NOT_JUDGED,
-    PASSED,
-    Control,
-    Question,
-    _alike_so_far,
-    _overall,
-    conclude,
-    relative,
-)
+from lib_unlearning.audit.examine import _overall, conclude
 from lib_unlearning.audit.pack import verify_pack, write_pack
+from lib_unlearning.audit.questions import Question, _alike_so_far, relative
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.statistics.intervals import Estimate, interval

@@ -1,0 +1,225 @@
+"""The questions of an audit, and their answers: against a margin, or beside retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lib_unlearning.attack import ATTACK_MODELS, positive_probability
+from lib_unlearning.audit.evidence import Evidence, Options, Sides, judged, metrics, scored_cases
+from lib_unlearning.construct_feature import of_known_label, unlearned_alone
+from lib_unlearning.posterior import PosteriorSet, alike_answers
+from lib_unlearning.seeds import integer_seed
+from lib_unlearning.statistics.intervals import Estimate, equivalent, upper_rate
+from lib_unlearning.statistics.metrics import TPR_NAMES, Scored, change, range_of, record_groups, resolvable_levels
+from lib_unlearning.statistics.privacy import distinct_strangers
+from lib_unlearning.statistics.verdict import Verdict, judge
+
+STILL_THERE = "still there"
+SHOWS = "does the deletion show, to whoever asks both versions?"
+_STILL = "is the record still in the unlearned model, asked alone?"
+_SAME = "can the unlearned model be told from a retrained one by its answers to deleted records?"
+TPR_NAME = "TPR at 1 % FPR"
+_TPR = f", {TPR_NAME}"
+_BY_SIZE = "shows, by the size of the change alone"  # a question only where that leaks
+_NO_CHANGE = 1e-300  # in the place of no change, whose logarithm nothing has
+_KINDS = {
+    Verdict.LEAKS: "leaks",
+    Verdict.BELOW: "below",
+    Verdict.REVERSED: "reversed",
+    Verdict.UNDECIDED: "undecided",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about the deletion, and its answer.
+
+    Attributes:
+        measured: AUC or TPR of the audited method. reference: of retraining on the same records.
+        difference: of the two, set by set; None where nothing is compared.
+        verdict: "leaks", "equivalent" (to retraining), "less" (than retraining), "below" (the margin), "differs",
+            "alike" (both versions, so that nothing can show), "reversed" (deleted records and strangers are told apart
+            the wrong way round), or "undecided".
+        margin: that it was judged by.
+    """
+
+    name: str
+    asks: str
+    measured: Estimate
+    reference: Estimate | None
+    difference: Estimate | None
+    verdict: str
+    margin: float
+
+
+def against_margin(cases: Sides, shows: Mapping[str, Estimate], options: Options) -> list[Question]:
+    """AUC against a half, and TPR at 1 % FPR, where cases resolve it, against one in a hundred."""
+    target = cases["target"]
+    alone = metrics(_alone(cases, options), options)
+    count = len(np.unique(target.set))
+    if 0.01 not in resolvable_levels(len(distinct_strangers(target.record, target.member))):
+        alone.pop(TPR_NAMES[0.01], None)
+    questions = []
+    for name, asks, found in (("shows", SHOWS, shows), (STILL_THERE, _STILL, alone)):
+        verdict = _KINDS[judge(found["auc"], count, 0.5 + options.margin, options.overlap).verdict]
+        questions.append(Question(name, asks, found["auc"], None, None, verdict, options.margin))
+        if TPR_NAMES[0.01] in found:
+            tpr, margin = found[TPR_NAMES[0.01]], options.tpr_margin
+            questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
+    digits = metrics(by_size_of_change(cases, options), options)["auc"]
+    if _KINDS[judge(digits, count, 0.5 + options.margin, options.overlap).verdict] == "leaks":
+        questions.append(Question(_BY_SIZE, SHOWS, digits, None, None, "leaks", options.margin))
+    return questions
+
+
+def _rate_verdict(tpr: Estimate, margin: float) -> str:
+    if tpr.low is not None and tpr.low > 0.01 + margin:
+        return "leaks"
+    return "below" if tpr.high is not None and tpr.high < 0.01 + margin else "undecided"
+
+
+def against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, options: Options) -> list[Question]:
+    """`cases`, `retrained`: what the attacks on the unlearned models alone learn from, and what they judge."""
+    target = evidence.cases["target"]
+    both = [part for part in (evidence.found, evidence.other) if part is not None]
+    chosen = [scored_cases(part.scores[part.chosen], target) for part in both]
+    alone = [_alone(part, options) for part in (cases, retrained)]
+    strangers = min(len(distinct_strangers(part.record, part.member)) for part in (target, cases["target"]))
+    questions = []
+    for name, asks, scored, asked in (
+        ("shows", SHOWS, chosen, target),
+        (STILL_THERE, _STILL, alone, cases["target"]),
+    ):
+        questions.append(_auc_beside(name, asks, scored, asked, options))
+        if 0.01 in resolvable_levels(strangers):
+            questions.append(_tpr_beside(f"{name}{_TPR}", asks, scored, asked, options))
+    questions.append(_by_size_beside(cases, retrained, options))
+    questions.append(_told_from_retrained(cases, retrained, options))
+    return [question for question in questions if question is not None]
+
+
+def _auc_beside(
+    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, options: Options
+) -> Question | None:
+    """`scored`: what the attacks on the method's and on retrained models gave the cases that are asked about."""
+    question = _beside(name, asks, scored, asked, "auc", options.margin, options)
+    if question is None:
+        return None
+    high = question.measured.high
+    upside_down = high is not None and high < 0.5 - options.margin
+    return replace(question, verdict="reversed") if upside_down else question
+
+
+def _tpr_beside(
+    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, options: Options
+) -> Question | None:
+    return _beside(name, asks, scored, asked, TPR_NAMES[0.01], options.tpr_margin, options)
+
+
+def _beside(
+    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, metric: str, margin: float, options: Options
+) -> Question | None:
+    """None where so few questions about strangers do not resolve the metric."""
+    difference = change(scored[0], scored[1], metric, options.overlap)
+    if difference is None:
+        return None
+    if difference.error == 0:  # equal scores
+        difference = _alike_so_far(asked, 0.0)
+    measured, reference = (metrics(part, options)[metric] for part in scored)
+    return Question(name, asks, measured, reference, difference, relative(difference, margin), margin)
+
+
+def _by_size_beside(cases: Sides, retrained: Sides, options: Options) -> Question | None:
+    """A question only where it leaks more than retraining does."""
+    scored = [by_size_of_change(part, options) for part in (cases, retrained)]
+    question = _beside(_BY_SIZE, SHOWS, scored, cases["target"], "auc", options.margin, options)
+    return question if question is not None and question.verdict == "leaks" else None
+
+
+def _told_from_retrained(cases: Sides, retrained: Sides, options: Options) -> Question:
+    told = efficacy(cases, retrained, options)
+    low, high = (None if end is None else end - 0.5 for end in (told.low, told.high))
+    away = Estimate(told.value - 0.5, low, high, told.error, told.degrees)
+    verdict = relative(away, options.margin)
+    verdict = "differs" if verdict in ("leaks", "less") else verdict
+    return Question("same as retrained", _SAME, told, None, away, verdict, options.margin)
+
+
+def relative(difference: Estimate, margin: float) -> str:
+    """ "leaks" where a difference is clearly above the margin, "less" where clearly below it on the other side,
+    "equivalent" by two one-sided tests, or "undecided"."""
+    if difference.low is not None and difference.low > margin:
+        return "leaks"
+    if difference.high is not None and difference.high < -margin:
+        return "less"
+    if difference.low is None or difference.high is None:
+        return "undecided"
+    if difference.error is None or difference.degrees is None:  # bounds of their own
+        shown = -margin < difference.low and difference.high < margin
+    else:
+        shown = equivalent(difference, difference.degrees, margin, *range_of("auc_gain"))
+    return "equivalent" if shown else "undecided"
+
+
+def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
+    """AUC of telling unlearned from retrained models by both versions' answers to deleted records (RULI's game).
+
+    Where these answers are the same in every case it is a half; see `_alike_so_far`.
+    """
+    if _same_answers(cases["target"], retrained["target"]):
+        return _alike_so_far(cases["target"], 0.5)
+    parts = {}
+    for side in ("shadow", "target"):
+        pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
+        see = np.concatenate([of_known_label(part) for part in pair])
+        parts[side] = see, np.repeat([1, 0], len(pair[0])), np.tile(pair[0].set, 2), np.tile(pair[0].record, 2)
+    classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", "efficacy"))
+    classifier.fit(*parts["shadow"][:2])
+    see, truth, sets, records = parts["target"]
+    groups = record_groups(records, truth, sets)
+    return metrics(Scored(positive_probability(classifier, see), truth, sets, groups), options)["auc"]
+
+
+def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:
+    """What no difference in any of n deletions shows: a share of 1 - 0.05^(1 / n) of deletions could still differ (95
+    %), and an AUC or a TPR could differ by as much."""
+    gone = cases.select(cases.member == 1)
+    # A record that several requests delete from one model is one deletion.
+    deletions = min(len(np.unique(np.column_stack([gone.set, which]), axis=0)) for which in (gone.request, gone.record))
+    share = upper_rate(0, deletions)
+    return Estimate(value, value - share, value + share, None)
+
+
+def _same_answers(one: PosteriorSet, other: PosteriorSet) -> bool:
+    """Whether both say the same of every deleted record."""
+    gone = one.member == 1
+    pairs = ((one.original, other.original), (one.unlearned, other.unlearned))
+    return all(alike_answers(part[gone], twin[gone]) for part, twin in pairs)
+
+
+def _alone(cases: Sides, options: Options) -> Scored:
+    shadow, target = cases["shadow"], cases["target"]
+    return scored_cases(judged(shadow, shadow.member, target, unlearned_alone, options, "alone"), target)
+
+
+def shown_by_size(cases: Sides, options: Options) -> bool:
+    """Whether what looks like rounding tells deleted records from strangers by itself: then it is none."""
+    found = metrics(by_size_of_change(cases, options), options)["auc"]
+    return found.low is not None and found.low > 0.5 + options.margin
+
+
+def by_size_of_change(cases: Sides, options: Options) -> Scored:
+    """Scores by nothing but how large the change is, however small."""
+    shadow, target = cases["shadow"], cases["target"]
+    return scored_cases(judged(shadow, shadow.member, target, _sizes_of_change, options, "digits"), target)
+
+
+def _sizes_of_change(cases: PosteriorSet) -> np.ndarray:
+    """Logarithms of how far the answers moved, of the label's and at the most, and the sign of the former, [m, 3]."""
+    moved = np.asarray(cases.original - cases.unlearned, dtype=np.float64)
+    label = moved if moved.shape[1] == 1 else np.take_along_axis(moved, cases.label[:, None], axis=1)
+    sizes = np.hstack([np.abs(label), np.abs(moved).max(axis=1, keepdims=True)])
+    return np.hstack([np.log(sizes + _NO_CHANGE), np.sign(label)])
