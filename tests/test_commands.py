@@ -83,7 +83,7 @@ def small_form(words: list[str], sizes: list[str]) -> list[str]:
 )
 def test_the_commands_of_the_readme_in_order(tmp_path: Path, model: str, sizes: list[str], count: int | None) -> None:
     """LR and the sizes of tests/golden.py: tests/test_golden.py."""
-    own = ("--original_model", "--plugin", "--dataset_name", "sweep", "audit")  # audits: tests/audit/test_doors.py
+    own = ("--original_model", "--plugin", "--dataset_name", "sweep", "audit")  # audits: tests/audit
     commands = [words for words in readme_commands() if not set(own) & set(words)]
     assert len(commands) >= 18
     for words in commands[:count]:
