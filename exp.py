@@ -22,11 +22,11 @@ from lib_unlearning.attacks.three_classes import three_classes
 from lib_unlearning.audit.answers_file import audit_files
 from lib_unlearning.audit.dossier import EXIT_CODES
 from lib_unlearning.audit.evidence import Options as AuditOptions
-from lib_unlearning.audit.pack import verify_pack, write_pack
+from lib_unlearning.audit.pack import check_place, verify_pack, write_pack
 from lib_unlearning.audit.page import write_page
 from lib_unlearning.audit.sources import StudySource
 from lib_unlearning.cache import sealed_pickle
-from lib_unlearning.cache.files import check_writable, remove_stale_temporaries, unfinished, write_json
+from lib_unlearning.cache.files import remove_stale_temporaries, unfinished, write_json
 from lib_unlearning.cache.inventory import Entry, delete, inventory, size_text
 from lib_unlearning.cache.layout import UNFINISHED
 from lib_unlearning.cluster import cluster
@@ -45,7 +45,7 @@ from lib_unlearning.study import Study, open_study
 from lib_unlearning.study_models import train_missing
 from lib_unlearning.terminal import say, table_lines, terminal_width
 from lib_unlearning.unlearning.registry import UNLEARNING_METHODS
-from lib_unlearning.wording import plural
+from lib_unlearning.wording import duration, plural
 
 if TYPE_CHECKING:
     from scripts.sweeps import Scope
@@ -368,14 +368,14 @@ class Audit:
         inputs, door = self.settings.audit, _door(self.settings.audit)
         if not 0.5 < self.settings.margin < 1:
             raise UserError(f"--margin {self.settings.margin:g}: of an audit it lies above 0.5 and below 1")
-        self._warn_of_other_doors(door)
+        self._refuse_other_doors(door)
         if inputs.plan:
             self._plan()
             return 0
         if inputs.verify is not None:
             return self._verify(inputs.verify)
         if inputs.pack is not None:
-            check_writable(inputs.pack)
+            check_place(inputs.pack)
         if inputs.service is not None:
             from lib_unlearning.audit.service import audit_service
 
@@ -400,15 +400,16 @@ class Audit:
         print(f"Page: {folder / 'audit.html'}\nPack: {pack}")
         return EXIT_CODES[dossier.examination.verdict]
 
-    def _warn_of_other_doors(self, door: str) -> None:
-        """Name the inputs that were given and are not looked at."""
+    def _refuse_other_doors(self, door: str) -> None:
+        """Refuse inputs that would not be looked at: who names them expects a verdict that rests on them."""
         others = {flag for name, flags in _DOORS.items() if name != door for flag in flags} - set(_DOORS[door])
-        for name in sorted(others & set(self.settings.given)):
-            LOGGER.warning("--%s has no effect on an audit by %s", name, door)
+        idle = sorted(others & set(self.settings.given))
+        if idle:
+            raise UserError(f"--{idle[0]} has no effect on an audit by {door}; leave it out")
 
     def _plan(self) -> None:
         """A row for each number of requests a set."""
-        from lib_unlearning.estimate import duration, plans
+        from lib_unlearning.estimate import plans
 
         width, margin = terminal_width(), self.settings.margin - 0.5
         relative = not UNLEARNING_METHODS[self.settings.unlearning_method].exact

@@ -446,6 +446,11 @@ def _save_config(path: Path, given: Mapping[str, Any]) -> None:
 
     from lib_unlearning.cache.files import write_text
 
+    if path.exists():
+        try:
+            _read_config(path)
+        except UserError:
+            raise UserError(f"--save_config {path} is there, and no file of flags; name another place") from None
     plain = {
         name: value if isinstance(value, bool | int | float | list) else _as_text(value)
         for name, value in given.items()

@@ -25,7 +25,7 @@ from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.study import Study
 from lib_unlearning.training.tasks import TrainingTask
 from lib_unlearning.unlearning.base import Work
-from lib_unlearning.wording import plural
+from lib_unlearning.wording import duration, plural
 
 _START = 2.0  # seconds that a process spends before its work
 _CASES_A_SECOND = 4000  # asked and evaluated
@@ -238,10 +238,3 @@ def _existing(folder: Any) -> Any:
     while not folder.exists():
         folder = folder.parent
     return folder
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: 3 s, 12 min, 4.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -32,3 +32,10 @@ def outwards(estimate: Estimate, sign: str = "") -> tuple[str, str]:
     assert estimate.high is not None
     low, high = math.floor(100 * estimate.low + 1e-9) / 100, math.ceil(100 * estimate.high - 1e-9) / 100
     return f"{low:{sign}.2f}", f"{high:{sign}.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 3 s, 12 min, 4.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

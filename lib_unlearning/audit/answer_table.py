@@ -22,6 +22,8 @@ _MISSING = [
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 ]
+_OTHER_MARKS = (";", "\t", "|")  # between columns, in the place of commas
+_LARGEST = 2**53  # whole number that a float holds
 _LONGEST = 18  # digits of a whole number that 64 bits hold
 
 
@@ -39,15 +41,15 @@ def read_table(path: Path, flag: str, names: Sequence[str] = ()) -> dict[str, np
         if path.suffix == ".npz":
             return _npz(path)
         whole = path.suffix in (".parquet", ".pq")
-        frame = pd.read_parquet(path) if whole else _csv(path, names)
+        frame = pd.read_parquet(path) if whole else _csv(path, f"{flag} {path}", names)
     except UserError:
         raise
+    except MemoryError:
+        raise UserError(f"{flag} {path} holds, or says that it holds, more than memory does") from None
     except UNREADABLE as error:
         raise UserError(f"{flag} {path} cannot be read ({error_text(error)})") from error
     frame.columns = [str(name).strip() for name in frame.columns]
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise UserError(f"{flag} {path} has two columns {twice!r}; name them differently")
+    _check_named_once(list(frame.columns), f"{flag} {path}")
     if not len(frame):
         raise UserError(f"{flag} {path} holds no rows")
     for name in frame.columns:
@@ -56,13 +58,31 @@ def read_table(path: Path, flag: str, names: Sequence[str] = ()) -> dict[str, np
     return {name: frame[name].to_numpy() for name in frame.columns}
 
 
-def _csv(path: Path, names: Sequence[str]) -> Any:
+def _check_named_once(columns: Sequence[str], where: str) -> None:
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise UserError(f"{where} has two columns {twice[0]!r}; name them differently")
+
+
+def _csv(path: Path, where: str, names: Sequence[str]) -> Any:
     import pandas as pd
 
+    header = pd.read_csv(path, encoding="utf-8-sig", header=None, nrows=1, dtype=str, keep_default_na=False)
+    written = [str(cell).strip() for cell in header.iloc[0]]
+    other = [mark for mark in _OTHER_MARKS if mark in written[0]]
+    if len(written) == 1 and other:
+        raise UserError(
+            f"{where}: its columns are separated by {other[0]!r}; save it with commas between columns, and points in "
+            "numbers"
+        )
+    _check_named_once(written, where)  # before pandas names the second one anew
     columns = pd.read_csv(path, encoding="utf-8-sig", nrows=0).columns
     kinds = {name: str for name in columns if str(name).strip() in names}
     missing = {name: _MISSING for name in columns if name not in kinds}
-    return pd.read_csv(path, encoding="utf-8-sig", dtype=kinds, keep_default_na=False, na_values=missing)
+    frame = pd.read_csv(path, encoding="utf-8-sig", dtype=kinds, keep_default_na=False, na_values=missing)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise UserError(f"{where}: its rows have more cells than its header, {len(written)}")
+    return frame
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -73,7 +93,10 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         if values.ndim == 1:
             found[name] = values
         elif values.ndim == 2:
-            found |= {f"{name}{number}": column for number, column in enumerate(values.T)}
+            columns = {f"{name}{number}": column for number, column in enumerate(values.T)}
+            if columns.keys() & arrays.keys():
+                raise ValueError(f"the columns of its array {name} are called like other arrays")
+            found |= columns
         else:
             raise ValueError(f"array {name} has {values.ndim} dimensions")
     if len({len(values) for values in found.values()}) > 1:
@@ -141,7 +164,7 @@ def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
         numbers = values.astype(np.float64)
     except ValueError as error:
         raise UserError(f"{where} must be whole numbers from 0 ({error_text(error)})") from error
-    if not np.isfinite(numbers).all() or (numbers != numbers.round()).any():
+    if not np.isfinite(numbers).all() or (numbers != numbers.round()).any() or (np.abs(numbers) > _LARGEST).any():
         raise UserError(f"{where} must be whole numbers from 0")
     return numbers.astype(np.int64)
 

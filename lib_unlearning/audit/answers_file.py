@@ -99,6 +99,8 @@ def audit_files(inputs: AuditInputs, options: Options) -> Dossier:
         sides[side] = part.by_record(options.seed, 0.0 if alone else OVERLAP)
         if sides[side].sets:
             notes.append(INSTEAD[sides[side].sets].format(flag="shadow_" if side == "shadow" else ""))
+        if part.left_out:
+            notes.append(part.left_out if side == "target" else f"On the shadow side: {part.left_out}")
     target, shadow = sides["target"], sides.get("shadow")
     if shadow is not None:
         check_sides(target, shadow)

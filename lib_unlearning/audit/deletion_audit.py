@@ -27,7 +27,7 @@ from lib_unlearning.statistics.intervals import OVERLAP, Estimate, effective_set
 from lib_unlearning.statistics.planner import MOST_SETS, sets_for
 from lib_unlearning.statistics.verdict import TPR_MARGIN
 from lib_unlearning.training.tasks import TrainingTask
-from lib_unlearning.wording import plural, with_interval
+from lib_unlearning.wording import duration, plural, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ class Plan:
         return (
             f"{self.sets} sample sets a side of {plural(self.requests, 'deletion')} settle a margin of "
             f"{self.margin:g}: {self.models:,} models, {self.own_models:,} of them the adversary's own, about "
-            f"{self.seconds / 60:.1f} min"
+            f"{duration(self.seconds)}"
         )
 
 

@@ -72,7 +72,7 @@ def conclude(evidence: Evidence, options: Options) -> Examination:
     learned = apart(cases, alone)
     again = None if evidence.retrained is None else evidence.retrained["target"]
     if evidence.retrained is None or evidence.other is None:
-        questions = against_margin(learned, results[found.chosen], options)
+        questions = against_margin(learned, results, found.chosen, options)
     else:
         questions = against_retraining(evidence, learned, apart(evidence.retrained, alone), options)
     alike = alike_answers(target.original, target.unlearned) and not shown_by_size(learned, options)

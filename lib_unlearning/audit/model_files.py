@@ -28,7 +28,7 @@ from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
 from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.audit.records import Unit
-from lib_unlearning.audit.side import Side, check_order, check_sizes, invented_sets
+from lib_unlearning.audit.side import INVENTED, Side, check_order, check_sizes, invented_sets
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.link import Identity, Softmax
@@ -125,7 +125,8 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         few = f"No verdict: the table names {deleted} deleted, and {_FEWEST} are the fewest an attack is judged by."
         return " ".join([few, *directly])
     check_sizes(view.cases.set, view.cases.member, f"--table {inputs.table}")
-    whole = Side(view.cases, None, view.cases.record)
+    whole = Side(view.cases, None, view.cases.record, sets=INVENTED)
+    whole = whole.alike_in_class(options.seed, "", f"--table {inputs.table}")
     evidence, notes = evidence_of(whole, None, options, view)
     return Dossier(
         title=f"models {inputs.model_before} and {inputs.model_after}",
@@ -138,6 +139,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         notes=[
             f"{len(view.cases):,} cases, {deleted:,} deleted records; {own:,} strangers are the adversary's own. One "
             "pair of models was asked: cases were divided at random, as if they were independent.",
+            *([whole.left_out] if whole.left_out else []),
             *notes,
             *directly,
         ],

@@ -21,7 +21,7 @@ from lib_unlearning.audit.dossier import Dossier, plain, versions
 from lib_unlearning.audit.evidence import Attacked, Evidence, Options, same_cases
 from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.page import render
-from lib_unlearning.cache.files import atomic_file, check_regular
+from lib_unlearning.cache.files import atomic_file, check_regular, check_writable
 from lib_unlearning.construct_feature import FEATURES
 from lib_unlearning.errors import UNREADABLE, UserError, error_text
 from lib_unlearning.posterior import PosteriorSet
@@ -46,10 +46,26 @@ _MOST_BYTES = 4 * 2**30
 _CLOSE = 1e-6
 
 
+def check_place(path: Path) -> None:
+    """Raise `UserError` where a pack could not be written, or would take the place of something that is none."""
+    check_writable(path)
+    if path.exists() and not _is_pack(path):
+        raise UserError(f"{path} is there, and no audit pack; name another place")
+
+
+def _is_pack(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return set(archive.namelist()) == {*_PARTS, _MANIFEST}
+    except UNREADABLE:
+        return False
+
+
 def write_pack(dossier: Dossier, path: Path) -> Path:
     """Write an audit as one zip: settings, versions, answers, scores, verdict, report; no record's features or name."""
     import hashlib
 
+    check_place(path)
     parts = {
         _SETTINGS: _json(
             {
@@ -123,6 +139,8 @@ def verify_pack(path: Path) -> Verification:
     settings, stated = (_parsed(parts[name], name, path) for name in (_SETTINGS, _VERDICT))
     try:
         return _verified(parts, settings, stated)
+    except MemoryError:
+        raise UserError(f"{path}: its arrays say that they hold more than memory does") from None
     except UNREADABLE as error:  # whoever wrote the manifest anew may have written anything
         raise UserError(f"{path}: its parts are not those of an audit ({error_text(error)})") from error
 

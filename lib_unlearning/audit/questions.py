@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from lib_unlearning.attack import ATTACK_MODELS, positive_probability
 from lib_unlearning.audit.evidence import Evidence, Options, Sides, judged, metrics, scored_cases
-from lib_unlearning.construct_feature import of_known_label, unlearned_alone
+from lib_unlearning.construct_feature import BASELINE, of_known_label, unlearned_alone
 from lib_unlearning.posterior import PosteriorSet, alike_answers
 from lib_unlearning.seeds import integer_seed
-from lib_unlearning.statistics.intervals import Estimate, equivalent, upper_rate
-from lib_unlearning.statistics.metrics import TPR_NAMES, Scored, change, range_of, record_groups, resolvable_levels
+from lib_unlearning.statistics.intervals import CONFIDENCE, Estimate, equivalent, interval, upper_rate
+from lib_unlearning.statistics.metrics import (
+    TPR_NAMES,
+    Scored,
+    auc_change,
+    change,
+    range_of,
+    record_groups,
+    resolvable_levels,
+)
 from lib_unlearning.statistics.privacy import distinct_strangers
 from lib_unlearning.statistics.verdict import Verdict, judge
 
@@ -23,7 +32,7 @@ _STILL = "is the record still in the unlearned model, asked alone?"
 _SAME = "can the unlearned model be told from a retrained one by its answers to deleted records?"
 TPR_NAME = "TPR at 1 % FPR"
 _TPR = f", {TPR_NAME}"
-_BY_SIZE = "shows, by the size of the change alone"  # a question only where that leaks
+_BY_SIZE = "the size of the change alone"
 _NO_CHANGE = 1e-300  # in the place of no change, whose logarithm nothing has
 _KINDS = {
     Verdict.LEAKS: "leaks",
@@ -55,24 +64,74 @@ class Question:
     margin: float
 
 
-def against_margin(cases: Sides, shows: Mapping[str, Estimate], options: Options) -> list[Question]:
-    """AUC against a half, and TPR at 1 % FPR, where cases resolve it, against one in a hundred."""
+def against_margin(
+    cases: Sides, results: Mapping[str, Mapping[str, Estimate]], chosen: str, options: Options
+) -> list[Question]:
+    """AUC against a half, and TPR at 1 % FPR, where cases resolve it, against one in a hundred.
+
+    Args:
+        results: attack -> metric -> estimate; of the chosen attack all are asked, of the others whether they see more.
+    """
     target = cases["target"]
     alone = metrics(_alone(cases, options), options)
     count = len(np.unique(target.set))
     if 0.01 not in resolvable_levels(len(distinct_strangers(target.record, target.member))):
         alone.pop(TPR_NAMES[0.01], None)
     questions = []
-    for name, asks, found in (("shows", SHOWS, shows), (STILL_THERE, _STILL, alone)):
+    for name, asks, found in (("shows", SHOWS, results[chosen]), (STILL_THERE, _STILL, alone)):
         verdict = _KINDS[judge(found["auc"], count, 0.5 + options.margin, options.overlap).verdict]
         questions.append(Question(name, asks, found["auc"], None, None, verdict, options.margin))
         if TPR_NAMES[0.01] in found:
             tpr, margin = found[TPR_NAMES[0.01]], options.tpr_margin
             questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
-    digits = metrics(by_size_of_change(cases, options), options)["auc"]
-    if _KINDS[judge(digits, count, 0.5 + options.margin, options.overlap).verdict] == "leaks":
-        questions.append(Question(_BY_SIZE, SHOWS, digits, None, None, "leaks", options.margin))
+    others = {name: results[name]["auc"] for name in _others(results, chosen)}
+    others[_BY_SIZE] = metrics(by_size_of_change(cases, options), options)["auc"]
+    best = _best_of(others, 0.5, "auc", options.margin)
+    if best is not None:
+        questions.append(Question(best.question, SHOWS, best.found, None, None, best.verdict, options.margin))
     return questions
+
+
+def _others(attacks: Iterable[str], chosen: str) -> list[str]:
+    """Attacks that see the deletion and do not count."""
+    return [name for name in attacks if name not in (chosen, BASELINE)]
+
+
+class _Best(NamedTuple):
+    """What one of several attacks sees, with its interval at the level that their number asks for."""
+
+    name: str
+    of: int
+    found: Estimate
+    verdict: str
+
+    @property
+    def question(self) -> str:
+        """What it is called."""
+        return f"shows, by {self.name}, best of {self.of}"
+
+
+def _best_of(others: Mapping[str, Estimate], nothing: float, metric: str, margin: float) -> _Best | None:
+    """The attack, of those that do not count, that is surest to see more than nothing, where that is more than the
+    margin ("leaks") or may be ("undecided", so that nobody is told that nothing shows).
+
+    Each is judged at a level divided by their number (Bonferroni), as none of them was named beforehand.
+    """
+    level = 1 - (1 - CONFIDENCE) / len(others)
+    best: _Best | None = None
+    for name, one in others.items():
+        if one.error is None or one.degrees is None:
+            continue
+        found = interval(one.value, one.error, one.degrees, *range_of(metric), level=level)
+        assert found.low is not None
+        assert found.high is not None
+        assert one.high is not None
+        if found.low <= nothing or one.high <= nothing + margin:
+            continue
+        if best is None or found.low > (best.found.low or 0.0):
+            verdict = "leaks" if found.low > nothing + margin else "undecided"
+            best = _Best(name, len(others), found, verdict)
+    return best
 
 
 def _rate_verdict(tpr: Estimate, margin: float) -> str:
@@ -96,7 +155,7 @@ def against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, optio
         questions.append(_auc_beside(name, asks, scored, asked, options))
         if 0.01 in resolvable_levels(strangers):
             questions.append(_tpr_beside(f"{name}{_TPR}", asks, scored, asked, options))
-    questions.append(_by_size_beside(cases, retrained, options))
+    questions.append(_others_beside(evidence, cases, retrained, options))
     questions.append(_told_from_retrained(cases, retrained, options))
     return [question for question in questions if question is not None]
 
@@ -132,11 +191,22 @@ def _beside(
     return Question(name, asks, measured, reference, difference, relative(difference, margin), margin)
 
 
-def _by_size_beside(cases: Sides, retrained: Sides, options: Options) -> Question | None:
-    """A question only where it leaks more than retraining does."""
-    scored = [by_size_of_change(part, options) for part in (cases, retrained)]
-    question = _beside(_BY_SIZE, SHOWS, scored, cases["target"], "auc", options.margin, options)
-    return question if question is not None and question.verdict == "leaks" else None
+def _others_beside(evidence: Evidence, cases: Sides, retrained: Sides, options: Options) -> Question | None:
+    """What an attack that does not count sees more of the method than of retraining; see `_best_of`."""
+    assert evidence.other is not None
+    target, scores = evidence.cases["target"], (evidence.found.scores, evidence.other.scores)
+    pairs = {
+        name: (scored_cases(scores[0][name], target), scored_cases(scores[1][name], target))
+        for name in _others(scores[0], evidence.found.chosen)
+        if name in scores[1]
+    }
+    pairs[_BY_SIZE] = (by_size_of_change(cases, options), by_size_of_change(retrained, options))
+    more = {name: auc_change(*pair, overlap=options.overlap) for name, pair in pairs.items()}
+    best = _best_of(more, 0.0, "auc_gain", options.margin)
+    if best is None:
+        return None
+    measured, reference = (metrics(part, options)["auc"] for part in pairs[best.name])
+    return Question(best.question, SHOWS, measured, reference, best.found, best.verdict, options.margin)
 
 
 def _told_from_retrained(cases: Sides, retrained: Sides, options: Options) -> Question:
@@ -174,13 +244,21 @@ def efficacy(cases: Sides, retrained: Sides, options: Options) -> Estimate:
     parts = {}
     for side in ("shadow", "target"):
         pair = [part[side].select(part[side].member == 1) for part in (cases, retrained)]
-        see = np.concatenate([of_known_label(part) for part in pair])
+        see = np.concatenate([_of_all_classes(part) for part in pair])
         parts[side] = see, np.repeat([1, 0], len(pair[0])), np.tile(pair[0].set, 2), np.tile(pair[0].record, 2)
     classifier = ATTACK_MODELS[options.attack_model](integer_seed(options.seed, "audit", "efficacy"))
     classifier.fit(*parts["shadow"][:2])
     see, truth, sets, records = parts["target"]
     groups = record_groups(records, truth, sets)
     return metrics(Scored(positive_probability(classifier, see), truth, sets, groups), options)["auc"]
+
+
+def _of_all_classes(cases: PosteriorSet) -> np.ndarray:
+    """`of_known_label`, and where more than two classes leave something to see beside the label, all answers."""
+    known = of_known_label(cases)
+    if cases.original.shape[1] <= 2:
+        return known
+    return np.hstack([known, cases.unlearned, cases.original - cases.unlearned])
 
 
 def _alike_so_far(cases: PosteriorSet, value: float) -> Estimate:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from lib_unlearning.audit.service_description import VARIABLE, Call, Description
 from lib_unlearning.cache.files import digest
@@ -61,7 +61,7 @@ class Client:
 
         Raises `UserError` when the service fails for good or answers something else.
         """
-        url = call.url.replace("{model}", str(values.get("model", "")))
+        url = call.url.replace("{model}", quote(str(values.get("model", "")), safe=""))
         body = _filled(call.body, values)
         key = digest([url, call.method, body, purpose])
         row = self._known(key)
@@ -127,10 +127,12 @@ class Client:
 
 
 def _with_secrets(text: str, name: str) -> str:
-    missing = [variable for variable in VARIABLE.findall(text) if variable not in os.environ]
+    missing = [variable for variable in VARIABLE.findall(text) if not os.environ.get(variable)]
     if missing:
         raise UserError(f"header {name}: set {missing[0]} in the environment")
     whole = VARIABLE.sub(lambda match: os.environ[match[1]], text)
+    if not whole.isprintable():
+        raise UserError(f"header {name}: line ends and other letters that nobody sees cannot be sent")
     try:
         whole.encode("latin-1")
     except UnicodeEncodeError:

@@ -22,6 +22,7 @@ from lib_unlearning.audit.answer_table import (
     row_flags,
     whole_numbers,
 )
+from lib_unlearning.audit.class_mix import counts_of, differ, kept_alike, strata
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
@@ -32,10 +33,10 @@ from lib_unlearning.statistics.metrics import repeated_share
 _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
 _FEWEST_SETS, _FEWEST_STRANGERS = 2, 2
-_INVENTED, _BY_RECORD = "invented", "by record"
+INVENTED, _BY_RECORD = "invented", "by record"
 # What a reader must know of what stands for sample sets.
 INSTEAD = {
-    _INVENTED: "--{flag}cases names no sets: cases were divided at random, as if all were independent.",
+    INVENTED: "--{flag}cases names no sets: cases were divided at random, as if all were independent.",
     _BY_RECORD: "--{flag}cases asks about the same records in several sets: cases were divided by record, so that "
     "nothing is judged on a record that it learned from; how much models differ is not in the intervals.",
 }
@@ -73,6 +74,7 @@ class Side:
         named: whether it names them.
         sets: what stands for sample sets where the file's own cannot: "" for these, see `INSTEAD`.
         columns: [c] what the files call the classes.
+        left_out: what a reader must know of cases that were left out; "" where there are none.
     """
 
     cases: PosteriorSet
@@ -81,11 +83,35 @@ class Side:
     named: bool = False
     sets: str = ""
     columns: list[str] = field(default_factory=list)
+    left_out: str = ""
 
     def select(self, chosen: np.ndarray) -> Side:
         """Some of the cases."""
         retrained = None if self.retrained is None else self.retrained.select(chosen)
         return replace(self, cases=self.cases.select(chosen), retrained=retrained, names=self.names[chosen])
+
+    def alike_in_class(self, seed: int, side: str, where: str) -> Side:
+        """The same with deleted records and strangers of the same classes, where these differ more than by chance: what
+        whoever knows a label knows is no leak. Raises `UserError` where so few are of the same."""
+        cases = self.cases
+        classes = strata(cases.label, cases.original.shape[1] == 1)
+        counts = counts_of(classes, cases.member)
+        if not differ(counts, spawn(seed, "alike in class", side)):
+            return self
+        kept = kept_alike(classes, cases.member, cases.set, seed, side)
+        lost = [int((cases.member[~kept] == kind).sum()) for kind in (0, 1)]
+        told = _of_other_classes(classes, cases, counts, lost)
+        found = self.select(kept)
+        if self.sets == INVENTED and kept.any():
+            found = found.in_sets(invented_sets(found.cases.member, seed))
+        if not _can_be_judged(found.cases):
+            raise UserError(f"{where}: {told} So few are left; ask about strangers of the deleted records' classes")
+        return replace(found, left_out=told)
+
+    def in_sets(self, sets: np.ndarray) -> Side:
+        """The same with other groups [m] in the sample sets' place."""
+        retrained = None if self.retrained is None else replace(self.retrained, set=sets)
+        return replace(self, cases=replace(self.cases, set=sets), retrained=retrained)
 
     def by_record(self, seed: int, allowed: float) -> Side:
         """The same with all cases of a record in one group, and these in the sample sets' place, where more than a
@@ -93,16 +119,12 @@ class Side:
         it learned from, and a record counts once."""
         if repeated_share(self.cases.record, self.cases.set) <= allowed:
             return self
-        found = replace(self.cases, set=_record_groups(self.cases, seed))
-        retrained = None if self.retrained is None else replace(self.retrained, set=found.set)
-        return replace(self, cases=found, retrained=retrained, sets=_BY_RECORD)
+        return replace(self.in_sets(_record_groups(self.cases, seed)), sets=_BY_RECORD)
 
     @property
     def with_few_sets(self) -> Side:
         """Many sample sets joined to as many as intervals need."""
-        few = self.cases.set % _MOST_SETS
-        retrained = None if self.retrained is None else replace(self.retrained, set=few)
-        return replace(self, cases=replace(self.cases, set=few), retrained=retrained)
+        return self.in_sets(self.cases.set % _MOST_SETS)
 
 
 def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "", in_order: bool = False) -> Side:
@@ -152,7 +174,8 @@ def read_side(files: AnswerFiles, kind: str, seed: int, flag: str = "", in_order
     if not in_order:
         check_order(cases, f"--{flag}before", f"--{flag}after")
     retrained = replace(cases, unlearned=answers["retrained"]) if "retrained" in answers else None
-    return Side(cases, retrained, names, "record" in table, _INVENTED if invented else "", found["before"][1])
+    side = Side(cases, retrained, names, "record" in table, INVENTED if invented else "", found["before"][1])
+    return side.alike_in_class(seed, flag, where)
 
 
 def _alike_in_form(found: Mapping[str, tuple[np.ndarray, list[str]]], kind: str, flag: str) -> dict[str, np.ndarray]:
@@ -197,6 +220,19 @@ def _record_groups(cases: PosteriorSet, seed: int) -> np.ndarray:
     return invented_sets(ever_deleted, seed)[which.ravel()]
 
 
+def _of_other_classes(classes: np.ndarray, cases: PosteriorSet, counts: np.ndarray, lost: list[int]) -> str:
+    """What was left out, and why: the class whose shares differ most, or of a regression the fifth of the numbers."""
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    most = int(np.abs(shares[1] - shares[0]).argmax())
+    label = cases.label[classes == most]
+    of = f"{label[0]}" if cases.original.shape[1] > 1 else f"from {label.min():.3g} to {label.max():.3g}"
+    return (
+        f"{shares[1, most]:.0%} of the deleted records and {shares[0, most]:.0%} of the strangers have the label {of}: "
+        f"labels alone would tell them apart. {lost[1]:,} deleted records and {lost[0]:,} strangers were left out, so "
+        "that both are of the same classes."
+    )
+
+
 def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
     for kind, name in ((1, "deleted records"), (0, "strangers")):
         if not (cases.member == kind).any():
@@ -219,6 +255,15 @@ def _check_records(cases: PosteriorSet, names: np.ndarray, where: str) -> None:
     both = np.flatnonzero(~gone & np.isin(places, deleted))
     if len(both):
         raise UserError(f"{where}: record {names[both[0]]} is deleted from a set and a stranger to it as well")
+
+
+def _can_be_judged(cases: PosteriorSet) -> bool:
+    """Whether every set has deleted records and enough strangers, and sets are enough."""
+    columns = np.unique(cases.set, return_inverse=True)[1].ravel()
+    gone, strangers = (
+        np.bincount(columns[cases.member == kind], minlength=columns.max(initial=0) + 1) for kind in (1, 0)
+    )
+    return len(gone) >= _FEWEST_SETS and gone.min() > 0 and bool(strangers.min() >= _FEWEST_STRANGERS)
 
 
 def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
@@ -306,11 +351,15 @@ def _at_least(events: int, trials: int, rate: float) -> float:
 
 
 def check_order(cases: PosteriorSet, before: str, after: str) -> None:
-    """Refuse versions that were named the wrong way round: forgetting does not make answers to the forgotten better."""
+    """Refuse versions that were named the wrong way round: forgetting does not make answers to the forgotten better.
+
+    Records are compared with strangers of the same set and class only, as models and classes drift.
+    """
     change = _fit(cases.unlearned, cases.label) - _fit(cases.original, cases.label)
+    classes = strata(cases.label, cases.original.shape[1] == 1)
     gone = cases.member == 1
     better = np.median(change[gone]) > 0
-    ranks = np.unique(change, return_inverse=True)[1].ravel().astype(float)  # no outlier rules them
+    ranks = _ranks_within(change, cases.set * (classes.max() + 1) + classes)  # no outlier rules them
     parts = [_a_record_once(ranks[rows], cases.record[rows]) for rows in (gone, ~gone)]
     fewest = min(map(len, parts))
     error = np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) + 1e-12 if fewest > 1 else np.inf
@@ -319,6 +368,20 @@ def check_order(cases: PosteriorSet, before: str, after: str) -> None:
             f"{before} and {after}: the answers after the deletion fit the deleted records better than those before "
             "it; are the two swapped? If they are not, add --in_order true"
         )
+
+
+def _ranks_within(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Ranks [m] of values within their groups, between -1 and 1; equal values share one."""
+    order = np.lexsort([values, groups])
+    _, size = np.unique(groups[order], return_counts=True)
+    first = np.repeat(np.cumsum(size) - size, size)
+    value, group = values[order], groups[order]
+    new = np.concatenate([[True], (np.diff(value) != 0) | (np.diff(group) != 0)])
+    ties = np.cumsum(new) - 1
+    middle = np.bincount(ties, np.arange(len(order)) - first) / np.bincount(ties)
+    found = np.empty(len(order))
+    found[order] = (2 * middle[ties] + 1) / np.repeat(size, size) - 1
+    return found
 
 
 def _a_record_once(values: np.ndarray, records: np.ndarray) -> np.ndarray:

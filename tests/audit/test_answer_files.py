@@ -248,7 +248,7 @@ def test_rows_that_do_not_change_at_all_give_the_others_away(tmp_path: Path) -> 
         pd.DataFrame(after).to_csv(tmp_path / f"{side}after.csv", index=False)
     for some in (flags[:6], flags):
         found = audited(tmp_path, *some, "--margin", "0.6", code=3)
-        assert "shows, by the size of the change alone" in {question["name"] for question in found["questions"]}
+        assert any("the size of the change alone" in question["name"] for question in found["questions"])
 
 
 def test_columns_that_are_called_alike_are_refused(tmp_path: Path) -> None:
