@@ -104,9 +104,22 @@ class Side:
         found = self.select(kept)
         if self.sets == INVENTED and kept.any():
             found = found.in_sets(invented_sets(found.cases.member, seed))
-        if not _can_be_judged(found.cases):
+        joined = found.joined_until_judged
+        if joined is None:
             raise UserError(f"{where}: {told} So few are left; ask about strangers of the deleted records' classes")
-        return replace(found, left_out=told)
+        return replace(joined, left_out=told)
+
+    @property
+    def joined_until_judged(self) -> Side | None:
+        """The same with sets joined until each has what an attack is judged by; None where two have it not."""
+        sets = np.unique(self.cases.set, return_inverse=True)[1].ravel()
+        count = int(sets.max(initial=-1)) + 1
+        while count >= _FEWEST_SETS:
+            found = self.in_sets(sets % count)
+            if _can_be_judged(found.cases):
+                return found
+            count //= 2
+        return None
 
     def in_sets(self, sets: np.ndarray) -> Side:
         """The same with other groups [m] in the sample sets' place."""
@@ -259,10 +272,7 @@ def _check_records(cases: PosteriorSet, names: np.ndarray, where: str) -> None:
 
 def _can_be_judged(cases: PosteriorSet) -> bool:
     """Whether every set has deleted records and enough strangers, and sets are enough."""
-    columns = np.unique(cases.set, return_inverse=True)[1].ravel()
-    gone, strangers = (
-        np.bincount(columns[cases.member == kind], minlength=columns.max(initial=0) + 1) for kind in (1, 0)
-    )
+    strangers, gone = counts_of(np.unique(cases.set, return_inverse=True)[1].ravel(), cases.member)
     return len(gone) >= _FEWEST_SETS and gone.min() > 0 and bool(strangers.min() >= _FEWEST_STRANGERS)
 
 
