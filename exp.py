@@ -323,12 +323,14 @@ def _to_keep(settings: Settings, study: Study, kind: str, **more: str) -> tuple[
 
 
 _MODEL_FILES = "--model_before and --model_after"
-# What is audited -> the flags that name it and say how it is read.
+_EXAMINED = ("margin", "attack_model", "attacks", "seed", "pack", "show_ids", "tpr_margin")
+# What is audited -> the flags that name it and say how it is read and judged.
 _DOORS = {
-    "--plan": ("original_label",),
+    "--plan": ("original_label", "margin", "attack_model", "attacks", "seed"),
     "--verify": ("verify",),
-    "--service": ("service", "tpr_margin"),
+    "--service": ("service", *_EXAMINED),
     _MODEL_FILES: (
+        *_EXAMINED,
         "model_before",
         "model_after",
         "table",
@@ -336,10 +338,10 @@ _DOORS = {
         "original_label",
         "answers",
         "in_order",
-        "tpr_margin",
     ),
     "--before and --after": (
-        *("before", "after", "cases", "retrained", "answers", "in_order", "tpr_margin"),
+        *_EXAMINED,
+        *("before", "after", "cases", "retrained", "answers", "in_order"),
         *("shadow_before", "shadow_after", "shadow_cases", "shadow_retrained"),
     ),
 }
@@ -405,7 +407,8 @@ class Audit:
         others = {flag for name, flags in _DOORS.items() if name != door for flag in flags} - set(_DOORS[door])
         idle = sorted(others & set(self.settings.given))
         if idle:
-            raise UserError(f"--{idle[0]} has no effect on an audit by {door}; leave it out")
+            name = "label_column" if idle[0] == "original_label" else idle[0]
+            raise UserError(f"--{name} has no effect on an audit by {door}; leave it out")
 
     def _plan(self) -> None:
         """A row for each number of requests a set."""

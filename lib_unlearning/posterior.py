@@ -22,6 +22,7 @@ from lib_unlearning.unlearning.base import Ensemble
 _UTILITY_RECORDS = 1000
 _BESIDE = 1e-4  # by which anybody's probability may miss 0 or 1
 _ROUNDING = 2e-7  # of a probability that was computed in 32 bits
+_IN_64_BITS = 1e-14  # the same of numbers, some operations long
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,13 @@ def obtain_posteriors(
 
 
 def alike_answers(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two arrays of answers [m, c] are the same but for rounding to 32 bits; numbers, c = 1, have any unit."""
-    unit = float(np.abs(first).max(initial=0.0)) if first.shape[-1] == 1 else 1.0
-    return bool(np.allclose(first, second, rtol=_ROUNDING, atol=_ROUNDING * unit))
+    """Whether two arrays of answers [m, c] are the same but for rounding to 32 bits; numbers, c = 1, have any unit and
+    any zero, so that their spread says what is small."""
+    if first.shape[-1] > 1:
+        return bool(np.allclose(first, second, rtol=_ROUNDING, atol=_ROUNDING))
+    far = float(np.abs(first).max(initial=0.0))
+    spread = float(np.ptp(first)) if len(first) else 0.0
+    return bool(np.allclose(first, second, rtol=0.0, atol=_ROUNDING * spread + _IN_64_BITS * far))
 
 
 def accuracies(

@@ -67,7 +67,10 @@ def _check_named_once(columns: Sequence[str], where: str) -> None:
 def _csv(path: Path, where: str, names: Sequence[str]) -> Any:
     import pandas as pd
 
-    header = pd.read_csv(path, encoding="utf-8-sig", header=None, nrows=1, dtype=str, keep_default_na=False)
+    try:
+        header = pd.read_csv(path, encoding="utf-8-sig", header=None, nrows=2, dtype=str, keep_default_na=False)
+    except pd.errors.ParserError:  # else pandas takes the first of the cells for the row's name
+        raise UserError(f"{where}: its rows have more cells than its header") from None
     written = [str(cell).strip() for cell in header.iloc[0]]
     other = [mark for mark in _OTHER_MARKS if mark in written[0]]
     if len(written) == 1 and other:
@@ -79,10 +82,7 @@ def _csv(path: Path, where: str, names: Sequence[str]) -> Any:
     columns = pd.read_csv(path, encoding="utf-8-sig", nrows=0).columns
     kinds = {name: str for name in columns if str(name).strip() in names}
     missing = {name: _MISSING for name in columns if name not in kinds}
-    frame = pd.read_csv(path, encoding="utf-8-sig", dtype=kinds, keep_default_na=False, na_values=missing)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise UserError(f"{where}: its rows have more cells than its header, {len(written)}")
-    return frame
+    return pd.read_csv(path, encoding="utf-8-sig", dtype=kinds, keep_default_na=False, na_values=missing)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

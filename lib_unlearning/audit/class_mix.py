@@ -8,17 +8,19 @@ import numpy as np
 
 from lib_unlearning.seeds import spawn
 
-_STRATA = 5  # that a regression's labels are divided into
+_STRATA = (2, 20)  # that a regression's labels are divided into, the fewest and the most
+_EACH = 20  # cases of each of these, about
 _UNLIKE = 0.05  # chance of classes that differ so much, below which they are not taken to be alike
 _DRAWN = 999  # permutations
 _NEARLY = 0.9
 
 
 def strata(labels: np.ndarray, regression: bool) -> np.ndarray:
-    """Numbers [m] of what counts as a class: each class, or a fifth of the numbers that are predicted."""
+    """Numbers [m] of what counts as a class: each class, or a part of the range of the numbers that are predicted."""
     if not regression:
         return np.unique(labels, return_inverse=True)[1].ravel()
-    bounds = np.quantile(labels, np.arange(1, _STRATA) / _STRATA)
+    parts = int(np.clip(len(labels) // _EACH, *_STRATA))
+    bounds = np.quantile(labels, np.arange(1, parts) / parts)
     return np.unique(np.searchsorted(bounds, labels), return_inverse=True)[1].ravel()
 
 

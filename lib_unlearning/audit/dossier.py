@@ -57,6 +57,7 @@ LIMITS = (
     "An attack that finds nothing is no proof that none could: the verdict is about these attacks, this adversary, "
     "these records and sizes.",
     "Records of the same person, records that were not drawn, and other deletions than these were not audited.",
+    "How answers are written (to how many digits, how they are rounded) was not looked at, only what they say.",
     "Strangers who differ from deleted records in more than that these were deleted (another year, another place) are "
     "told apart by that, and it counts as a leak unless retrained models are beside it; classes are made alike.",
 )

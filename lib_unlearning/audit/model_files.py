@@ -183,6 +183,7 @@ def read_people(path: Path, label: str | None) -> People:
             "Needed are the features, the label (--label_column NAME) and deleted (1, or 0 for records that no "
             "version knew)"
         )
+    columns[label] = _whole_labels(columns[label], path, label)
     columns = _without_twins(columns, path)
     deleted = row_flags(columns["deleted"], f"--table {path}")
     if len(np.unique(deleted)) < 2:
@@ -193,11 +194,22 @@ def read_people(path: Path, label: str | None) -> People:
             f"--table {path}: {plural(strangers, 'stranger')} (deleted 0); at least {_FEWEST_STRANGERS} are needed, as "
             "half of them become the adversary's own"
         )
-    missing_label = np.flatnonzero(pd.isna(columns[label]))
-    if len(missing_label):
-        raise UserError(f"--table {path}: row {missing_label[0] + 1} holds no {label}")
     frame = pd.DataFrame({name: part for name, part in columns.items() if name not in (label, "deleted")})
     return People(frame, columns[label], deleted)
+
+
+def _whole_labels(labels: np.ndarray, path: Path, name: str) -> np.ndarray:
+    """Labels [N] of which none is missing; NA and the like are a class's name where a table's cells say so."""
+    import pandas as pd
+
+    if not pd.isna(labels).any():
+        return labels
+    written = read_table(path, "--table", (name,))[name]
+    missing = np.flatnonzero(pd.isna(written) | (written == ""))
+    if len(missing) or written.dtype.kind not in "OUT":
+        row = missing[0] if len(missing) else np.flatnonzero(pd.isna(labels))[0]
+        raise UserError(f"--table {path}: row {row + 1} holds no {name}")
+    return written
 
 
 def _without_twins(columns: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:

@@ -9,12 +9,24 @@ from lib_unlearning.link import softmax
 
 _SUM = 1e-3  # by which a row may miss 1
 _MOST_CLASSES = 1000
+_DIGITS = 6  # to which answers are rounded at the most, where that makes rows miss 1 by more
+_LOOKED_AT = 1000  # rows that say how answers are rounded
 
 
 def improbable(answers: np.ndarray) -> np.ndarray:
-    """Numbers of the rows of answers [m, c] that are negative somewhere or do not sum to 1."""
-    wrong = (answers < -_SUM).any(axis=1) | (np.abs(answers.sum(axis=1) - 1) > _SUM)
+    """Numbers of the rows of answers [m, c] that are negative somewhere or do not sum to 1, as far as rounding lets
+    them."""
+    may_miss = max(_SUM, answers.shape[1] * _rounding(answers[:_LOOKED_AT])) + 1e-9
+    wrong = (answers < -_SUM).any(axis=1) | (np.abs(answers.sum(axis=1) - 1) > may_miss)
     return np.flatnonzero(wrong)
+
+
+def _rounding(answers: np.ndarray) -> float:
+    """By how much rounding moved each of the answers at the most: half of their last digit, 0 where they have many."""
+    for digits in range(1, _DIGITS + 1):
+        if np.allclose(answers, answers.round(digits), rtol=0.0, atol=1e-9):
+            return 0.5 * 10.0**-digits
+    return 0.0
 
 
 def as_posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np.ndarray:
@@ -42,7 +54,13 @@ def as_posteriors(values: np.ndarray, kind: str, where: str, classes: int) -> np
     if len(wrong):
         row = values[wrong[0]]
         why = f"it holds {row.min():.4g}" if row.min() < -_SUM else f"it sums to {row.sum():.4g}"
-        raise UserError(
-            f"{where}: row {wrong[0] + 1} is no probability ({why}); if these are logits, add --answers logits"
-        )
+        raise UserError(f"{where}: row {wrong[0] + 1} is no probability ({why}){_advice(values)}")
     return np.asarray(np.clip(values, 0, 1))
+
+
+def _advice(values: np.ndarray) -> str:
+    """What answers [m, c] that are no probabilities may be."""
+    if values.min() >= 0 and abs(float(np.median(values.sum(axis=1))) - 100) < 1:
+        return "; if these are per cent, divide them by 100"
+    within = values.min() >= 0 and values.max() <= 1
+    return "" if within else "; if these are logits, add --answers logits"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,14 +10,13 @@ import numpy as np
 
 from lib_unlearning.attack import ATTACK_MODELS, positive_probability
 from lib_unlearning.audit.evidence import Evidence, Options, Sides, judged, metrics, scored_cases
-from lib_unlearning.construct_feature import BASELINE, of_known_label, unlearned_alone
+from lib_unlearning.construct_feature import BASELINE, logit, of_known_label, unlearned_alone
 from lib_unlearning.posterior import PosteriorSet, alike_answers
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.statistics.intervals import CONFIDENCE, Estimate, equivalent, interval, upper_rate
 from lib_unlearning.statistics.metrics import (
     TPR_NAMES,
     Scored,
-    auc_change,
     change,
     range_of,
     record_groups,
@@ -33,6 +32,7 @@ _SAME = "can the unlearned model be told from a retrained one by its answers to 
 TPR_NAME = "TPR at 1 % FPR"
 _TPR = f", {TPR_NAME}"
 _BY_SIZE = "the size of the change alone"
+_BY_LABEL = "a threshold on the label's answer"
 _NO_CHANGE = 1e-300  # in the place of no change, whose logarithm nothing has
 _KINDS = {
     Verdict.LEAKS: "leaks",
@@ -84,12 +84,26 @@ def against_margin(
         if TPR_NAMES[0.01] in found:
             tpr, margin = found[TPR_NAMES[0.01]], options.tpr_margin
             questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
-    others = {name: results[name]["auc"] for name in _others(results, chosen)}
-    others[_BY_SIZE] = metrics(by_size_of_change(cases, options), options)["auc"]
-    best = _best_of(others, 0.5, "auc", options.margin)
-    if best is not None:
-        questions.append(Question(best.question, SHOWS, best.found, None, None, best.verdict, options.margin))
+    others = {name: results[name] for name in _others(results, chosen)}
+    others |= {name: metrics(scored, options) for name, scored in _simple(cases, options).items()}
+    for metric, nothing, margin in _measured_best(results[chosen], options):
+        best = _best_of({name: part[metric] for name, part in others.items() if metric in part}, nothing, margin)
+        if best is not None:
+            questions.append(Question(best.asked(metric), SHOWS, best.found, None, None, best.verdict, margin))
     return questions
+
+
+def _measured_best(resolved: Container[str], options: Options) -> Iterator[tuple[str, float, float]]:
+    """What the attacks that do not count are asked: the metric, what nothing gives, and the margin."""
+    yield "auc", 0.5, options.margin
+    if TPR_NAMES[0.01] in resolved:
+        yield TPR_NAMES[0.01], 0.01, options.tpr_margin
+
+
+def _simple(cases: Sides, options: Options) -> dict[str, Scored]:
+    """Scores of attacks that nobody would leave out: by the size of the change, and a threshold that learns nothing."""
+    target = cases["target"]
+    return {_BY_SIZE: by_size_of_change(cases, options), _BY_LABEL: scored_cases(lost_by_label(target), target)}
 
 
 def _others(attacks: Iterable[str], chosen: str) -> list[str]:
@@ -105,24 +119,24 @@ class _Best(NamedTuple):
     found: Estimate
     verdict: str
 
-    @property
-    def question(self) -> str:
-        """What it is called."""
-        return f"shows, by {self.name}, best of {self.of}"
+    def asked(self, metric: str) -> str:
+        """What its question is called."""
+        return f"shows{'' if metric == 'auc' else _TPR}, by {self.name}, best of {self.of}"
 
 
-def _best_of(others: Mapping[str, Estimate], nothing: float, metric: str, margin: float) -> _Best | None:
+def _best_of(others: Mapping[str, Estimate], nothing: float, margin: float, lowest: float = 0.0) -> _Best | None:
     """The attack, of those that do not count, that is surest to see more than nothing, where that is more than the
     margin ("leaks") or may be ("undecided", so that nobody is told that nothing shows).
 
-    Each is judged at a level divided by their number (Bonferroni), as none of them was named beforehand.
+    Each is judged at a level divided by their number (Bonferroni), as none of them was named beforehand. `lowest`: what
+    they can be at the least.
     """
     level = 1 - (1 - CONFIDENCE) / len(others)
     best: _Best | None = None
     for name, one in others.items():
         if one.error is None or one.degrees is None:
             continue
-        found = interval(one.value, one.error, one.degrees, *range_of(metric), level=level)
+        found = interval(one.value, one.error, one.degrees, lowest, 1.0, level=level)
         assert found.low is not None
         assert found.high is not None
         assert one.high is not None
@@ -155,7 +169,7 @@ def against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, optio
         questions.append(_auc_beside(name, asks, scored, asked, options))
         if 0.01 in resolvable_levels(strangers):
             questions.append(_tpr_beside(f"{name}{_TPR}", asks, scored, asked, options))
-    questions.append(_others_beside(evidence, cases, retrained, options))
+    questions += _others_beside(evidence, cases, retrained, 0.01 in resolvable_levels(strangers), options)
     questions.append(_told_from_retrained(cases, retrained, options))
     return [question for question in questions if question is not None]
 
@@ -191,8 +205,10 @@ def _beside(
     return Question(name, asks, measured, reference, difference, relative(difference, margin), margin)
 
 
-def _others_beside(evidence: Evidence, cases: Sides, retrained: Sides, options: Options) -> Question | None:
-    """What an attack that does not count sees more of the method than of retraining; see `_best_of`."""
+def _others_beside(
+    evidence: Evidence, cases: Sides, retrained: Sides, resolved: bool, options: Options
+) -> Iterator[Question]:
+    """What attacks that do not count see more of the method than of retraining; see `_best_of`."""
     assert evidence.other is not None
     target, scores = evidence.cases["target"], (evidence.found.scores, evidence.other.scores)
     pairs = {
@@ -200,13 +216,15 @@ def _others_beside(evidence: Evidence, cases: Sides, retrained: Sides, options: 
         for name in _others(scores[0], evidence.found.chosen)
         if name in scores[1]
     }
-    pairs[_BY_SIZE] = (by_size_of_change(cases, options), by_size_of_change(retrained, options))
-    more = {name: auc_change(*pair, overlap=options.overlap) for name, pair in pairs.items()}
-    best = _best_of(more, 0.0, "auc_gain", options.margin)
-    if best is None:
-        return None
-    measured, reference = (metrics(part, options)["auc"] for part in pairs[best.name])
-    return Question(best.question, SHOWS, measured, reference, best.found, best.verdict, options.margin)
+    simple = _simple(cases, options), _simple(retrained, options)
+    pairs |= {name: (simple[0][name], simple[1][name]) for name in simple[0]}
+    for metric, _, margin in _measured_best((TPR_NAMES[0.01],) if resolved else (), options):
+        changes = {name: change(*pair, metric, options.overlap) for name, pair in pairs.items()}
+        more = {name: found for name, found in changes.items() if found is not None}
+        best = _best_of(more, 0.0, margin, lowest=-1.0)
+        if best is not None:
+            measured, reference = (metrics(part, options)[metric] for part in pairs[best.name])
+            yield Question(best.asked(metric), SHOWS, measured, reference, best.found, best.verdict, margin)
 
 
 def _told_from_retrained(cases: Sides, retrained: Sides, options: Options) -> Question:
@@ -293,6 +311,15 @@ def by_size_of_change(cases: Sides, options: Options) -> Scored:
     """Scores by nothing but how large the change is, however small."""
     shadow, target = cases["shadow"], cases["target"]
     return scored_cases(judged(shadow, shadow.member, target, _sizes_of_change, options, "digits"), target)
+
+
+def lost_by_label(cases: PosteriorSet) -> np.ndarray:
+    """What the answer to the true label lost, [m]: of its logit, or how much a regression's error grew."""
+    if cases.original.shape[1] == 1:
+        errors = [np.abs(answers[:, 0] - cases.label) for answers in (cases.original, cases.unlearned)]
+        return np.asarray(errors[1] - errors[0])
+    before, after = (np.take_along_axis(part, cases.label[:, None], 1) for part in (cases.original, cases.unlearned))
+    return np.asarray((logit(before) - logit(after))[:, 0])
 
 
 def _sizes_of_change(cases: PosteriorSet) -> np.ndarray:

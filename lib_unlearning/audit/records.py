@@ -20,20 +20,21 @@ _FEW_CLASSES = 10  # different whole numbers that look like classes
 
 @dataclass(frozen=True)
 class Unit:
-    """In what a regression's numbers are counted: standard deviations of the labels, so that nothing depends on whether
-    they are euros or cents."""
+    """In what a regression's numbers are counted: standard deviations of the labels from their middle, so that nothing
+    depends on whether they are euros or cents, seconds from 1970 or from today."""
 
+    middle: float
     deviation: float
 
     @staticmethod
     def of(labels: np.ndarray) -> Unit:
         """From labels [N]."""
-        with np.errstate(over="ignore"):
-            deviation = float(labels.std())
-        return Unit(deviation if np.isfinite(deviation) and deviation > 0 else 1.0)
+        far = float(np.abs(labels).max(initial=0.0)) or 1.0  # whose square may be more than a float holds
+        middle, deviation = float((labels / far).mean()) * far, float((labels / far).std()) * far
+        return Unit(middle, deviation or 1.0)
 
     def __call__(self, numbers: np.ndarray) -> np.ndarray:
-        found: np.ndarray = numbers / self.deviation
+        found: np.ndarray = numbers / self.deviation - self.middle / self.deviation
         return found
 
 

@@ -528,8 +528,9 @@ def test_messages_name_parameters_and_no_flags(more: dict[str, Any], complaint: 
         DeletionAudit(DecisionTreeClassifier(), **SMALL).fit(*cancer(), ids=5)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in square")  # scikit-learn's, of 1e200
 @pytest.mark.parametrize("unlearn", ["retrain", "nothing"])
-def test_a_regression_has_any_unit(unlearn: str) -> None:
+def test_a_regression_has_any_unit_and_any_zero(unlearn: str) -> None:
     table, target = load_diabetes(return_X_y=True)
     sizes: dict[str, Any] = {
         "n_sets": 5,
@@ -539,11 +540,12 @@ def test_a_regression_has_any_unit(unlearn: str) -> None:
         "attack_model": "DT",
         "n_jobs": 1,
     }
-    found = [
-        DeletionAudit(LinearRegression(), unlearn=unlearn, **sizes).fit(table, target * unit) for unit in (1, 1e-9)
-    ]
-    assert found[0].verdict_ == found[1].verdict_
-    assert found[0].auc_ == pytest.approx(found[1].auc_, abs=0.02)
+    numbers = (target, 1e-9 * target, 1e200 * target, target + 1e9)
+    found = [DeletionAudit(LinearRegression(), unlearn=unlearn, **sizes).fit(table, part) for part in numbers]
+    assert len({audit.verdict_ for audit in found}) == 1
+    for audit in found[1:]:
+        assert audit.auc_ == pytest.approx(found[0].auc_, abs=0.02)
+        assert audit.examination_.silent == found[0].examination_.silent
 
 
 class Blind(ClassifierMixin, BaseEstimator):

@@ -72,6 +72,22 @@ def test_one_deletion_between_two_models_is_ranked(tmp_path: Path) -> None:
     assert "a StandardScaler has no predict_proba" in audit(tmp_path, *flags, "--trust", code=2)
 
 
+def test_classes_may_be_called_na(tmp_path: Path) -> None:
+    """As a cell it is a name there, and nothing where nothing stands."""
+    flags = two_models(tmp_path, 20)
+    for name in ("before", "after"):
+        model = joblib.load(tmp_path / f"{name}.joblib")
+        model[-1].classes_ = np.array(["NA", "good"])
+        joblib.dump(model, tmp_path / f"{name}.joblib")
+    table = pd.read_csv(tmp_path / "people.csv")
+    table["risk"] = table["risk"].replace("bad", "NA")
+    table.to_csv(tmp_path / "people.csv", index=False)
+    audited(tmp_path, *flags, "--trust", code=4)
+    table.loc[4, "risk"] = ""
+    table.to_csv(tmp_path / "people.csv", index=False)
+    assert "row 5 holds no risk" in audit(tmp_path, *flags, "--trust", code=2)
+
+
 def _two_regressions(folder: Path, gone: int) -> list[str]:
     """Linear regressions of 300 people with and without some of them, and a table of these and of strangers."""
     rng = np.random.default_rng(gone)

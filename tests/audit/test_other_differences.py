@@ -187,8 +187,10 @@ def test_columns_of_csv_files(tmp_path: Path) -> None:
     for mark in (";", "\t", "|"):
         path.write_text(text.replace(",", mark), encoding="utf-8")
         assert f"separated by {mark!r}" in audit(tmp_path, *flags, code=2)
-    path.write_text("\n".join([lines[0], *(f"7,{line}" for line in lines[1:])]), encoding="utf-8")
-    assert "more cells than its header" in audit(tmp_path, *flags, code=2)
+    for first in ("7", "{}"):  # a column of its own, or one that counts rows, which pandas takes for their names
+        longer = [f"{first.format(number)},{line}" for number, line in enumerate(lines[1:])]
+        path.write_text("\n".join([lines[0], *longer]), encoding="utf-8")
+        assert "more cells than its header" in audit(tmp_path, *flags, code=2)
 
 
 def test_a_pack_takes_nobodys_place(tmp_path: Path) -> None:
@@ -200,3 +202,41 @@ def test_a_pack_takes_nobodys_place(tmp_path: Path) -> None:
         audited(tmp_path, *flags, "--pack", str(tmp_path / "audit.zip"), code=3)
     assert "no file of flags" in audit(tmp_path, *flags, "--save_config", str(tmp_path / "cases.csv"), code=2)
     assert (tmp_path / "cases.csv").read_bytes() == text
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_answers_may_be_rounded(tmp_path: Path, digits: int) -> None:
+    flags = write_side(tmp_path, 0.5)
+    for path in flags[1:4:2]:
+        pd.read_csv(path).round(digits).to_csv(path, index=False)
+    audited(tmp_path, *flags, code=3)
+    broken = pd.read_csv(flags[1])
+    broken.iloc[5, 0] += 2 * 10.0**-digits + 0.001
+    broken.round(digits).to_csv(flags[1], index=False)
+    assert "row 6 is no probability" in audit(tmp_path, *flags, code=2)
+    (100 * pd.read_csv(flags[3])).to_csv(flags[1], index=False)
+    assert "divide them by 100" in audit(tmp_path, *flags, code=2)
+
+
+def test_the_top_of_a_coarse_attack_is_not_all_that_is_looked_at() -> None:
+    """A tree's few leaves tie where a plain threshold on the label's answer does not."""
+    cases = [drawn(seed, classes=4) for seed in (3, 4)]
+    for part in cases:
+        gone = np.flatnonzero(part.member == 1)
+        logits = np.log(part.unlearned)
+        logits[gone, part.label[gone]] -= 1.5
+        part.unlearned[:] = softmax(logits)
+    found = examined(cases[0], cases[1])
+    named = {part.name: part.verdict for part in found.questions}
+    best = [name for name in named if name.startswith("shows, TPR at 1 % FPR, by")]
+    assert len(best) == 1
+    assert named[best[0]] == "leaks"
+
+
+def test_flags_that_verifying_does_not_look_at_are_refused(tmp_path: Path) -> None:
+    pack = tmp_path / "audit.zip"
+    audited(tmp_path, *write_side(tmp_path, 0.5), "--pack", str(pack), code=3)
+    for flag in ("--margin=0.9", "--attack_model=LR", "--seed=5", f"--pack={tmp_path / 'other.zip'}"):
+        assert "has no effect on an audit by --verify" in audit(tmp_path, "--verify", str(pack), flag, code=2)
+    told = audit(tmp_path, *write_side(tmp_path, 0.5), "--label_column", "label", code=2)
+    assert told.startswith("main.py: error: --label_column has no effect")
