@@ -12,6 +12,7 @@ _STRATA = (2, 20)  # that a regression's labels are divided into, the fewest and
 _EACH = 20  # cases of each of these, about
 _UNLIKE = 0.05  # chance of classes that differ so much, below which they are not taken to be alike
 _DRAWN = 999  # permutations
+_FAR = 0.01  # share of either kind that must be of another class for an AUC to show it
 _NEARLY = 0.9
 
 
@@ -30,9 +31,12 @@ def counts_of(classes: np.ndarray, member: np.ndarray) -> np.ndarray:
 
 
 def differ(counts: np.ndarray, rng: np.random.Generator) -> bool:
-    """Whether both kinds' classes [2, c] differ more than those of people drawn alike would (chi-squared by
-    permutation, as classes may be many and small)."""
+    """Whether both kinds' classes [2, c] differ by what matters, and more than those of people drawn alike would
+    (chi-squared by permutation, as classes may be many and small)."""
     counts = counts[:, counts.sum(axis=0) > 0]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    if np.abs(shares[1] - shares[0]).sum() / 2 < _FAR:
+        return False
     each = counts.sum(axis=0)
     expected = each * counts[1].sum() / counts.sum()
 

@@ -241,7 +241,7 @@ def _of_other_classes(classes: np.ndarray, cases: PosteriorSet, counts: np.ndarr
     of = f"{label[0]}" if cases.original.shape[1] > 1 else f"from {label.min():.3g} to {label.max():.3g}"
     return (
         f"{shares[1, most]:.0%} of the deleted records and {shares[0, most]:.0%} of the strangers have the label {of}: "
-        f"labels alone would tell them apart. {lost[1]:,} deleted records and {lost[0]:,} strangers were left out, so "
+        f"labels alone would read as a leak. {lost[1]:,} deleted records and {lost[0]:,} strangers were left out, so "
         "that both are of the same classes."
     )
 

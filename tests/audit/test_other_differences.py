@@ -106,7 +106,7 @@ def test_classes_that_only_one_kind_has_are_told(tmp_path: Path) -> None:
     cases["label"] = np.where(cases["deleted"] == 1, cases["label"] % 2, 2)
     cases.to_csv(tmp_path / "cases.csv", index=False)
     told = audit(tmp_path, *flags, code=2)
-    assert "labels alone would tell them apart" in told
+    assert "labels alone would read as a leak" in told
     assert "strangers of the deleted records' classes" in told
 
 
