@@ -13,7 +13,7 @@ _EACH = 20  # cases of each of these, about
 _UNLIKE = 0.05  # chance of classes that differ so much, below which they are not taken to be alike
 _DRAWN = 999  # permutations
 _FAR = 0.01  # share of either kind that must be of another class for an AUC to show it
-_NEARLY = 0.9
+_NEARLY = 0.9  # of the most that can be told is enough, where more deleted records are kept for it
 
 
 def strata(labels: np.ndarray, regression: bool) -> np.ndarray:

@@ -26,9 +26,10 @@ from lib_unlearning.audit.dossier import Dossier
 from lib_unlearning.audit.evidence import Options
 from lib_unlearning.audit.examine import conclude
 from lib_unlearning.audit.foreign_models import LABELS, ModelFile, asked, load_model
+from lib_unlearning.audit.order import check_order
 from lib_unlearning.audit.probabilities import as_posteriors
 from lib_unlearning.audit.records import Unit
-from lib_unlearning.audit.side import INVENTED, Side, check_order, check_sizes, invented_sets
+from lib_unlearning.audit.side import INVENTED, Side, check_sizes, invented_sets
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import LOGGER, UserError
 from lib_unlearning.link import Identity, Softmax

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,6 @@ from lib_unlearning.audit.answer_table import (
     NAMES,
     REQUIRED,
     answers_in,
-    as_texts,
     listed,
     numbered,
     read_table,
@@ -23,11 +19,12 @@ from lib_unlearning.audit.answer_table import (
     whole_numbers,
 )
 from lib_unlearning.audit.class_mix import counts_of, differ, kept_alike, strata
+from lib_unlearning.audit.order import check_order
+from lib_unlearning.audit.same_people import check_apart
 from lib_unlearning.cache.files import digest_file
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import spawn
-from lib_unlearning.statistics.intervals import student_quantile
 from lib_unlearning.statistics.metrics import repeated_share
 
 _MOST_SETS = 50
@@ -40,9 +37,6 @@ INSTEAD = {
     _BY_RECORD: "--{flag}cases asks about the same records in several sets: cases were divided by record, so that "
     "nothing is judged on a record that it learned from; how much models differ is not in the intervals.",
 }
-_SURELY = 1e-6  # chance below which labels that agree are those of the same records, and
-_MOSTLY = 0.8  # share that must agree: labels may depend on a row's place as well
-_SWAPPED = 0.9995  # confidence with which answers to deleted records must have become better
 
 
 @dataclass(frozen=True)
@@ -304,106 +298,7 @@ def check_sides(target: Side, shadow: Side) -> None:
     pairs = ((target.cases.original, shadow.cases.original), (target.cases.unlearned, shadow.cases.unlearned))
     if all(np.array_equal(*pair) for pair in pairs):
         raise UserError("--shadow_before and --before hold the same answers: nothing is judged on what it learned from")
-    _check_apart(target, shadow)
+    if target.named and shadow.named:
+        check_apart((target.names, shadow.names), (target.cases.label, shadow.cases.label))
     if (target.retrained is None) != (shadow.retrained is None):
         raise UserError("--retrained and --shadow_retrained: both sides are compared with retraining, or neither")
-
-
-def _check_apart(target: Side, shadow: Side) -> None:
-    """Refuse a shadow side that names the target's records; where names only count rows, they must have labels that
-    agree more often than those of different people would."""
-    if not (target.named and shadow.named):
-        return
-    names = [_bare(part.names) for part in (target, shadow)]
-    labels = [
-        dict(zip(found, part.cases.label.tolist(), strict=True))
-        for found, part in zip(names, (target, shadow), strict=True)
-    ]
-    shared = labels[0].keys() & labels[1].keys()
-    shares = [np.bincount([part[name] for name in shared], minlength=1) / max(len(shared), 1) for part in labels]
-    agree = sum(labels[0][name] == labels[1][name] for name in shared)
-    by_chance = sum(float(one * other) for one, other in zip(*shares, strict=False))
-    alike = agree > _MOSTLY * len(shared) and _at_least(agree, len(shared), by_chance) < _SURELY
-    if shared and (alike or not all(map(_count_rows, names))):
-        raise UserError(
-            f"--shadow_cases and --cases name {len(shared)} of the same records: nothing is judged on records that it "
-            "learned from; name others, or, if these are others, by other names"
-        )
-
-
-def _bare(names: np.ndarray) -> list[str]:
-    """Names as two files may both write them: letters and digits in one form, numbers without what fills them up."""
-    return [_bare_text(text) for text in as_texts(names, "record").tolist()]
-
-
-def _bare_text(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    plain = "".join(letter for letter in plain if letter.isalnum() or letter in "+-.")
-    try:
-        return f"{Decimal(plain).normalize():f}"
-    except ArithmeticError:
-        return re.sub(r"\d+", lambda digits: digits[0].lstrip("0") or "0", plain)
-
-
-def _count_rows(names: list[str]) -> bool:
-    """Whether names do no more than count: 0 or 1 to their number."""
-    if not all(name.isascii() and name.isdigit() for name in names):
-        return False
-    numbers = sorted(set(map(int, names)))
-    return numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
-
-
-def _at_least(events: int, trials: int, rate: float) -> float:
-    """Chance of so many events or more among independent trials."""
-    from scipy.special import bdtrc
-
-    return 1.0 if events == 0 else float(bdtrc(events - 1, trials, min(rate, 1.0)))
-
-
-def check_order(cases: PosteriorSet, before: str, after: str) -> None:
-    """Refuse versions that were named the wrong way round: forgetting does not make answers to the forgotten better.
-
-    Records are compared with strangers of the same set and class only, as models and classes drift.
-    """
-    change = _fit(cases.unlearned, cases.label) - _fit(cases.original, cases.label)
-    classes = strata(cases.label, cases.original.shape[1] == 1)
-    gone = cases.member == 1
-    better = np.median(change[gone]) > 0
-    ranks = _ranks_within(change, cases.set * (classes.max() + 1) + classes)  # no outlier rules them
-    parts = [_a_record_once(ranks[rows], cases.record[rows]) for rows in (gone, ~gone)]
-    fewest = min(map(len, parts))
-    error = np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) + 1e-12 if fewest > 1 else np.inf
-    if better and parts[0].mean() - parts[1].mean() > student_quantile(fewest - 1, _SWAPPED) * error:
-        raise UserError(
-            f"{before} and {after}: the answers after the deletion fit the deleted records better than those before "
-            "it; are the two swapped? If they are not, add --in_order true"
-        )
-
-
-def _ranks_within(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Ranks [m] of values within their groups, between -1 and 1; equal values share one."""
-    order = np.lexsort([values, groups])
-    _, size = np.unique(groups[order], return_counts=True)
-    first = np.repeat(np.cumsum(size) - size, size)
-    value, group = values[order], groups[order]
-    new = np.concatenate([[True], (np.diff(value) != 0) | (np.diff(group) != 0)])
-    ties = np.cumsum(new) - 1
-    middle = np.bincount(ties, np.arange(len(order)) - first) / np.bincount(ties)
-    found = np.empty(len(order))
-    found[order] = (2 * middle[ties] + 1) / np.repeat(size, size) - 1
-    return found
-
-
-def _a_record_once(values: np.ndarray, records: np.ndarray) -> np.ndarray:
-    """Mean of the values [m] of each record."""
-    which = np.unique(records, return_inverse=True)[1].ravel()
-    found: np.ndarray = np.bincount(which, values) / np.bincount(which)
-    return found
-
-
-def _fit(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How well answers [m, c] fit [m]: the label's posterior, or how near a prediction is."""
-    if answers.shape[1] == 1:
-        return np.asarray(-np.abs(answers[:, 0] - labels))
-    found: np.ndarray = np.take_along_axis(answers, labels[:, None], 1)[:, 0]
-    return found

@@ -15,7 +15,8 @@ from lib_unlearning.audit.answers_file import evidence_of
 from lib_unlearning.audit.class_mix import counts_of, differ, kept_alike
 from lib_unlearning.audit.evidence import Options
 from lib_unlearning.audit.examine import Examination, conclude
-from lib_unlearning.audit.side import Side, check_order
+from lib_unlearning.audit.order import check_order
+from lib_unlearning.audit.side import Side
 from lib_unlearning.errors import UserError
 from lib_unlearning.link import softmax
 from lib_unlearning.posterior import PosteriorSet
