@@ -426,7 +426,8 @@ class Audit:
         told = (
             f"To settle one question with a margin of {margin:.2g} around AUC 0.5 at a power of about 80 %, if nothing "
             f"shows ({self.settings.origins['target'].original_model}, {self.settings.unlearning_method}, "
-            f"{plural(self.settings.num_process, 'process', 'es')}):"
+            f"{plural(self.settings.num_process, 'process', 'es')}); all questions at once, and TPR at 1 % FPR, need "
+            "more:"
         )
         say(f"{told}\n")
         print(

@@ -271,7 +271,24 @@ def _die_with(parent: int) -> None:
 
 def _work(item: Any) -> Any:
     assert _TASK is not None
-    return _TASK(item)
+    try:
+        return _TASK(item)
+    except Exception as error:
+        if _travels(error):
+            raise
+        # Else the pool breaks on it, as if the worker had been killed.
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def _travels(error: Exception) -> bool:
+    """Whether an error can be sent to another process: its class may be made of more than its message."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
 
 
 class Stopwatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from lib_unlearning.errors import UserError
 from lib_unlearning.evaluation_cases import evaluation_cases, whole_request
 from lib_unlearning.own_models import Workshop
 from lib_unlearning.parallel import parallel_map
-from lib_unlearning.posterior import PosteriorSet, concatenate, evenly_spaced, obtain_posteriors, query
+from lib_unlearning.posterior import PosteriorSet, alike_answers, concatenate, evenly_spaced, obtain_posteriors, query
 from lib_unlearning.record_split import SIDES, SideSettings, SideSplit, draw_split, most_records
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.training.tasks import Trainer
@@ -90,6 +90,15 @@ class Bench:
             self.trainer.warm_up()
         found = list(parallel_map(self._ask, which, self.processes, "models", self.quiet))
         return {side: [part for (of, _), part in zip(which, found, strict=True) if of == side] for side in SIDES}
+
+    def differs_from_itself(self, answers: Mapping[str, Sequence[SetAnswers]]) -> float:
+        """By how much answers differ of the first model and of one that is trained again from its seed; 0.0 where that
+        is rounding."""
+        records, cases = self.split["shadow"].sample_sets[0].records, answers["shadow"][0].cases
+        seed = integer_seed(self.seed, "shadow", 0, "model")
+        again, _ = train_and_unlearn(self.method, self.trainer, records, [], seed)
+        (found,) = query([again], [cases.record], self.records)
+        return 0.0 if alike_answers(cases.original, found) else float(np.abs(cases.original - found).max())
 
     def _deletions(self, side: str, index: int) -> list[Deletion]:
         nobody = np.array([], dtype=np.int64)

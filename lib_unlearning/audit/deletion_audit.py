@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,9 +60,10 @@ class Plan:
         if self.sets >= MOST_SETS:
             return f"No number of sample sets up to {MOST_SETS:,} a side settles a margin of {self.margin:g}."
         return (
-            f"{self.sets} sample sets a side of {plural(self.requests, 'deletion')} settle a margin of "
-            f"{self.margin:g}: {self.models:,} models, {self.own_models:,} of them the adversary's own, about "
-            f"{duration(self.seconds)}"
+            f"{self.sets} sample sets a side of {plural(self.requests, 'deletion')} settle one question's margin of "
+            f"AUC {self.margin:g} (power 80 %, if nothing shows): {self.models:,} models, {self.own_models:,} of them "
+            f"the adversary's own, about {duration(self.seconds)}. All questions at once, and TPR at 1 % FPR where it "
+            "is judged, need more."
         )
 
 
@@ -153,25 +155,27 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         views = bench.views(answers, budget)
         relative = self._compared()
         retrained = bench.retrained_views(answers, budget) if relative else None
-        self.overlap_ = mean_overlap(bench.split["target"].sample_sets)
+        overlap = mean_overlap(bench.split["target"].sample_sets)
         options = Options(
-            self.margin, self.attack_model, self.attacks == "all", self.random_state, self.overlap_, self.tpr_margin
+            self.margin, self.attack_model, self.attacks == "all", self.random_state, overlap, self.tpr_margin
         )
-        evidence, self.examination_ = examine(views, retrained, options)
-        self.accuracy_ = np.mean([part.accuracy for part in answers["target"]], axis=0)
-        self.cases_ = views["target"].cases
-        self.ids_ = bench.records.ids
-        self.seconds_ = time.perf_counter() - start
-        self.dossier_ = Dossier(
+        evidence, examination = examine(views, retrained, options)
+        accuracy = np.mean([part.accuracy for part in answers["target"]], axis=0)
+        cases = views["target"].cases
+        seconds = time.perf_counter() - start
+        dossier = Dossier(
             title=f"{self.name}: {type(self.model).__name__}, forgets by {_named(self.unlearn)}",
-            settings={**self._plain_params(), "set_size": bench.sizes.set_size, "overlap": self.overlap_},
+            settings={**self._plain_params(), "set_size": bench.sizes.set_size, "overlap": overlap},
             digests={"records": bench.records.digest},
             evidence=evidence,
             options=options,
-            examination=self.examination_,
-            ids=self.ids_[self.cases_.record],
-            notes=self._notes(bench),
+            examination=examination,
+            ids=bench.records.ids[cases.record],
+            notes=self._notes(bench, overlap, accuracy, seconds, bench.differs_from_itself(answers)),
         )
+        # All at once: whoever interrupts an audit finds the results of the last one, or none.
+        self.overlap_, self.accuracy_, self.seconds_, self.ids_ = overlap, accuracy, seconds, bench.records.ids
+        self.cases_, self.examination_, self.dossier_ = cases, examination, dossier
         return self
 
     def _plain_params(self) -> dict[str, Any]:
@@ -179,27 +183,33 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
         found = {name: value for name, value in self.get_params(deep=False).items() if name != "n_jobs"}
         return {**found, "model": described(self.model), "unlearn": _named(self.unlearn)}
 
-    def _notes(self, bench: Bench) -> list[str]:
-        original, unlearned = self.accuracy_
+    def _notes(self, bench: Bench, overlap: float, accuracy: np.ndarray, seconds: float, differs: float) -> list[str]:
+        original, unlearned = accuracy
         kind = "variance explained" if bench.records.classes is None else "accuracy"
-        shared = []
-        if self.overlap_ > OVERLAP:
-            worth = effective_sets(self.n_sets, self.overlap_)
-            shared = [
-                f"Two sets share {self.overlap_:.0%} of their records: they are worth {worth:.1f} separate ones, so "
+        notes = []
+        if overlap > OVERLAP:
+            worth = effective_sets(self.n_sets, overlap)
+            notes.append(
+                f"Two sets share {overlap:.0%} of their records: they are worth {worth:.1f} separate ones, so "
                 f"intervals are {'wider' if worth >= 2 else 'not given'}. Lower set_size, or bring more records."
-            ]
+            )
+        if differs:
+            notes.append(
+                f"The model is another one when it is trained again from the same seed (answers differ by up to "
+                f"{differs:.2g}), so that retraining moves more than the deleted record does, and a second audit may "
+                "find other figures."
+            )
         return [
-            *shared,
+            *notes,
             f"{len(bench.records):,} records; {plural(self.n_sets, 'model')} a side on {bench.sizes.set_size:,} "
             f"records each, {plural(self.n_requests, 'deletion')} of {plural(self.request_size, 'record')} from "
-            f"each model, {self.seconds_:.0f} s.",
+            f"each model, {seconds:.0f} s.",
             f"{kind} on training / held-out records: original {original[0]:.3f} / {original[1]:.3f}, "
             f"unlearned {unlearned[0]:.3f} / {unlearned[1]:.3f}.",
         ]
 
     def _compared(self) -> bool:
-        if self.compare_with not in (None, "retrain"):
+        if self.compare_with is not None and not _is_one_of(self.compare_with, ("retrain",)):
             raise UserError(f'compare_with={self.compare_with!r}: None or "retrain"')
         return self.compare_with == "retrain" or self.unlearn != "retrain"
 
@@ -236,13 +246,15 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         """Raise `UserError` for a parameter that is none of its values."""
+        if not isinstance(self.unlearn, str) and not callable(self.unlearn):
+            raise UserError(f"unlearn={type(self.unlearn).__name__}: retrain, own, nothing, or a function")
         known = {
             "attacks": ("all", "paper"),
             "retrain_randomness": ("matched", "fresh"),
             "attack_model": tuple(ATTACK_MODELS),
         }
         for name, values in known.items():
-            if getattr(self, name) not in values:
+            if not _is_one_of(getattr(self, name), values):
                 raise UserError(f"{name}={getattr(self, name)!r}: one of {', '.join(values)}")
         least = {"n_sets": 2, "n_requests": 1, "request_size": 1, "own_models": 0, "random_state": 0}
         if self.set_size != "auto":
@@ -360,6 +372,10 @@ def _named(unlearn: str | Unlearn) -> str:
 def _is_classifier(model: Any) -> bool:
     """What a model says of itself, where it says something."""
     return isinstance(model, BaseEstimator) and bool(is_classifier(model))
+
+
+def _is_one_of(value: Any, known: Sequence[str]) -> bool:
+    return isinstance(value, str) and value in known
 
 
 def _is_number(value: object) -> bool:

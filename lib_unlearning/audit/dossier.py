@@ -6,7 +6,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -48,6 +48,7 @@ _OTHERWISE = {
 _NO_INTERVALS = (
     "So few separate sample sets allow no interval; what would is more records, or sets that share fewer of them."
 )
+_STAYS = "What is less than retraining, or differs from it, stays so whatever their number: this is not equivalent."
 # By whether sets share so many records that more of them are worth little more.
 _NARROWER = {
     False: "More sample sets, or more deletions, narrow the intervals.",
@@ -164,9 +165,15 @@ class Dossier:
         if not any(TPR_NAME in question.name for question in found.questions):
             remarks.append("No TPR at 1 % FPR was judged: so few different strangers do not resolve it.")
         if found.verdict == "undecided" and "undecided" in kinds:
-            shows = found.questions[0].measured
-            remarks.append(_NO_INTERVALS if shows.low is None else _NARROWER[self.options.overlap > OVERLAP])
+            remarks += self._what_would_settle_it(kinds)
         return remarks
+
+    def _what_would_settle_it(self, kinds: Set[str]) -> list[str]:
+        if self.examination.questions[0].measured.low is None:
+            return [_NO_INTERVALS]
+        if self.examination.silent:
+            return []
+        return [_NARROWER[self.options.overlap > OVERLAP], *([_STAYS] if kinds & {"less", "differs"} else [])]
 
     def verdict(self) -> dict[str, Any]:
         """What `verdict.json` holds."""

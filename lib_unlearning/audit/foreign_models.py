@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,20 @@ def _estimator(model: Any, where: str, kind: str) -> ModelFile:
         lacking = "predict_proba" if regression else way
         raise UserError(f"{where}: a {type(model).__name__} has no {lacking}{hint}")
     ask = getattr(model, way)
-    named = hasattr(model, "feature_names_in_")
+    names = getattr(model, "feature_names_in_", None)
     return ModelFile(
-        lambda frame: ask(frame if named else frame.to_numpy()),
+        lambda frame: ask(frame.to_numpy() if names is None else _as_named(frame, names)),
         None if classes is None else np.asarray(classes),
         regression,
     )
+
+
+def _as_named(frame: Any, names: Sequence[str]) -> Any:
+    """The columns that a model was trained on, in their order, where the table has all of them."""
+    lacking = [name for name in names if name not in frame]
+    if lacking:
+        raise UserError(f"the table has no column {lacking[0]}, which the model was trained on")
+    return frame[list(names)]
 
 
 def _module(model: Any, where: str) -> ModelFile:
@@ -157,6 +165,8 @@ def asked(model: ModelFile, frame: Any, where: str, kind: str) -> np.ndarray:
     try:
         found = np.asarray(model.predict(frame))
         found = found if kind == LABELS else found.astype(np.float64)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     except Exception as error:  # it is anybody's
         raise UserError(f"{where} cannot answer the table ({type(error).__name__}: {error_text(error)})") from error
     if found.ndim not in (1, 2) or len(found) != len(frame) or (kind == LABELS and found.size != len(frame)):

@@ -41,6 +41,7 @@ from lib_unlearning.wording import plural
 
 _FEWEST = 10  # deleted records that an attack is judged by
 _FEWEST_STRANGERS = 4
+_SAME_FILES = "Both files are the same, byte by byte."
 _OWN = 0.5  # share of the strangers that the adversary keeps as records of his own
 
 
@@ -140,11 +141,25 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         notes=[
             f"{len(view.cases):,} cases, {deleted:,} deleted records; {own:,} strangers are the adversary's own. One "
             "pair of models was asked: cases were divided at random, as if they were independent.",
+            _right(table, answers),
+            *([_SAME_FILES] if digest_file(inputs.model_before) == digest_file(inputs.model_after) else []),
             *([whole.left_out] if whole.left_out else []),
             *notes,
             *directly,
         ],
     )
+
+
+def _right(table: Table, answers: list[np.ndarray]) -> str:
+    """How well both models know strangers: a table with its columns in another order, or other labels, is seen here."""
+    rows = table.deleted == 0
+    labels = table.labels[rows]
+    if table.classes is None:
+        spread = ((labels - labels.mean()) ** 2).sum() or 1.0
+        told = [f"{1 - ((labels - found[rows, 0]) ** 2).sum() / spread:.3f}" for found in answers]
+        return f"Of the strangers' variance, the models explain {' before and '.join(told)} after."
+    told = [f"{(found[rows].argmax(axis=1) == labels).mean():.1%}" for found in answers]
+    return f"The models are right on {' of the strangers before and '.join(told)} after."
 
 
 # ---------------------------------------------------------------- answers

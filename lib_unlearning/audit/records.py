@@ -136,10 +136,21 @@ class Records:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of features and labels."""
-        numbers = self.numeric
-        parts = [self.features.data, self.features.indices] if numbers is None else [numbers]
-        return digest_arrays(*map(np.asarray, parts), self.labels)
+        """Hex SHA-256 of features, as they are, and labels."""
+        features = self.features
+        if hasattr(features, "iloc"):
+            parts = [_texts(features.columns), *(_texts(features.iloc[:, i]) for i in range(features.shape[1]))]
+        elif hasattr(features, "indptr"):
+            parts = [features.data, features.indices, features.indptr, np.array(features.shape)]
+        else:
+            parts = [_texts(np.asarray(features).ravel()), np.array(features.shape)]
+        return digest_arrays(*parts, _texts(self.target))
+
+
+def _texts(column: Any) -> np.ndarray:
+    """Values [N] as they can be hashed: numbers as they are, all else as it is written."""
+    values = np.asarray(column)
+    return values if values.dtype.kind in "biuf" else np.array([str(value) for value in values.tolist()])
 
 
 def _ids_of(features: Any) -> Any:

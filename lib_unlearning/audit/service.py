@@ -204,6 +204,9 @@ def _notes(client: Client, trainer: ServiceTrainer, bench: Bench) -> Iterator[st
     away = model.steadiness(trainer.records.rows(sample[: client.about.batch]))
     about, size = client.about, bench.sizes.set_size
     yield f"{plural(about.sets, 'model')} a side on {size:,} records, {plural(about.requests, 'deletion')} each."
+    yield client.told
+    if client.made == 0:
+        yield "Nothing was asked now: what the service does today is not shown. --exp clean drops its answers."
     if away > _STEADY:
         yield f"The service does not answer the same question alike: two answers differ by up to {away:.2g}."
 

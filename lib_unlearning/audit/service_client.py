@@ -9,6 +9,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -43,8 +44,18 @@ class Client:
         if self._opened is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._opened = sqlite3.connect(self._path)
-            self._opened.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
+            self._opened.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT, asked TEXT)")
+            if "asked" not in {row[1] for row in self._opened.execute("PRAGMA table_info(answers)")}:
+                self._opened.execute("ALTER TABLE answers ADD COLUMN asked TEXT")  # of an earlier version
         return self._opened
+
+    @property
+    def told(self) -> str:
+        """How many calls were made now, and from when the answers are."""
+        first, last = self._kept.execute("SELECT MIN(asked), MAX(asked) FROM answers").fetchone()
+        kept = f"; {self._before:,} answers are of earlier runs, which were not asked for again" if self._before else ""
+        when = f"from {first} to {last}" if first else "at times that an earlier version did not keep"
+        return f"Calls made now: {self.made:,}{kept}. The service answered {when}."
 
     def _count(self) -> int:
         """Calls that earlier runs made: an answer each."""
@@ -69,7 +80,8 @@ class Client:
         found = check(result)
         if not row:  # the result alone: whatever else the service says is not ours to keep
             with self._kept:
-                self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(result)))
+                row = (key, json.dumps(result), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+                self._kept.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
         return found
 
     def _fetched(self, method: str, url: str, body: Any) -> Any:

@@ -17,6 +17,7 @@ from lib_unlearning.training.tasks import Trainer, TrainingTask
 from lib_unlearning.unlearning.base import Deletion, Ensemble, UnlearningMethod, Work
 from lib_unlearning.unlearning.sharded import Retraining
 
+_WITH_SEED = 3  # arguments of an own unlearn(X, y, seed)
 # (model, (X, y) to keep, (X, y) to forget, seed) -> model that has forgotten
 Unlearn = Callable[[Any, tuple[Any, np.ndarray], tuple[Any, np.ndarray], int], Any]
 
@@ -35,9 +36,9 @@ class Answering:
         """Answers [m, c]; raises `UserError` when they are no probabilities."""
         asked = features.shape[0] if hasattr(features, "shape") else len(features)
         if self._unit is not None:
-            return self._unit(_finite(_for_each(self.model.predict(features), asked, "predict").reshape(-1, 1)))
+            return self._unit(_finite(self._ask("predict", features, asked).reshape(-1, 1)))
         assert self._classes is not None
-        given = _for_each(self.model.predict_proba(features), asked, "predict_proba")
+        given = self._ask("predict_proba", features, asked)
         if given.ndim == 1:
             given = np.column_stack([1 - given, given])
         known = getattr(self.model, "classes_", None)
@@ -54,6 +55,20 @@ class Answering:
         if len(improbable(answers)):
             raise UserError("predict_proba gives no probabilities: rows must be non-negative and sum to 1")
         return np.clip(answers, 0, 1)
+
+    def _ask(self, method: str, features: Any, asked: int) -> np.ndarray:
+        """Answers of a user's model, which raises what it likes."""
+        try:
+            found = getattr(self.model, method)(features)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            raise UserError(f"{method} of {type(self.model).__name__} fails ({_error_told(error)})") from error
+        return _for_each(found, asked, method)
+
+
+def _error_told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error_text(error)}"
 
 
 def _places(known: Any, classes: np.ndarray) -> np.ndarray:
@@ -186,15 +201,24 @@ class OwnUnlearning(UnlearningMethod):
 
     def _forget(self, model: Any, kept: np.ndarray, gone: np.ndarray, seed: int) -> Any:
         keep, forget = ((self._records.rows(part), self._records.target[part]) for part in (kept, gone))
-        if self._unlearn is not None:
-            found = self._unlearn(model, keep, forget, seed)
-        elif _needed(model.unlearn) > 2:
-            found = model.unlearn(model, keep, forget, seed) or model
-        else:
-            found = model.unlearn(*forget) or model
-        if not (hasattr(found, "predict_proba") or hasattr(found, "predict")):
-            raise UserError(f"unlearn gives {type(found).__name__}, not a model with predict_proba or predict")
+        try:
+            found = self._called(model, keep, forget, seed)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # a user's function raises what it likes
+            raise UserError(f"unlearn fails ({_error_told(error)})") from error
+        needed = "predict" if self._records.classes is None else "predict_proba"
+        if not hasattr(found, needed):
+            raise UserError(f"unlearn gives {type(found).__name__}, not a model with {needed}")
         return found
+
+    def _called(self, model: Any, keep: tuple[Any, np.ndarray], forget: tuple[Any, np.ndarray], seed: int) -> Any:
+        if self._unlearn is not None:
+            return self._unlearn(model, keep, forget, seed)
+        needed = _needed(model.unlearn)
+        if needed == _WITH_SEED:
+            return model.unlearn(*forget, seed) or model
+        return (model.unlearn(*forget) if needed < _WITH_SEED else model.unlearn(model, keep, forget, seed)) or model
 
 
 def _needed(method: Any) -> int:

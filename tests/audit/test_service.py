@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,12 @@ def test_a_service_that_fails_now_and_then_is_audited_and_asked_nothing_twice(
     for left in (tmp_path / "out").rglob("*"):
         assert left.is_dir() or b"s3cret-token" not in left.read_bytes()
     made = bad.calls
+    assert "Nothing was asked now" not in found["told"]
+    (kept,) = (tmp_path / "out").rglob("*.sqlite")
+    with contextlib.closing(sqlite3.connect(kept)) as answers, answers:  # as an earlier version left them
+        answers.execute("ALTER TABLE answers DROP COLUMN asked")
     again = audited(tmp_path, *service_flags(path), code=4)
+    assert "Nothing was asked now: what the service does today is not shown" in again["told"]
     assert again["digest"] == found["digest"]
     assert bad.calls == made
     path.write_text("# whoever reads this\nbudget: 5000\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
