@@ -1,4 +1,7 @@
-"""Write the three files that `--exp audit` reads, from any two models: `python docs/examples/audit_files.py FOLDER`."""
+"""Write the three files that `--exp audit` reads, from any two models, and audit them.
+
+python docs/examples/audit_files.py [FOLDER [more flags of --exp audit]]
+"""
 
 import subprocess
 import sys
@@ -30,4 +33,5 @@ flags = []
 for name, tables in parts.items():
     pd.concat(tables).to_csv(folder / f"{name}.csv", index=False)
     flags += [f"--{name}", str(folder / f"{name}.csv")]
-sys.exit(subprocess.call([sys.executable, "main.py", "--exp", "audit", *flags]))
+main = Path(__file__).resolve().parents[2] / "main.py"
+sys.exit(subprocess.call([sys.executable, str(main), "--exp", "audit", *flags, *sys.argv[2:]]))

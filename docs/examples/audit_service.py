@@ -1,4 +1,7 @@
-"""Serve models by HTTP on this machine and let `--exp audit` ask: `python docs/examples/audit_service.py FOLDER`."""
+"""Serve models by HTTP on this machine and let `--exp audit` ask.
+
+python docs/examples/audit_service.py [FOLDER [more flags of --exp audit]]
+"""
 
 import json
 import subprocess
@@ -65,5 +68,6 @@ server = ThreadingHTTPServer(("127.0.0.1", 0), Models)  # any port that is free
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
 (folder / "service.yaml").write_text(DESCRIPTION.format(url=url), encoding="utf-8")
-audit = [sys.executable, "main.py", "--exp", "audit", "--service", str(folder / "service.yaml")]
-sys.exit(subprocess.call(audit))
+main = Path(__file__).resolve().parents[2] / "main.py"
+audit = [sys.executable, str(main), "--exp", "audit", "--service", str(folder / "service.yaml")]
+sys.exit(subprocess.call([*audit, *sys.argv[2:]]))
