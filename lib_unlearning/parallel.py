@@ -132,8 +132,8 @@ def _run_in_processes(task: Callable[[Item], Result], items: Sequence[Item], wor
                     if tried[number] > 1:
                         raise UserError(
                             f"a worker process was killed twice while it worked on task {number + 1} of {len(items)} "
-                            f"({_shown(items[number])}), most likely for want of memory; lower --num_process and run "
-                            "again: what was finished is kept"
+                            f"({_shown(items[number])}), most likely for want of memory; ask for fewer processes "
+                            "(--num_process, n_jobs) and run again: a command keeps what was finished"
                         ) from None
                 done |= {number: future.result() for number, future in waiting.items() if _is_done(future)}
                 while given in done:

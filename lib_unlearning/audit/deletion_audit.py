@@ -195,9 +195,9 @@ class DeletionAudit(BaseEstimator):  # type: ignore[misc]
             )
         if differs:
             notes.append(
-                f"The model is another one when it is trained again from the same seed (answers differ by up to "
-                f"{differs:.2g}), so that retraining moves more than the deleted record does, and a second audit may "
-                "find other figures."
+                f"The model, or what unlearning makes of it, is another one when it is made again from the same seed "
+                f"(answers differ by up to {differs:.2g}): more moves than the deleted record does, and a second audit "
+                "may find other figures."
             )
         return [
             *notes,

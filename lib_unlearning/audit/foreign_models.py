@@ -29,11 +29,13 @@ class ModelFile:
         predict: see `Predict`.
         classes: [c] labels that the columns of its answers stand for; None where it does not say.
         regression: whether it predicts numbers; None where only its answers tell.
+        names: of the columns that it was trained on; None where it does not say.
     """
 
     predict: Predict
     classes: np.ndarray | None
     regression: bool | None = False
+    names: tuple[str, ...] | None = None
 
     def in_order(self, classes: np.ndarray | None, where: str) -> ModelFile:
         """The model with its answers in the order of another one's classes; raises `UserError` where these differ."""
@@ -109,6 +111,7 @@ def _estimator(model: Any, where: str, kind: str) -> ModelFile:
         lambda frame: ask(frame.to_numpy() if names is None else _as_named(frame, names)),
         None if classes is None else np.asarray(classes),
         regression,
+        None if names is None else tuple(names),
     )
 
 

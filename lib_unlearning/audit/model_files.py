@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,13 @@ class People:
     frame: Any
     label: np.ndarray
     deleted: np.ndarray
+
+    def with_columns(self, *names: tuple[str, ...] | None) -> People:
+        """The same without columns that neither model was trained on, where both say on which they were."""
+        if None in names:
+            return self
+        used = {name for part in names if part is not None for name in part}
+        return replace(self, frame=self.frame[[name for name in self.frame if name in used]])
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     kind = inputs.answers
     before, after = (load_model(path, flag, kind, inputs.trust) for flag, path in paths.items())
     after = after.in_order(before.classes, f"--model_after {inputs.model_after}")
-    people = read_people(inputs.table, inputs.label)
+    people = read_people(inputs.table, inputs.label).with_columns(before.names, after.names)
     named = [(model, f"{flag} {path}") for model, (flag, path) in zip((before, after), paths.items(), strict=True)]
     answers = [asked(model, people.frame, where, kind) for model, where in named]
     table = _table(people, (before, after), answers, kind, inputs.table)
@@ -139,7 +146,8 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
         examination=conclude(evidence, options),
         ids=evidence.cases["target"].record,
         notes=[
-            f"{len(view.cases):,} cases, {deleted:,} deleted records; {own:,} strangers are the adversary's own. One "
+            f"{len(whole.cases):,} cases, {plural(int(whole.cases.member.sum()), 'deleted record')}; "
+            f"{plural(own, 'stranger')} are the adversary's own. One "
             "pair of models was asked: cases were divided at random, as if they were independent.",
             _right(table, answers),
             *([_SAME_FILES] if digest_file(inputs.model_before) == digest_file(inputs.model_after) else []),

@@ -26,6 +26,7 @@ from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import spawn
 from lib_unlearning.statistics.metrics import repeated_share
+from lib_unlearning.wording import plural
 
 _MOST_SETS = 50
 _INVENTED_SETS = 20  # that cases are divided into where a file names none
@@ -100,7 +101,11 @@ class Side:
             found = found.in_sets(invented_sets(found.cases.member, seed))
         joined = found.joined_until_judged
         if joined is None:
-            raise UserError(f"{where}: {told} So few are left; ask about strangers of the deleted records' classes")
+            left = "So few are left" if kept.any() else "None are left"
+            raise UserError(f"{where}: {told} {left}; ask about strangers of the deleted records' classes")
+        sets = [len(np.unique(part.cases.set)) for part in (found, joined)]
+        if sets[1] < sets[0]:
+            told += f" So few are left of some sample sets that the {sets[0]} were joined to {sets[1]}."
         return replace(joined, left_out=told)
 
     @property
@@ -231,12 +236,13 @@ def _of_other_classes(classes: np.ndarray, cases: PosteriorSet, counts: np.ndarr
     """What was left out, and why: the class whose shares differ most, or of a regression the fifth of the numbers."""
     shares = counts / counts.sum(axis=1, keepdims=True)
     most = int(np.abs(shares[1] - shares[0]).argmax())
-    label = cases.label[classes == most]
-    of = f"{label[0]}" if cases.original.shape[1] > 1 else f"from {label.min():.3g} to {label.max():.3g}"
+    of = f"the label {cases.label[classes == most][0]}"
+    if cases.original.shape[1] == 1:
+        of = f"labels of part {most + 1} of {counts.shape[1]} of their range"
     return (
-        f"{shares[1, most]:.0%} of the deleted records and {shares[0, most]:.0%} of the strangers have the label {of}: "
-        f"labels alone would read as a leak. {lost[1]:,} deleted records and {lost[0]:,} strangers were left out, so "
-        "that both are of the same classes."
+        f"{shares[1, most]:.0%} of the deleted records and {shares[0, most]:.0%} of the strangers have {of}: labels "
+        f"alone would read as a leak. {plural(lost[1], 'deleted record')} and {plural(lost[0], 'stranger')} were left "
+        "out, so that both are of the same classes."
     )
 
 

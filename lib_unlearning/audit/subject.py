@@ -67,7 +67,7 @@ class Answering:
         return _for_each(found, asked, method)
 
 
-def _error_told(error: Exception) -> str:
+def _error_told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error_text(error)}"
 
 
@@ -152,19 +152,26 @@ class SubjectTrainer(Trainer):
 
     def _fit_one(self, task: TrainingTask) -> Answering:
         features, target = self.records.rows(task.records), self.records.target[task.records]
-        model = copy.deepcopy(self._model) if self._takes_seed else _seeded(self._model, task.seed)
+        model = _copied(self._model) if self._takes_seed else _seeded(self._model, task.seed)
         try:
             seed = {"seed": task.seed} if self._takes_seed else {}
             model = model.fit(features, target, **seed) or model
         except UserError:
             raise
-        except Exception as error:  # a user's model raises what it likes
+        except (Exception, SystemExit) as error:  # a user's model raises what it likes
             one = self.records.classes is not None and len(np.unique(target)) < 2
             mend = "; a set holds one class only: raise set_size, or leave rare classes out" if one else ""
             raise UserError(
                 f"{self.title} cannot be trained on {len(target):,} records ({error_text(error)}){mend}"
             ) from error
         return Answering(model, self.records)
+
+
+def _copied(model: Any) -> Any:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # of a lock, a file, a session
+        raise UserError(f"{type(model).__name__} cannot be copied ({_error_told(error)})") from error
 
 
 def _seeded(model: Any, seed: int) -> Any:
@@ -195,7 +202,7 @@ class OwnUnlearning(UnlearningMethod):
         unlearned = []
         for deletion in deletions:
             kept = records[~np.isin(records, deletion.records)]
-            model = self._forget(copy.deepcopy(original.model), kept, deletion.records, deletion.seed or seed)
+            model = self._forget(_copied(original.model), kept, deletion.records, deletion.seed or seed)
             unlearned.append(Ensemble([Answering(model, self._records)], [kept]))
         return Ensemble([original], [records]), unlearned
 
@@ -205,7 +212,7 @@ class OwnUnlearning(UnlearningMethod):
             found = self._called(model, keep, forget, seed)
         except (UserError, MemoryError):
             raise
-        except Exception as error:  # a user's function raises what it likes
+        except (Exception, SystemExit) as error:  # a user's function raises what it likes
             raise UserError(f"unlearn fails ({_error_told(error)})") from error
         needed = "predict" if self._records.classes is None else "predict_proba"
         if not hasattr(found, needed):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,27 @@ def test_functions_that_do_not_unlearn_are_one_line(unlearn: Any, complaint: str
     assert "\n" not in str(raised.value)
 
 
+class Locked(DecisionTreeClassifier):
+    """Cannot be copied once it is trained."""
+
+    def fit(self, features: np.ndarray, labels: np.ndarray, *more: Any) -> Locked:
+        super().fit(features, labels)
+        self.lock_ = threading.Lock()
+        return self
+
+
+@pytest.mark.parametrize(
+    ("model", "unlearn", "complaint"),
+    [
+        (Locked(), lambda model, *more: model, "Locked cannot be copied .TypeError"),
+        (DecisionTreeClassifier(), lambda *given: sys.exit(), "unlearn fails .SystemExit"),
+    ],
+)
+def test_models_that_cannot_be_copied_and_functions_that_leave(model: Any, unlearn: Any, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        DeletionAudit(model, unlearn=unlearn, n_jobs=1, **SMALL).fit(*table())
+
+
 def test_an_own_unlearn_may_take_a_seed() -> None:
     found = DeletionAudit(WithSeed(), unlearn="own", n_jobs=1, **SMALL).fit(*table())
     assert found.verdict_ == "leaks"  # nothing was forgotten
@@ -100,9 +123,16 @@ def test_an_own_unlearn_may_take_a_seed() -> None:
 
 def test_a_model_that_is_another_one_each_time_is_said_to_be() -> None:
     found = DeletionAudit(Restless(), n_jobs=1, **SMALL).fit(*table())
-    assert "another one when it is trained again from the same seed" in " ".join(found.dossier_.notes)
-    steady = DeletionAudit(LogisticRegression(max_iter=1000), n_jobs=1, **SMALL).fit(*table())
-    assert "trained again" not in " ".join(steady.dossier_.notes)
+    assert "another one when it is made again from the same seed" in " ".join(found.dossier_.notes)
+
+    def restless(model: Any, keep: Any, forget: Any, seed: int) -> Any:
+        return Restless().fit(*keep)
+
+    found = DeletionAudit(LogisticRegression(max_iter=1000), unlearn=restless, n_jobs=1, **SMALL).fit(*table())
+    assert "made again from the same seed" in " ".join(found.dossier_.notes)
+    for unlearn in ("retrain", "nothing"):
+        steady = DeletionAudit(DecisionTreeClassifier(), unlearn=unlearn, n_jobs=1, **SMALL).fit(*table())
+        assert "made again" not in " ".join(steady.dossier_.notes)
 
 
 def test_an_audit_that_did_not_end_is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,11 +186,12 @@ def test_columns_find_their_names_and_what_models_know_is_said(tmp_path: Path) -
     told = audited(tmp_path, *flags, code=4)
     assert "The models are right on" in told["told"]
     people = pd.read_csv(tmp_path / "people.csv")
-    people[people.columns[::-1]].assign(number=np.arange(len(people)) * 3.7).to_csv(
+    people[people.columns[::-1]].assign(number=np.arange(len(people)) * 3.7, note="text").to_csv(
         tmp_path / "people.csv", index=False
     )
     again = audited(tmp_path, *flags, code=4)
     assert again["attacks"]["label_logit"] == told["attacks"]["label_logit"]
+    assert "; 300 strangers are the adversary's own" in again["told"]
     people.drop(columns="debt").to_csv(tmp_path / "people.csv", index=False)
     assert "the table has no column debt" in audit(tmp_path, *flags, code=2)
     people.to_csv(tmp_path / "people.csv", index=False)
