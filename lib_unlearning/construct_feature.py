@@ -56,18 +56,19 @@ def basic_mia(cases: PosteriorSet) -> np.ndarray:
 
 def label_diff(cases: PosteriorSet) -> np.ndarray:
     """Change of the true label's posterior and distance of both posteriors, [m, 2]."""
-    before, after = _of_true_label(cases)
+    before, after = of_true_label(cases)
     return np.hstack([before - after, l2_distance(cases)])
 
 
 def label_logit(cases: PosteriorSet) -> np.ndarray:
     """Logits of the true label before, after and their difference; the same of posteriors; their distance, [m, 7]."""
-    before, after = _of_true_label(cases)
+    before, after = of_true_label(cases)
     columns = [logit(before), logit(after), logit(before) - logit(after), before, after, before - after]
     return np.hstack([*columns, l2_distance(cases)])
 
 
-def _of_true_label(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
+def of_true_label(cases: PosteriorSet) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors of the true label before and after, [m, 1] each."""
     column = cases.label[:, None]
     return np.take_along_axis(cases.original, column, axis=1), np.take_along_axis(cases.unlearned, column, axis=1)
 
@@ -87,7 +88,7 @@ def unlearned_alone(cases: PosteriorSet) -> np.ndarray:
     """
     if cases.unlearned.shape[1] == 1:
         return residuals(cases)[:, [1, 3]]
-    _, after = _of_true_label(cases)
+    _, after = of_true_label(cases)
     return np.hstack([cases.unlearned, logit(after)])
 
 

@@ -11,7 +11,7 @@ from lib_unlearning.construct_feature import of_known_label
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.seeds import spawn
 from lib_unlearning.statistics.intervals import Estimate, interval
-from lib_unlearning.statistics.metrics import change
+from lib_unlearning.statistics.metrics import changes
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 _TELLING = 0.5  # width of an interval, from which on it tells nothing
@@ -79,8 +79,7 @@ def _no_more(name: str, expected: str, learned: Sides, sides: Sides, options: Op
     original = {side: replace(cases, unlearned=cases.original) for side, cases in sides.items()}
     alone = _scored(original, options)
     pair = [scored_cases(scores, sides["target"]) for scores in (both, alone)]
-    gain = change(pair[0], pair[1], "auc", options.overlap, same_is_exact=False)
-    assert gain is not None
+    gain = changes(pair[0], pair[1], options.overlap, same_is_exact=False)["auc"]
     outcome = NOT_JUDGED if gain.low is None else PASSED if gain.low <= options.margin else FAILED
     return Control(name, expected, gain, outcome)
 

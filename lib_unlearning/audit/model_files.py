@@ -137,10 +137,11 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
     whole = Side(view.cases, None, view.cases.record, sets=INVENTED)
     whole = whole.alike_in_class(options.seed, "", f"--table {inputs.table}")
     evidence, notes = evidence_of(whole, None, options, view)
+    digests = {name.lstrip("-"): digest_file(path) for name, path in needed.items() if path is not None}
     return Dossier(
         title=f"models {inputs.model_before} and {inputs.model_after}",
         settings={name: value for name, value in vars(inputs).items() if name not in ("pack", "show_ids")},
-        digests={name.lstrip("-"): digest_file(path) for name, path in needed.items() if path is not None},
+        digests=digests,
         evidence=evidence,
         options=options,
         examination=conclude(evidence, options),
@@ -150,7 +151,7 @@ def audit_models(inputs: AuditInputs, options: Options) -> Dossier | str:
             f"{plural(own, 'stranger')} are the adversary's own. One "
             "pair of models was asked: cases were divided at random, as if they were independent.",
             _right(table, answers),
-            *([_SAME_FILES] if digest_file(inputs.model_before) == digest_file(inputs.model_after) else []),
+            *([_SAME_FILES] if digests["model_before"] == digests["model_after"] else []),
             *([whole.left_out] if whole.left_out else []),
             *notes,
             *directly,

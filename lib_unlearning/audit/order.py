@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lib_unlearning.audit.class_mix import strata
+from lib_unlearning.construct_feature import of_true_label, residuals
 from lib_unlearning.errors import UserError
 from lib_unlearning.posterior import PosteriorSet
 from lib_unlearning.statistics.intervals import student_quantile
@@ -17,7 +18,7 @@ def check_order(cases: PosteriorSet, before: str, after: str) -> None:
 
     Records are compared with strangers of the same set and class only, as models and classes drift.
     """
-    change = _fit(cases.unlearned, cases.label) - _fit(cases.original, cases.label)
+    change = _fits_better(cases)
     classes = strata(cases.label, cases.original.shape[1] == 1)
     gone = cases.member == 1
     better = (change[gone] > 0).sum() > (change[gone] < 0).sum()  # not only less bad than strangers'
@@ -53,9 +54,10 @@ def _a_record_once(values: np.ndarray, records: np.ndarray) -> np.ndarray:
     return found
 
 
-def _fit(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How well answers [m, c] fit [m]: the label's posterior, or how near a prediction is."""
-    if answers.shape[1] == 1:
-        return np.asarray(-np.abs(answers[:, 0] - labels))
-    found: np.ndarray = np.take_along_axis(answers, labels[:, None], 1)[:, 0]
+def _fits_better(cases: PosteriorSet) -> np.ndarray:
+    """By how much the answers after fit the truth better, [m]: the label's posterior, or how near a prediction is."""
+    if cases.original.shape[1] == 1:
+        return -residuals(cases)[:, -1]
+    before, after = of_true_label(cases)
+    found: np.ndarray = (after - before)[:, 0]
     return found

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from lib_unlearning.attack import ATTACK_MODELS, positive_probability
 from lib_unlearning.audit.evidence import Evidence, Options, Sides, judged, metrics, scored_cases
-from lib_unlearning.construct_feature import BASELINE, logit, of_known_label, unlearned_alone
+from lib_unlearning.construct_feature import BASELINE, logit, of_known_label, of_true_label, residuals, unlearned_alone
 from lib_unlearning.posterior import PosteriorSet, alike_answers
 from lib_unlearning.seeds import integer_seed
 from lib_unlearning.statistics.intervals import CONFIDENCE, Estimate, equivalent, interval, upper_rate
 from lib_unlearning.statistics.metrics import (
     TPR_NAMES,
     Scored,
-    change,
+    changes,
     range_of,
     record_groups,
     resolvable_levels,
@@ -86,15 +86,15 @@ def against_margin(
             questions.append(Question(f"{name}{_TPR}", asks, tpr, None, None, _rate_verdict(tpr, margin), margin))
     others = {name: results[name] for name in _others(results, chosen)}
     others |= {name: metrics(scored, options) for name, scored in _simple(cases, options).items()}
-    for metric, nothing, margin in _measured_best(results[chosen], options):
+    for metric, nothing, margin in _judged_by(results[chosen], options):
         best = _best_of({name: part[metric] for name, part in others.items() if metric in part}, nothing, margin)
         if best is not None:
             questions.append(Question(best.asked(metric), SHOWS, best.found, None, None, best.verdict, margin))
     return questions
 
 
-def _measured_best(resolved: Container[str], options: Options) -> Iterator[tuple[str, float, float]]:
-    """What the attacks that do not count are asked: the metric, what nothing gives, and the margin."""
+def _judged_by(resolved: Container[str], options: Options) -> Iterator[tuple[str, float, float]]:
+    """What attacks are judged by: the metric, what nothing gives, and the margin; TPR where cases resolve it."""
     yield "auc", 0.5, options.margin
     if TPR_NAMES[0.01] in resolved:
         yield TPR_NAMES[0.01], 0.01, options.tpr_margin
@@ -103,12 +103,16 @@ def _measured_best(resolved: Container[str], options: Options) -> Iterator[tuple
 def _simple(cases: Sides, options: Options) -> dict[str, Scored]:
     """Scores of attacks that nobody would leave out: by the size of the change, and a threshold that learns nothing."""
     target = cases["target"]
-    return {_BY_SIZE: by_size_of_change(cases, options), _BY_LABEL: scored_cases(lost_by_label(target), target)}
+    return {_BY_SIZE: _by_size_of_change(cases, options), _BY_LABEL: scored_cases(_lost_by_label(target), target)}
 
 
 def _others(attacks: Iterable[str], chosen: str) -> list[str]:
     """Attacks that see the deletion and do not count."""
     return [name for name in attacks if name not in (chosen, BASELINE)]
+
+
+def _named(question: str, metric: str) -> str:
+    return question if metric == "auc" else f"{question}{_TPR}"
 
 
 class _Best(NamedTuple):
@@ -121,7 +125,7 @@ class _Best(NamedTuple):
 
     def asked(self, metric: str) -> str:
         """What its question is called."""
-        return f"shows{'' if metric == 'auc' else _TPR}, by {self.name}, best of {self.of}"
+        return f"{_named('shows', metric)}, by {self.name}, best of {self.of}"
 
 
 def _best_of(others: Mapping[str, Estimate], nothing: float, margin: float, lowest: float = 0.0) -> _Best | None:
@@ -161,52 +165,49 @@ def against_retraining(evidence: Evidence, cases: Sides, retrained: Sides, optio
     chosen = [scored_cases(part.scores[part.chosen], target) for part in both]
     alone = [_alone(part, options) for part in (cases, retrained)]
     strangers = min(len(distinct_strangers(part.record, part.member)) for part in (target, cases["target"]))
-    questions = []
+    judged_by = list(_judged_by((TPR_NAMES[0.01],) if 0.01 in resolvable_levels(strangers) else (), options))
+    questions: list[Question] = []
     for name, asks, scored, asked in (
         ("shows", SHOWS, chosen, target),
         (STILL_THERE, _STILL, alone, cases["target"]),
     ):
-        questions.append(_auc_beside(name, asks, scored, asked, options))
-        if 0.01 in resolvable_levels(strangers):
-            questions.append(_tpr_beside(f"{name}{_TPR}", asks, scored, asked, options))
-    questions += _others_beside(evidence, cases, retrained, 0.01 in resolvable_levels(strangers), options)
-    questions.append(_told_from_retrained(cases, retrained, options))
-    return [question for question in questions if question is not None]
-
-
-def _auc_beside(
-    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, options: Options
-) -> Question | None:
-    """`scored`: what the attacks on the method's and on retrained models gave the cases that are asked about."""
-    question = _beside(name, asks, scored, asked, "auc", options.margin, options)
-    if question is None:
-        return None
-    high = question.measured.high
-    upside_down = high is not None and high < 0.5 - options.margin
-    return replace(question, verdict="reversed") if upside_down else question
-
-
-def _tpr_beside(
-    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, options: Options
-) -> Question | None:
-    return _beside(name, asks, scored, asked, TPR_NAMES[0.01], options.tpr_margin, options)
+        questions += _beside(name, asks, scored, asked, judged_by, options)
+    questions += _others_beside(evidence, cases, retrained, judged_by, options)
+    return [*questions, _told_from_retrained(cases, retrained, options)]
 
 
 def _beside(
-    name: str, asks: str, scored: Sequence[Scored], asked: PosteriorSet, metric: str, margin: float, options: Options
-) -> Question | None:
-    """None where so few questions about strangers do not resolve the metric."""
-    difference = change(scored[0], scored[1], metric, options.overlap)
-    if difference is None:
-        return None
-    if difference.error == 0:  # equal scores
-        difference = _alike_so_far(asked, 0.0)
-    measured, reference = (metrics(part, options)[metric] for part in scored)
-    return Question(name, asks, measured, reference, difference, relative(difference, margin), margin)
+    name: str,
+    asks: str,
+    scored: Sequence[Scored],
+    asked: PosteriorSet,
+    judged_by: Iterable[tuple[str, float, float]],
+    options: Options,
+) -> Iterator[Question]:
+    """A question for each metric that cases resolve, see `_judged_by`.
+
+    Args:
+        scored: what the attacks on the method's and on retrained models gave the cases that are asked about.
+    """
+    differences = changes(scored[0], scored[1], options.overlap)
+    measured, reference = (metrics(part, options) for part in scored)
+    for metric, _, margin in judged_by:
+        if metric not in differences:
+            continue  # so few questions about strangers do not resolve it
+        difference, found = differences[metric], measured[metric]
+        if difference.error == 0:  # equal scores
+            difference = _alike_so_far(asked, 0.0)
+        upside_down = metric == "auc" and found.high is not None and found.high < 0.5 - margin
+        verdict = "reversed" if upside_down else relative(difference, margin)
+        yield Question(_named(name, metric), asks, found, reference[metric], difference, verdict, margin)
 
 
 def _others_beside(
-    evidence: Evidence, cases: Sides, retrained: Sides, resolved: bool, options: Options
+    evidence: Evidence,
+    cases: Sides,
+    retrained: Sides,
+    judged_by: Iterable[tuple[str, float, float]],
+    options: Options,
 ) -> Iterator[Question]:
     """What attacks that do not count see more of the method than of retraining; see `_best_of`."""
     assert evidence.other is not None
@@ -218,10 +219,10 @@ def _others_beside(
     }
     simple = _simple(cases, options), _simple(retrained, options)
     pairs |= {name: (simple[0][name], simple[1][name]) for name in simple[0]}
-    for metric, _, margin in _measured_best((TPR_NAMES[0.01],) if resolved else (), options):
-        changes = {name: change(*pair, metric, options.overlap) for name, pair in pairs.items()}
-        more = {name: found for name, found in changes.items() if found is not None}
-        best = _best_of(more, 0.0, margin, lowest=-1.0)
+    more = {name: changes(*pair, overlap=options.overlap) for name, pair in pairs.items()}
+    for metric, _, margin in judged_by:
+        resolved = {name: found[metric] for name, found in more.items() if metric in found}
+        best = _best_of(resolved, 0.0, margin, lowest=-1.0)
         if best is not None:
             measured, reference = (metrics(part, options)[metric] for part in pairs[best.name])
             yield Question(best.asked(metric), SHOWS, measured, reference, best.found, best.verdict, margin)
@@ -303,23 +304,23 @@ def _alone(cases: Sides, options: Options) -> Scored:
 
 def shown_by_size(cases: Sides, options: Options) -> bool:
     """Whether what looks like rounding tells deleted records from strangers by itself: then it is none."""
-    found = metrics(by_size_of_change(cases, options), options)["auc"]
+    found = metrics(_by_size_of_change(cases, options), options)["auc"]
     return found.low is not None and found.low > 0.5 + options.margin
 
 
-def by_size_of_change(cases: Sides, options: Options) -> Scored:
+def _by_size_of_change(cases: Sides, options: Options) -> Scored:
     """Scores by nothing but how large the change is, however small."""
     shadow, target = cases["shadow"], cases["target"]
     return scored_cases(judged(shadow, shadow.member, target, _sizes_of_change, options, "digits"), target)
 
 
-def lost_by_label(cases: PosteriorSet) -> np.ndarray:
+def _lost_by_label(cases: PosteriorSet) -> np.ndarray:
     """What the answer to the true label lost, [m]: of its logit, or how much a regression's error grew."""
     if cases.original.shape[1] == 1:
-        errors = [np.abs(answers[:, 0] - cases.label) for answers in (cases.original, cases.unlearned)]
-        return np.asarray(errors[1] - errors[0])
-    before, after = (np.take_along_axis(part, cases.label[:, None], 1) for part in (cases.original, cases.unlearned))
-    return np.asarray((logit(before) - logit(after))[:, 0])
+        return residuals(cases)[:, -1]
+    before, after = of_true_label(cases)
+    found: np.ndarray = (logit(before) - logit(after))[:, 0]
+    return found
 
 
 def _sizes_of_change(cases: PosteriorSet) -> np.ndarray:

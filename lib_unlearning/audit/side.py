@@ -250,10 +250,10 @@ def _check_kinds(cases: PosteriorSet, path: Path, flag: str) -> None:
     for kind, name in ((1, "deleted records"), (0, "strangers")):
         if not (cases.member == kind).any():
             raise UserError(f"--{flag}cases {path}: no {name}; an attack is judged by telling both apart")
-    lacking = [number for number in np.unique(cases.set) if len(np.unique(cases.member[cases.set == number])) < 2]
+    lacking = int((_sizes(cases.set, cases.member) == 0).any(axis=0).sum())
     if lacking:
-        told = "set holds" if len(lacking) == 1 else "sets hold"
-        raise UserError(f"--{flag}cases {path}: {len(lacking)} {told} only deleted records or only strangers")
+        told = "set holds" if lacking == 1 else "sets hold"
+        raise UserError(f"--{flag}cases {path}: {lacking} {told} only deleted records or only strangers")
     check_sizes(cases.set, cases.member, f"--{flag}cases {path}")
 
 
@@ -272,17 +272,26 @@ def _check_records(cases: PosteriorSet, names: np.ndarray, where: str) -> None:
 
 def _can_be_judged(cases: PosteriorSet) -> bool:
     """Whether every set has deleted records and enough strangers, and sets are enough."""
-    strangers, gone = counts_of(np.unique(cases.set, return_inverse=True)[1].ravel(), cases.member)
-    return len(gone) >= _FEWEST_SETS and gone.min() > 0 and bool(strangers.min() >= _FEWEST_STRANGERS)
+    strangers, gone = _sizes(cases.set, cases.member)
+    return _are_enough(strangers) and gone.min() > 0
+
+
+def _sizes(sets: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Strangers (0) and deleted records (1) of each set, [2, s]."""
+    return counts_of(np.unique(sets, return_inverse=True)[1].ravel(), member)
+
+
+def _are_enough(strangers: np.ndarray) -> bool:
+    """Whether sets with so many strangers each [s] can judge an attack."""
+    return len(strangers) >= _FEWEST_SETS and bool(strangers.min() >= _FEWEST_STRANGERS)
 
 
 def check_sizes(sets: np.ndarray, deleted: np.ndarray, where: str) -> None:
     """Raise `UserError` where cases are too few for their sets: controls put strangers in the deleted's place."""
-    names, columns = np.unique(sets, return_inverse=True)
-    strangers = np.bincount(columns, deleted == 0)
-    if len(names) < _FEWEST_SETS or strangers.min() < _FEWEST_STRANGERS:
+    strangers, _ = _sizes(sets, deleted)
+    if not _are_enough(strangers):
         raise UserError(
-            f"{where}: {len(names)} sets, of {strangers.min():.0f} strangers at the least; an attack is judged by "
+            f"{where}: {len(strangers)} sets, of {strangers.min()} strangers at the least; an attack is judged by "
             f"{_FEWEST_SETS} sets of {_FEWEST_STRANGERS} strangers: name more, or join sets"
         )
 

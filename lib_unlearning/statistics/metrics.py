@@ -329,37 +329,50 @@ class Scored(NamedTuple):
     groups: np.ndarray | None = None
 
 
-def change(
-    first: Scored, second: Scored, metric: str = "auc", overlap: float = 0.0, same_is_exact: bool = True
-) -> Estimate | None:
-    """A metric of `roc_metrics` of one attack less that of another on cases of the same sample sets, both without the
-    same sets; None where the cases cannot resolve it.
+class _Resampled(NamedTuple):
+    """Metrics of one attack on the whole sample and without each set, [1 + S], the same without each group of records,
+    and the least variance of each."""
+
+    values: dict[str, np.ndarray]
+    by_record: dict[str, np.ndarray] | None
+    floors: dict[str, float]
+
+
+def _resampled(scored: Scored) -> _Resampled:
+    scores, member, sets, groups = scored
+    names, columns = np.unique(sets, return_inverse=True)
+    values = roc_metrics(scores, member, columns, leave_one_out(len(names)))
+    by_record = None
+    if groups is not None:
+        by_record = roc_metrics(scores, member, groups, leave_one_out(int(groups.max()) + 1))
+    sizes, curve = (int((member == 1).sum()), int((member == 0).sum())), roc_points(scores, member)
+    floors = {metric: _roc_floor(metric, float(found[0]), curve, *sizes) for metric, found in values.items()}
+    return _Resampled(values, by_record, floors)
+
+
+def changes(first: Scored, second: Scored, overlap: float = 0.0, same_is_exact: bool = True) -> dict[str, Estimate]:
+    """Metrics of `roc_metrics` of one attack less those of another on cases of the same sample sets, both without the
+    same sets; those that both resolve.
 
     Equal scores are the same attack twice, so that nothing lies between them, unless `same_is_exact` is false: two that
     happened to agree.
     """
-    values, floors, by_record = [], [], []
-    for scores, member, sets, groups in (first, second):
-        names, columns = np.unique(sets, return_inverse=True)
-        found = roc_metrics(scores, member, columns, leave_one_out(len(names)))
-        if metric not in found:
-            return None
-        values.append(found[metric])
-        if groups is not None:
-            by_record.append(roc_metrics(scores, member, groups, leave_one_out(int(groups.max()) + 1))[metric])
-        positives, negatives = int((member == 1).sum()), int((member == 0).sum())
-        curve = roc_points(scores, member)
-        floors.append(_roc_floor(metric, float(values[-1][0]), curve, positives, negatives))
     same = same_is_exact and all(np.array_equal(one, other) for one, other in zip(first[:3], second[:3], strict=True))
-    again = by_record[0] - by_record[1] if len(by_record) == len(values) else None
-    return estimate(values[0] - values[1], 0.0 if same else min(floors), *range_of("auc_gain"), overlap, again)
+    one, other = _resampled(first), _resampled(second)
+    found = {}
+    for metric in one.values.keys() & other.values.keys():
+        floor = 0.0 if same else min(one.floors[metric], other.floors[metric])
+        again = None
+        if one.by_record is not None and other.by_record is not None:
+            again = one.by_record[metric] - other.by_record[metric]
+        less = one.values[metric] - other.values[metric]
+        found[metric] = estimate(less, floor, *range_of("auc_gain"), overlap, again)
+    return found
 
 
 def auc_change(first: Scored, second: Scored, overlap: float = 0.0) -> Estimate:
-    """AUC of one attack less that of another (see `change`)."""
-    found = change(first, second, "auc", overlap)
-    assert found is not None
-    return found
+    """AUC of one attack less that of another (see `changes`)."""
+    return changes(first, second, overlap)["auc"]
 
 
 def evaluate_all(
